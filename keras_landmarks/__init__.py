@@ -1,0 +1,12 @@
+"""Dense facial landmarks: train, predict and evaluate with Keras 3 on JAX.
+
+Importing the package chooses Keras's JAX backend; it must come before `import keras`.
+"""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+# TensorFlow only feeds data here: its start-up notes would bury our own lines.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# albumentations asks the network for news of itself at every import unless told not to.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

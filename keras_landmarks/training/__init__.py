@@ -1,0 +1,1 @@
+"""What happens around `fit`: learning rates, callbacks, state on disk."""
