@@ -1,0 +1,152 @@
+"""Every flag of every command, and how a command runs.
+
+Flags are defined here once, so that one flagfile serves all the commands; `use` says which of them
+a command reads and its --help shows. Only a command's `main` reads flags.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags, logging
+
+from keras_landmarks.errors import InputError
+
+FLAGS = flags.FLAGS
+
+# ── where things are ──
+flags.DEFINE_string("data", None, "Folder in the contest's form: train/ and test/ with images.")
+flags.DEFINE_string(
+    "prepared", "prepared", "Folder for everything made from --data, which is never written to."
+)
+flags.DEFINE_string("workdir", "work", "Folder of one training run: weights, history, logs.")
+flags.DEFINE_string("split", "test", "Folder of --data with images and test_points.csv.")
+flags.DEFINE_string("submission", None, "The contest's CSV: the asked points of every image.")
+flags.DEFINE_string("predictions", None, "All points of every image: .npz, no pickle inside.")
+flags.DEFINE_string("truth", None, "Table of true points, in the form of landmarks.csv.")
+flags.DEFINE_string("test_points", None, "Table that says which points are asked of an image.")
+flags.DEFINE_string("out", "contact_sheet.png", "Picture to write.")
+
+# ── making images ──
+flags.DEFINE_integer("train_images", 1500, "Procedural training faces.", lower_bound=1)
+flags.DEFINE_integer("test_images", 200, "Procedural test faces.", lower_bound=1)
+flags.DEFINE_integer(
+    "augment_count", 0, "Extra images made offline from the first rows; 0: none.", lower_bound=0
+)
+flags.DEFINE_bool("augment_refill", False, "Replace dropped extra images from later rows.")
+flags.DEFINE_float(
+    "rotate_limit", 20.0, "Extra images: rotated by up to +- this many degrees.", lower_bound=0.0
+)
+flags.DEFINE_float(
+    "shift_limit",
+    0.0625,
+    "Extra images: shifted by up to +- this share of each side.",
+    lower_bound=0.0,
+)
+flags.DEFINE_float(
+    "scale_limit",
+    0.1,
+    "Extra images: scaled by up to 1 +- this.",
+    lower_bound=0.0,
+    upper_bound=0.99,
+)
+flags.DEFINE_bool(
+    "augment_online", False, "Vary every image anew in every epoch: shift, scale, rotate, light."
+)
+flags.DEFINE_integer("processes", None, "Worker processes; the processor's cores unless told.")
+
+# ── training ──
+flags.DEFINE_string("model", "resnext50_32x4d", "Network; a wrong name lists the right ones.")
+flags.DEFINE_string(
+    "init_weights",
+    "imagenet",
+    "First weights: imagenet, none, a .safetensors file, or an earlier work directory.",
+)
+flags.DEFINE_integer("image_size", 128, "Side of the model's input, px.", lower_bound=32)
+flags.DEFINE_integer("batch_size", 256, "Images per step.", lower_bound=1)
+flags.DEFINE_integer("epochs", 18, "Passes over the training images.", lower_bound=1)
+flags.DEFINE_string(
+    "learning_rates",
+    "0:1e-2,5:1e-3,12:1e-4,16:1e-5",
+    "Learning rates by first epoch that they hold for, counted from 0.",
+)
+flags.DEFINE_bool(
+    "reset_optimizer_each_epoch", True, "Forget the optimiser's moments at every epoch's start."
+)
+flags.DEFINE_float(
+    "train_fraction",
+    0.995,
+    "Share of the rows, from the first, to train on; the rest is for validation.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+flags.DEFINE_string(
+    "validation_groups",
+    None,
+    "Table file_name, group: no group is in both training and validation.",
+)
+flags.DEFINE_integer("limit", None, "Use only this many of the first rows.", lower_bound=1)
+flags.DEFINE_enum(
+    "precision", "float32", ["float32", "mixed_bfloat16"], "Of the layers; the head is float32."
+)
+flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
+flags.DEFINE_bool("strict", False, "End at the first broken sample rather than skip it.")
+
+# ── results ──
+flags.DEFINE_enum("rounding", "round", ["round", "truncate"], "How --submission gets integers.")
+flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
+
+# Key flags belong to the command that calls `use`, not to this module.
+flags.disclaim_key_flags()
+
+
+def use(*names: str) -> flags.FlagValues:
+    """Declares the flags that a command reads, for its --help. Returns all flags."""
+    for name in names:
+        flags.declare_key_flag(name)
+    return FLAGS
+
+
+def require(*names: str) -> None:
+    """Raises InputError if one of these flags was not given."""
+    for name in names:
+        if FLAGS[name].value is None:
+            raise InputError(f"--{name} is needed: {FLAGS[name].help}")
+
+
+def run(main: Callable[[Any], dict[str, Any]]) -> None:
+    """Runs a command: `main` returns its figures, printed as one JSON line, the last on stdout.
+
+    What a user can mend ends with one line on standard error and exit status 1.
+    """
+    app.run(lambda argv: _report(main, argv), flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        rest = FLAGS(argv)[1:]
+    except flags.Error as error:
+        _fail(" ".join(str(error).split()))
+    if rest:
+        _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
+    return argv
+
+
+def _report(main: Callable[[Any], dict[str, Any]], argv: list[str]) -> None:
+    logging.use_absl_handler()
+    # A preempted machine asks politely first; treat it as Ctrl-C, so that `finally` blocks run.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        figures = main(argv)
+    except KeyboardInterrupt:
+        _fail("interrupted", status=130)
+    except (InputError, OSError) as error:
+        _fail(str(error))
+    print(json.dumps(figures), flush=True)
+
+
+def _fail(message: str, status: int = 1) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,1 @@
+import keras_landmarks  # noqa: F401 -- chooses the backend before any test imports Keras
