@@ -8,5 +8,6 @@ import os
 os.environ["KERAS_BACKEND"] = "jax"
 # TensorFlow only feeds data here: its start-up notes would bury our own lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # albumentations asks the network for news of itself at every import unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

@@ -4,17 +4,22 @@ Flags are defined here once, so that one flagfile serves all the commands; `use`
 a command reads and its --help shows. Only a command's `main` reads flags.
 """
 
+import dataclasses
 import json
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from logging import Formatter, getLogger
+from pathlib import Path
+from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
 from keras_landmarks.errors import InputError
+from keras_landmarks.files import write_whole
 
 FLAGS = flags.FLAGS
+Settings = TypeVar("Settings")
 
 # ── where things are ──
 flags.DEFINE_string("data", None, "Folder in the contest's form: train/ and test/ with images.")
@@ -102,11 +107,37 @@ flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
 flags.disclaim_key_flags()
 
 
-def use(*names: str) -> flags.FlagValues:
-    """Declares the flags that a command reads, for its --help. Returns all flags."""
+def use(*names: str | type) -> flags.FlagValues:
+    """Declares the flags that a command reads, for its --help. Returns all flags.
+
+    A settings dataclass stands for the flags with the names of its fields.
+    """
     for name in names:
-        flags.declare_key_flag(name)
+        for flag in [name] if isinstance(name, str) else _field_names(name):
+            flags.declare_key_flag(flag)
     return FLAGS
+
+
+def read(settings: type[Settings]) -> Settings:
+    """Returns a settings dataclass, each field filled from the flag of its name."""
+    return settings(**{name: FLAGS[name].value for name in _field_names(settings)})
+
+
+def write_flagfile(path: Path, values: dict[str, Any]) -> None:
+    """Writes flags and their values as a flagfile."""
+    given = {name: value for name, value in values.items() if value is not None}
+    lines = [_as_flag(name, value) + "\n" for name, value in given.items()]
+    write_whole(path, "".join(lines))
+
+
+def _as_flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    return f"--{name}={value}"
+
+
+def _field_names(settings: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(settings)]
 
 
 def require(*names: str) -> None:
@@ -135,7 +166,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _report(main: Callable[[Any], dict[str, Any]], argv: list[str]) -> None:
-    logging.use_absl_handler()
+    _log_plainly()
     # A preempted machine asks politely first; treat it as Ctrl-C, so that `finally` blocks run.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -145,6 +176,13 @@ def _report(main: Callable[[Any], dict[str, Any]], argv: list[str]) -> None:
     except (InputError, OSError) as error:
         _fail(str(error))
     print(json.dumps(figures), flush=True)
+
+
+def _log_plainly() -> None:
+    logging.use_absl_handler()
+    logging.get_absl_handler().setFormatter(Formatter("%(message)s"))
+    # JAX tells at length which accelerators are not there.
+    getLogger("jax").setLevel("WARNING")
 
 
 def _fail(message: str, status: int = 1) -> None:

@@ -98,7 +98,12 @@ def read_landmarks(path: Path) -> LandmarkTable:
     if not file_names:
         raise InputError(f"{path}: there is no row under the header")
     points = np.concatenate(pieces)
-    return LandmarkTable(file_names, points.astype(np.int16) if _are_whole(points) else points)
+    return LandmarkTable(file_names, points.astype(smallest_dtype(points)))
+
+
+def smallest_dtype(points: np.ndarray) -> np.dtype:
+    """Returns int16 for points that are all whole numbers, float32 for others."""
+    return np.dtype(np.int16 if np.array_equal(points, np.rint(points)) else np.float32)
 
 
 def read_test_points(path: Path) -> TestPoints:
@@ -162,6 +167,12 @@ def read_groups(path: Path) -> dict[str, str]:
                 raise InputError(f"{path}, line {line}: a row is a file name and a group")
             groups[_unquote(name)] = group
     return groups
+
+
+def write_groups(path: Path, column: str, file_names: Iterable[str], groups: Iterable[str]) -> None:
+    """Writes a table of file name and group; `column` is the header of the second."""
+    rows = [f"{name}\t{group}\n" for name, group in zip(file_names, groups, strict=True)]
+    write_whole(path, f"file_name\t{column}\n" + "".join(rows))
 
 
 def _open_table(path: Path):
@@ -265,10 +276,6 @@ def _checked_name(name: str) -> str:
     if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(f"not the name of a file in the images folder: {name!r}")
     return name
-
-
-def _are_whole(points: np.ndarray) -> bool:
-    return np.array_equal(points, np.rint(points))
 
 
 def _write_points(path: Path, file_names, points, separator: str) -> None:

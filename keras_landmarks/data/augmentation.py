@@ -1,0 +1,88 @@
+"""Variations of an image and its points, by albumentations.
+
+albumentations' defaults do not suit landmarks: points that leave the image vanish, and a reflected
+border adds mirrored copies of points. Here a face keeps its k points, in order, whatever happens.
+"""
+
+import albumentations as A
+import cv2
+import numpy as np
+from albumentations.augmentations.geometric import functional as geometric
+
+from keras_landmarks.data import layout
+
+
+class ShiftScaleRotate(A.Affine):
+    """The recipe's transform: albumentations 0.4.5's `ShiftScaleRotate` with its defaults.
+
+    Rotation by up to +-`rotate_limit` degrees and one scale for both axes from 1 +-`scale_limit`
+    about the image's middle, then a shift by up to +-`shift_limit` of each side; linear
+    interpolation, border reflected without repeating the edge. (albumentations 2's class of this
+    name draws a scale for each axis and fills the border with black.)
+    """
+
+    def __init__(self, rotate_limit: float, shift_limit: float, scale_limit: float):
+        super().__init__(
+            rotate=(-rotate_limit, rotate_limit),
+            translate_percent=(-shift_limit, shift_limit),
+            scale=(1 - scale_limit, 1 + scale_limit),
+            keep_ratio=True,
+            interpolation=cv2.INTER_LINEAR,
+            border_mode=cv2.BORDER_REFLECT_101,
+            p=1,
+        )
+
+    def apply_to_keypoints(self, keypoints, matrix, scale, **params):
+        """Moves the points; the border's mirror images of them are no landmarks."""
+        return geometric.keypoints_affine(
+            keypoints, matrix, params["shape"], scale, border_mode=cv2.BORDER_CONSTANT
+        )
+
+
+class Augmenter:
+    """Applies transforms to an image and its points, the same for the same seed."""
+
+    def __init__(self, transforms: list[A.BasicTransform], mirror_map: np.ndarray | None = None):
+        """Prepares the transforms; with a `mirror_map` half of the images are mirrored, too."""
+        keep_all = A.KeypointParams(format="xy", remove_invisible=False)
+        self._transform = A.Compose(transforms, keypoint_params=keep_all)
+        self._mirror_map = mirror_map
+
+    def __call__(
+        self, image: np.ndarray, landmarks_px: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the varied image (H, W, 3) uint8 and its points (k, 2) float32."""
+        self._transform.set_random_seed(seed)
+        varied = self._transform(image=image, keypoints=landmarks_px.astype(np.float32))
+        image, landmarks_px = varied["image"], varied["keypoints"].astype(np.float32)
+        if self._mirror_map is not None and np.random.default_rng(seed).random() < 0.5:
+            return mirror(image, landmarks_px, self._mirror_map)
+        return image, landmarks_px
+
+
+def online_augmenter(points: int) -> Augmenter:
+    """What `--augment_online` does: moderate shift, scale, rotation, light, colour and blur.
+
+    Faces with the contest's points are mirrored as well.
+    """
+    transforms = [
+        ShiftScaleRotate(rotate_limit=20, shift_limit=0.0625, scale_limit=0.1),
+        A.RandomBrightnessContrast(p=0.5),
+        A.HueSaturationValue(hue_shift_limit=8, p=0.3),
+        A.OneOf([A.GaussianBlur(blur_limit=3), A.GaussNoise(std_range=(0.01, 0.05))], p=0.2),
+    ]
+    return Augmenter(transforms, layout.mirror_map() if points == layout.CONTEST_POINTS else None)
+
+
+def mirror(
+    image: np.ndarray, landmarks_px: np.ndarray, mirror_map: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mirrors an image left to right: x becomes width - 1 - x, each point its partner."""
+    mirrored_px = landmarks_px[mirror_map]
+    mirrored_px[:, 0] = image.shape[1] - 1 - mirrored_px[:, 0]
+    return np.ascontiguousarray(image[:, ::-1]), mirrored_px
+
+
+def sample_seed(*numbers: int) -> int:
+    """Mixes whole numbers (a run's seed, an epoch, a row) into one seed of 32 bits."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

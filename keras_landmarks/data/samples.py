@@ -1,0 +1,200 @@
+"""The sound samples of one split: every row and every image checked once, remembered on disk.
+
+Reading the contest's 3 GB table takes half a minute and decoding its images more; the result of
+both is kept under the prepared folder, so the next start takes seconds. Points stay in a file and
+are mapped into memory, so memory does not grow with the table.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_landmarks.data import contest
+from keras_landmarks.data.contest import Reject
+from keras_landmarks.errors import InputError
+from keras_landmarks.files import whole_folder, write_json
+from keras_landmarks.progress import progress
+
+_LANDMARKS, _INDEX = "landmarks.bin", "index.json"
+
+
+class _Sample(NamedTuple):
+    file_name: str
+    landmarks_photo_px: np.ndarray
+    size_px: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """n images with k points each.
+
+    Attributes:
+        image_folder: where the files are.
+        file_names: n names, in the table's order.
+        landmarks_photo_px: (n, k, 2), int16 or, if the table has fractions, float32.
+        sizes_px: (n, 2) widths and heights.
+        rejects: rows and images that cannot be used.
+        fingerprint: changes when the table or the list of images does.
+    """
+
+    image_folder: Path
+    file_names: list[str]
+    landmarks_photo_px: np.ndarray
+    sizes_px: np.ndarray
+    rejects: list[Reject]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    @property
+    def points(self) -> int:
+        """Number of points on a face."""
+        return self.landmarks_photo_px.shape[1]
+
+
+def load_samples(
+    data: Path, split: str, prepared: Path, limit: int | None = None, strict: bool = False
+) -> Samples:
+    """Returns the split's sound samples; checks them first if that was not done before.
+
+    Args:
+        data: folder in the contest's form.
+        split: its sub-folder with `images` and `landmarks.csv`.
+        prepared: folder in which the result is remembered.
+        limit: read only this many rows.
+        strict: a broken sample is an error.
+
+    Raises:
+        InputError: there is no such table, a sample is broken and `strict`, or most are.
+    """
+    image_folder = contest.find_image_folder(data, split)
+    table = data / split / "landmarks.csv"
+    if not table.is_file():
+        raise InputError(f"{table}: no such file")
+    fingerprint = _fingerprint(table, image_folder, limit)
+    folder = prepared / f"samples-{fingerprint}"
+    if not (folder / _INDEX).is_file():
+        with whole_folder(folder) as partial:
+            _check_and_remember(table, image_folder, limit, partial)
+    samples = _recall(folder, image_folder, fingerprint)
+    _refuse(samples, table, strict)
+    return samples
+
+
+def split_rows(
+    file_names: Sequence[str], train_fraction: float, groups: dict[str, str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows to train on, from the first on, and the last ones, for validation.
+
+    Args:
+        file_names: of all rows.
+        train_fraction: share of the rows to train on, rounded down to whole rows.
+        groups: file name -> group. A group is then held out whole: going up from the last row,
+            groups are taken until validation has its share.
+
+    Raises:
+        InputError: a file is in no group, or no row is left to train on.
+    """
+    first_held_out = int(len(file_names) * train_fraction)
+    held_out = np.arange(len(file_names)) >= first_held_out
+    if groups:
+        if missing := [name for name in file_names if name not in groups]:
+            raise InputError(f"--validation_groups has no group for {missing[0]}")
+        row_groups = np.array([groups[name] for name in file_names])
+        wanted, held_out = held_out.sum(), np.zeros_like(held_out)
+        for row in reversed(range(len(file_names))):
+            if held_out.sum() >= wanted:
+                break
+            if not held_out[row]:
+                held_out |= row_groups == row_groups[row]
+    if held_out.all():
+        raise InputError("no row is left to train on; is --train_fraction too small?")
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _fingerprint(table: Path, image_folder: Path, limit: int | None) -> str:
+    status = table.stat()
+    facts = [table.resolve(), status.st_size, status.st_mtime_ns, limit]
+    facts.append(image_folder.stat().st_mtime_ns)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _check_and_remember(table: Path, image_folder: Path, limit: int | None, folder: Path) -> None:
+    file_names, sizes_px, rejects, dtype, points = [], [], [], "int16", 0
+    checked = itertools.islice(_check(table, image_folder), limit)
+    with (folder / _LANDMARKS).open("wb") as file:
+        for item in progress(checked, f"checking {table.parent.name}", "rows", limit):
+            if isinstance(item, Reject):
+                rejects.append(item)
+                continue
+            dtype, points = item.landmarks_photo_px.dtype.name, len(item.landmarks_photo_px)
+            file.write(item.landmarks_photo_px.tobytes())
+            file_names.append(item.file_name)
+            sizes_px.append(item.size_px)
+    index = {"points": points, "dtype": dtype, "file_names": file_names}
+    write_json(folder / _INDEX, index | {"sizes_px": sizes_px, "rejects": rejects})
+
+
+def _check(table: Path, image_folder: Path) -> Iterator[_Sample | Reject]:
+    """Yields every row of the table as a sound sample or as a reject."""
+    seen, dtype = set(), None
+    image_size = functools.partial(_image_size, image_folder)
+    with ThreadPoolExecutor() as pool:
+        for rows in contest.iterate_landmarks(table):
+            yield from rows.rejects
+            # OpenCV decodes outside of the interpreter's lock, so threads do.
+            sizes = pool.map(image_size, rows.file_names)
+            dtype = dtype or contest.smallest_dtype(rows.points)
+            for name, landmarks, line, size in zip(*rows[:3], sizes, strict=True):
+                if isinstance(size, str):
+                    yield Reject(name, line, size)
+                elif name in seen:
+                    yield Reject(name, line, "an earlier row has this name")
+                elif contest.smallest_dtype(landmarks) > dtype:
+                    yield Reject(name, line, "fractions, though earlier rows are whole numbers")
+                else:
+                    seen.add(name)
+                    yield _Sample(name, landmarks.astype(dtype), size)
+
+
+def _image_size(image_folder: Path, name: str) -> tuple[int, int] | str:
+    """Returns width and height, or what is wrong with the image."""
+    try:
+        height, width = contest.decode_image((image_folder / name).read_bytes()).shape[:2]
+    except FileNotFoundError:
+        return "there is no such image"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return width, height
+
+
+def _recall(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
+    index = json.loads((folder / _INDEX).read_text())
+    file_names, points = index["file_names"], index["points"]
+    landmarks = np.zeros((0, points, 2), np.int16)
+    if file_names:  # an empty file cannot be mapped
+        shape = (len(file_names), points, 2)
+        landmarks = np.memmap(folder / _LANDMARKS, index["dtype"], mode="r", shape=shape)
+    sizes_px = np.array(index["sizes_px"]).reshape(-1, 2)
+    rejects = [Reject(*reject) for reject in index["rejects"]]
+    return Samples(image_folder, file_names, landmarks, sizes_px, rejects, fingerprint)
+
+
+def _refuse(samples: Samples, table: Path, strict: bool) -> None:
+    rejects = samples.rejects
+    if rejects and (strict or len(rejects) > len(samples)):
+        name, line, reason = rejects[0]
+        where = f"{table}, line {line} ({name}): {reason}"
+        count = f"{len(rejects):,} of {len(rejects) + len(samples):,} samples cannot be used"
+        raise InputError(f"{where}; {count}" + ("" if strict else ": is --data right?"))
+    if not len(samples):
+        raise InputError(f"{table}: there is no row under the header")

@@ -1,0 +1,128 @@
+"""Draws points on photos, as one picture of many: predicted ones, true ones, or both side by side.
+
+    python -m keras_landmarks.draw --data=data --split=test --predictions=work/predictions.npz \\
+        --truth=data/test/landmarks.csv --out=contact_sheet.png
+
+With neither --predictions nor --truth it draws the split's own table of points.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from absl import logging
+
+from keras_landmarks import config
+from keras_landmarks.data import contest
+from keras_landmarks.data.layout import CONTEST_POINTS
+from keras_landmarks.errors import InputError
+from keras_landmarks.files import write_whole
+from keras_landmarks.reports import drawing, metrics
+
+FLAGS = config.use("data", "split", "predictions", "truth", "out", "count")
+
+PHOTOS_ACROSS = 8
+
+
+def draw(
+    data: Path,
+    split: str,
+    out: Path,
+    predictions: Path | None = None,
+    truth: Path | None = None,
+    count: int = 24,
+) -> dict[str, Any]:
+    """Writes a contact sheet (PNG) of up to `count` photos, evenly spaced over the rows.
+
+    With both tables, images that are in both are drawn, the prediction beside the truth. A broken
+    image is named in the log and another is drawn instead.
+
+    Returns:
+        `images` drawn, broken ones `skipped`, `out`.
+
+    Raises:
+        InputError: there are no points or no images to draw, or a table is broken.
+    """
+    folder = contest.find_image_folder(data, split)
+    tables = _read_tables(data, split, predictions, truth)
+    first, *others = tables.values()
+    file_names = [name for name in first if all(name in other for other in others)]
+    photos, skipped = _read_spread(folder, file_names, count)
+    if not photos:
+        raise InputError(f"{folder}: none of the {len(file_names)} images with points can be read")
+    tiles, titles = [], []
+    for name, image in photos.items():
+        points = {label: table[name] for label, table in tables.items()}
+        pictures = [drawing.draw_tile(image, px, label) for label, px in points.items()]
+        tiles.append(np.hstack(pictures))
+        titles.append(_title(name, **points))
+    legend = len(first[file_names[0]]) == CONTEST_POINTS
+    sheet = drawing.contact_sheet(tiles, titles, PHOTOS_ACROSS // len(tables), legend)
+    _, content = cv2.imencode(".png", sheet[..., ::-1])
+    write_whole(out, content.tobytes())
+    return {"images": len(photos), "skipped": skipped, "out": str(out)}
+
+
+def _read_tables(
+    data: Path, split: str, predictions: Path | None, truth: Path | None
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns "prediction", "truth" or both: the points of each file name, (k, 2) photo pixels."""
+    tables = {}
+    if predictions is None and truth is None:
+        try:
+            truth = contest.find_landmarks(data, split)
+        except InputError as error:
+            raise InputError(f"{error}; give --predictions or --truth") from None
+    if predictions:
+        tables["prediction"] = contest.read_predictions(predictions)
+    if truth:
+        tables["truth"] = contest.read_landmarks(truth)
+    if len({table.points.shape[1] for table in tables.values()}) > 1:
+        raise InputError(f"{predictions} and {truth} have different numbers of points")
+    return {
+        label: dict(zip(table.file_names, table.points, strict=True))
+        for label, table in tables.items()
+    }
+
+
+def _read_spread(
+    folder: Path, file_names: Sequence[str], count: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """Reads `count` images, evenly spaced; returns them in order, and how many were broken."""
+    rows = np.arange(len(file_names))
+    spread = np.unique(np.arange(count) * len(rows) // count)
+    stand_ins = np.setdiff1d(rows, spread)
+    images, broken = {}, 0
+    for row in [*spread, *stand_ins]:
+        if len(images) == count:
+            break
+        try:
+            images[row] = contest.read_image(folder / file_names[row])
+        except InputError as error:
+            logging.warning("skipped: %s", error)
+            broken += 1
+    return {file_names[row]: images[row] for row in sorted(images)}, broken
+
+
+def _title(name: str, prediction: np.ndarray | None = None, truth: np.ndarray | None = None) -> str:
+    """Returns the file name and, with both, the prediction's error."""
+    if prediction is None or truth is None:
+        return name
+    distances = metrics.point_distances(prediction[None], truth[None])
+    mse = metrics.image_mse(distances).item()
+    nme = metrics.image_nme(distances, metrics.face_sizes(truth[None])).item()
+    return f"{name}   MSE {mse:.1f} px^2   NME {100 * nme:.1f} %"
+
+
+def main(_) -> dict[str, Any]:
+    """Reads the flags, draws, and returns the figures."""
+    config.require("data")
+    names = ("predictions", "truth")
+    tables = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
+    return draw(Path(FLAGS.data), FLAGS.split, Path(FLAGS.out), count=FLAGS.count, **tables)
+
+
+if __name__ == "__main__":
+    config.run(main)

@@ -1,0 +1,202 @@
+"""Weights from files: torchvision's and timm's as safetensors, our own as Keras writes them."""
+
+import os
+from pathlib import Path
+
+import h5py
+import huggingface_hub
+import keras
+import numpy as np
+import safetensors.numpy
+from absl import logging
+
+from keras_landmarks.errors import InputError
+from keras_landmarks.models import resnet
+
+# PyTorch's names of a layer's variables, by how many Keras keeps of it and in Keras' order: a layer
+# without any, a convolution, the linear head, a batch normalisation.
+VARIABLE_NAMES = {
+    0: (),
+    1: ("weight",),
+    2: ("weight", "bias"),
+    4: ("weight", "bias", "running_mean", "running_var"),
+}
+HEAD = ("fc.weight", "fc.bias")
+PICKLE_SUFFIXES = {".pth", ".pt", ".bin", ".ckpt", ".pkl"}
+BEST_WEIGHTS = "best.weights.h5"
+
+
+def initialise(model: keras.Model, name: str, source: str) -> None:
+    """Gives a new model of member `name` its first weights.
+
+    `source` is "imagenet" (fetched), "none" (stays random) or a path as `load_weights` takes it. A
+    head of another number of outputs stays random.
+
+    Raises:
+        InputError: the weights cannot be fetched, read or do not fit.
+    """
+    if source == "none":
+        return
+    path = fetch_imagenet(name) if source == "imagenet" else source
+    load_weights(model, path, any_head=True)
+
+
+def fetch_imagenet(name: str) -> str:
+    """The path of torchvision's ImageNet weights of member `name`, downloaded once and cached.
+
+    Source: the first torchvision weights ("tv_in1k") as timm keeps them on the Hugging Face hub.
+
+    Raises:
+        InputError: the member has none, or the hub cannot be reached.
+    """
+    resnet.member(name)
+    if name == "tiny":
+        raise InputError("model 'tiny' has no ImageNet weights: pass --init_weights=none")
+    repository, filename = f"timm/{name}.tv_in1k", "model.safetensors"
+    try:
+        return huggingface_hub.hf_hub_download(repository, filename)
+    except Exception as error:  # the hub's client lets errors of several libraries through
+        raise InputError(
+            f"cannot download {filename} of {repository} from the Hugging Face hub "
+            f"({_one_line(error)}): fetch it by hand and pass --init_weights=PATH"
+        ) from error
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike, any_head: bool = False) -> list[str]:
+    """Sets every variable of `model` from a file, or none of them.
+
+    `path` is a `.safetensors` file with torchvision's names, a `.weights.h5` file of Keras, or a
+    work directory, which holds `best.weights.h5`. With `any_head`, a head of another number of
+    outputs is left alone. Returns the names of the variables left alone.
+
+    Raises:
+        InputError: the file is missing or broken, could run code (a pickle), or holds other names
+            or shapes than the model's; all of them are named at once.
+    """
+    path = _weights_file(Path(path))
+    arrays = _read_safetensors(path) if path.suffix == ".safetensors" else _read_h5(path)
+    variables = _variables(model)
+
+    left_alone = []
+    if any_head and _outputs(arrays) not in (None, _outputs(variables)):
+        left_alone = list(HEAD)
+        logging.info(
+            "%s: its head has %d outputs, ours %d: ours keeps its initial values",
+            path,
+            _outputs(arrays),
+            _outputs(variables),
+        )
+    for name in left_alone:
+        del arrays[name], variables[name]
+
+    if problems := _problems(variables, arrays):
+        raise InputError(f"{path}: not weights of this model: {problems}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+    return left_alone
+
+
+def save_safetensors(model: keras.Model, path: str | os.PathLike) -> None:
+    """Writes the weights with torchvision's names and layout, whole or not at all."""
+    arrays = {name: _to_torch(np.asarray(value)) for name, value in _variables(model).items()}
+    temporary = Path(f"{path}.tmp")
+    with temporary.open("wb") as file:
+        file.write(safetensors.numpy.save(arrays))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Every variable of the model by torchvision's name."""
+    return {
+        f"{layer.name}.{name}": variable
+        for layer in model.layers
+        for name, variable in zip(
+            VARIABLE_NAMES[len(layer.variables)], layer.variables, strict=True
+        )
+    }
+
+
+def _weights_file(path: Path) -> Path:
+    if path.suffix in PICKLE_SUFFIXES:
+        raise InputError(f"{path}: a pickle can run code: convert it to .safetensors first")
+    if path.is_dir():
+        path /= BEST_WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: give a .safetensors or .weights.h5 file")
+    if not path.name.endswith((".safetensors", ".weights.h5")):
+        raise InputError(f"{path}: not weights: give a .safetensors or .weights.h5 file")
+    return path
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by torchvision's name, in Keras' layout."""
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: broken ({_one_line(error)}): fetch it again") from error
+    return {
+        name: _to_keras(array)
+        for name, array in arrays.items()
+        if not name.endswith(".num_batches_tracked")
+    }
+
+
+def _read_h5(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by torchvision's name, in Keras' layout.
+
+    Keras' own `load_weights` overlooks layers left over in the file and has changed the model by
+    the time it finds another mistake.
+    """
+    arrays = {}
+    try:
+        with h5py.File(path) as file:
+            for layer in file["layers"].values():
+                stored = layer["vars"]
+                for index, name in enumerate(VARIABLE_NAMES[len(stored)]):
+                    arrays[f"{stored.attrs['name']}.{name}"] = stored[str(index)][()]
+    except (OSError, KeyError) as error:
+        raise InputError(
+            f"{path}: broken or not of this package ({_one_line(error)}): use another"
+        ) from error
+    return arrays
+
+
+def _to_keras(array: np.ndarray) -> np.ndarray:
+    """OIHW → HWIO and (outputs, inputs) → (inputs, outputs)."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def _to_torch(array: np.ndarray) -> np.ndarray:
+    """The inverse of `_to_keras`; contiguous, because safetensors writes memory as it lies."""
+    return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
+
+
+def _outputs(values) -> int | None:
+    """How many numbers the head gives; None without a whole head."""
+    return values["fc.bias"].shape[0] if all(name in values for name in HEAD) else None
+
+
+def _problems(variables, arrays) -> str:
+    """What keeps `arrays` from being the values of `variables`; empty if nothing does."""
+    misshapen = [
+        f"{name} {arrays[name].shape}, not {tuple(variable.shape)}"
+        for name, variable in variables.items()
+        if name in arrays and arrays[name].shape != tuple(variable.shape)
+    ]
+    kinds = {
+        "missing": [name for name in variables if name not in arrays],
+        "left over": [name for name in arrays if name not in variables],
+        "of another shape": misshapen,
+    }
+    return "; ".join(f"{kind}: {_first(names)}" for kind, names in kinds.items() if names)
+
+
+def _first(names: list[str], limit: int = 4) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

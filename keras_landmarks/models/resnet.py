@@ -1,0 +1,138 @@
+"""ResNet and ResNeXt with one linear head that gives every landmark.
+
+He et al., "Deep residual learning", 2015, and Xie et al., "Aggregated residual transformations",
+2016, in the variant of torchvision (github.com/pytorch/vision): the stride of a bottleneck sits in
+its 3x3 convolution. Layers bear torchvision's names, so its weights load by name.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_landmarks.errors import InputError
+from keras_landmarks.models.layers import BatchNormalization, Convolution, MaxPooling
+
+
+class Member(NamedTuple):
+    """What tells one member of the family from another.
+
+    Stage s has depths[s] blocks of stem_width * 2**s planes; a bottleneck's 3x3 convolution has
+    groups * base_width / 64 times as many channels, in `groups` groups.
+    """
+
+    block: str
+    depths: Sequence[int]
+    groups: int = 1
+    base_width: int = 64
+    stem_width: int = 64
+
+
+FAMILY = {
+    "tiny": Member("basic", (1, 1, 1, 1), stem_width=16),
+    "resnet18": Member("basic", (2, 2, 2, 2)),
+    "resnet34": Member("basic", (3, 4, 6, 3)),
+    "resnet50": Member("bottleneck", (3, 4, 6, 3)),
+    "resnext50_32x4d": Member("bottleneck", (3, 4, 6, 3), groups=32, base_width=4),
+    "resnet101": Member("bottleneck", (3, 4, 23, 3)),
+    "resnext101_32x8d": Member("bottleneck", (3, 4, 23, 3), groups=32, base_width=8),
+}
+
+
+def member(name: str) -> Member:
+    """The member of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in FAMILY:
+        raise InputError(f"model {name!r} is unknown: choose one of {', '.join(FAMILY)}")
+    return FAMILY[name]
+
+
+def build(
+    member_or_name: Member | str,
+    points: int,
+    image_size: int | tuple[int, int],
+    pixel_mean: float | Sequence[float] = 0.5,
+    pixel_std: float | Sequence[float] = 0.5,
+) -> keras.Model:
+    """A network from an image to its landmarks.
+
+    Input `image`: (N, height, width, 3) RGB of 0 to 255, uint8 or float. Output: (N, points, 2)
+    float32, whatever the dtype policy. `image_size` is the side of a square or (height, width);
+    `pixel_mean` and `pixel_std` are for pixels of 0 to 1, one number or one for each channel.
+
+    Raises:
+        InputError: no member has that name.
+    """
+    chosen = member(member_or_name) if isinstance(member_or_name, str) else member_or_name
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+
+    image = keras.Input((height, width, 3), name="image")
+    x = _normalise(image, np.asarray(pixel_mean), np.asarray(pixel_std))
+    x = ops.relu(_convolution_norm(x, "conv1", "bn1", chosen.stem_width, 7, strides=2))
+    x = MaxPooling(3, strides=2, name="maxpool")(x)
+    for stage, depth in enumerate(chosen.depths):
+        planes = chosen.stem_width * 2**stage
+        for index in range(depth):
+            strides = 2 if stage > 0 and index == 0 else 1
+            x = BLOCKS[chosen.block](x, f"layer{stage + 1}.{index}", chosen, planes, strides)
+    # The head is float32 under mixed precision too: half precision cannot tell pixels apart.
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="avgpool")(x)
+    x = _linear(x, "fc", 2 * points)
+    landmarks = keras.layers.Reshape((points, 2), dtype="float32", name="landmarks")(x)
+    return keras.Model(image, landmarks)
+
+
+def _normalise(image, mean: np.ndarray, std: np.ndarray):
+    scale, offset = (1 / (255 * std)).tolist(), (-mean / std).tolist()
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name="normalise")(image)
+
+
+def _convolution_norm(x, convolution, norm, filters, kernel_size, strides=1, groups=1):
+    x = Convolution(filters, kernel_size, strides, groups, name=convolution)(x)
+    return BatchNormalization(name=norm)(x)
+
+
+def _basic(x, name, member, planes, strides):
+    """Two 3x3 convolutions around a shortcut."""
+    y = _convolution_norm(x, f"{name}.conv1", f"{name}.bn1", planes, 3, strides)
+    y = _convolution_norm(ops.relu(y), f"{name}.conv2", f"{name}.bn2", planes, 3)
+    return ops.relu(y + _shortcut(x, name, planes, strides))
+
+
+def _bottleneck(x, name, member, planes, strides):
+    """A 3x3 convolution, perhaps grouped, between two pointwise ones, around a shortcut."""
+    width = planes * member.base_width // 64 * member.groups
+    y = _convolution_norm(x, f"{name}.conv1", f"{name}.bn1", width, 1)
+    y = _convolution_norm(
+        ops.relu(y), f"{name}.conv2", f"{name}.bn2", width, 3, strides, member.groups
+    )
+    y = _convolution_norm(ops.relu(y), f"{name}.conv3", f"{name}.bn3", 4 * planes, 1)
+    return ops.relu(y + _shortcut(x, name, 4 * planes, strides))
+
+
+BLOCKS = {"basic": _basic, "bottleneck": _bottleneck}
+
+
+def _shortcut(x, name, filters, strides):
+    """The block's input, projected where the block changes its shape."""
+    if strides == 1 and x.shape[-1] == filters:
+        return x
+    return _convolution_norm(x, f"{name}.downsample.0", f"{name}.downsample.1", filters, 1, strides)
+
+
+def _linear(x, name, outputs):
+    """A linear layer with the initial values of PyTorch's: uniform within 1 / sqrt(fan in)."""
+    bound = 1 / math.sqrt(x.shape[-1])
+    return keras.layers.Dense(
+        outputs,
+        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
+        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
+        dtype="float32",
+        name=name,
+    )(x)

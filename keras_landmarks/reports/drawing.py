@@ -1,0 +1,152 @@
+"""Pictures of faces with their points, and sheets of many of them.
+
+Images are (H, W, 3) uint8 RGB; points are (k, 2), pixels of the image they go with.
+"""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from keras_landmarks.data import layout
+
+# The hues of Okabe and Ito, which colour-blind people can tell apart; a right side has the lighter
+# tint of its left side's hue.
+REGION_COLOURS = {
+    "jaw_left": (0, 114, 210),
+    "jaw_right": (86, 180, 233),
+    "oval_upper": (225, 225, 225),
+    "brow_left": (230, 140, 0),
+    "brow_right": (255, 190, 80),
+    "nose_left": (0, 158, 115),
+    "nose_right": (110, 220, 180),
+    "nose_midline": (0, 110, 80),
+    "eye_left_upper": (240, 228, 66),
+    "eye_left_lower": (190, 178, 0),
+    "eye_right_upper": (255, 250, 170),
+    "eye_right_lower": (220, 210, 110),
+    "lip_upper_outer": (204, 121, 167),
+    "lip_upper_inner": (150, 60, 115),
+    "lip_lower_outer": (240, 180, 215),
+    "lip_lower_inner": (180, 90, 180),
+    "pupil_left": (213, 94, 0),
+    "pupil_right": (255, 140, 60),
+}
+PLAIN_COLOUR = (86, 180, 233)  # where the points are not the contest's 971
+BACKGROUND = (44, 44, 48)
+TEXT_COLOUR = (235, 235, 235)
+
+TILE_HEIGHT = 360
+MARGIN = 14  # around each photo, for points outside it
+CAPTION_HEIGHT = 26
+_DOT_RADIUS = 0.9
+_SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
+
+
+def point_colours(points: int) -> np.ndarray:
+    """Returns the colour of each of so many points: (points, 3) uint8 RGB."""
+    colours = np.tile(np.uint8(PLAIN_COLOUR), (points, 1))
+    if points == layout.CONTEST_POINTS:
+        for name, region in layout.REGIONS.items():
+            colours[region] = REGION_COLOURS[name]
+    return colours
+
+
+def draw_landmarks(
+    image: np.ndarray, landmarks_px: np.ndarray, colours: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns a copy of the image with a dot on each point; points outside it are left out.
+
+    `colours` is (k, 3) uint8 RGB; unless given, points are coloured by region.
+    """
+    canvas = image.copy()
+    colours = point_colours(len(landmarks_px)) if colours is None else colours
+    width_height = np.array(image.shape[1::-1])
+    inside = np.all((landmarks_px >= -0.5) & (landmarks_px <= width_height - 0.5), axis=-1)
+    unit = 1 << _SUBPIXEL_BITS
+    radius = round(_DOT_RADIUS * unit)
+    centres = np.rint(landmarks_px[inside].astype(np.float64) * unit).astype(int)
+    for centre, colour in zip(centres.tolist(), colours[inside].tolist(), strict=True):
+        cv2.circle(canvas, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return canvas
+
+
+def enlarge(
+    image: np.ndarray, landmarks_px: np.ndarray, height: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scales an image and its points to fit a height and a width of 1.5 x that height."""
+    scale = min(height / image.shape[0], 1.5 * height / image.shape[1])
+    old_size = np.array(image.shape[1::-1])
+    new_size = np.maximum(np.rint(old_size * scale), 1).astype(int)
+    interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    enlarged = cv2.resize(image, new_size.tolist(), interpolation=interpolation)
+    # Pixel centres are whole numbers, so the image's edge is at -0.5.
+    return enlarged, (landmarks_px + 0.5) * (new_size / old_size) - 0.5
+
+
+def draw_tile(
+    image: np.ndarray, landmarks_px: np.ndarray, label: str = "", height: int = TILE_HEIGHT
+) -> np.ndarray:
+    """Draws an enlarged photo with its points and a margin, labelled in the upper left corner."""
+    # Enlarged before it is drawn on: so the dots stay fine and the face stays visible.
+    photo, landmarks_photo_px = enlarge(image, landmarks_px, height)
+    tile = _blank(photo.shape[0] + 2 * MARGIN, photo.shape[1] + 2 * MARGIN)
+    tile[MARGIN:-MARGIN, MARGIN:-MARGIN] = photo
+    tile = draw_landmarks(tile, landmarks_photo_px + MARGIN)
+    _put_text(tile, label, x=MARGIN + 6, baseline=MARGIN + 18)
+    return tile
+
+
+def contact_sheet(
+    tiles: Sequence[np.ndarray], titles: Sequence[str], columns: int, legend: bool = False
+) -> np.ndarray:
+    """Lays tiles out in rows, each with its title under it.
+
+    Args:
+        tiles: (H, W, 3) uint8 each; cells are as large as the largest.
+        titles: one line a tile.
+        columns: tiles in a row.
+        legend: whether a strip of the regions' colours is added at the bottom.
+    """
+    columns = min(columns, len(tiles))
+    height, width = np.max([tile.shape[:2] for tile in tiles], axis=0)
+    cells = [_cell(*item, height, width) for item in zip(tiles, titles, strict=True)]
+    cells += [_blank(*cells[0].shape[:2])] * (-len(cells) % columns)
+    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    return np.vstack([*rows, region_legend(columns * width)] if legend else rows)
+
+
+def region_legend(width: int) -> np.ndarray:
+    """Draws the regions' names, each beside its colour, in as many lines as the width needs."""
+    entry_width = 150
+    lines = math.ceil(len(REGION_COLOURS) / max(1, (width - MARGIN) // entry_width))
+    columns = math.ceil(len(REGION_COLOURS) / lines)
+    legend = _blank(lines * CAPTION_HEIGHT + MARGIN, width)
+    for index, (name, colour) in enumerate(REGION_COLOURS.items()):
+        line, column = divmod(index, columns)
+        x, y = MARGIN + column * entry_width, line * CAPTION_HEIGHT + CAPTION_HEIGHT // 2
+        cv2.circle(legend, (x + 5, y), 5, colour, cv2.FILLED, cv2.LINE_AA)
+        _put_text(legend, name, x=x + 16, baseline=y + 5)
+    return legend
+
+
+def _blank(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), BACKGROUND, np.uint8)
+
+
+def _cell(tile: np.ndarray, title: str, height: int, width: int) -> np.ndarray:
+    """Puts a tile in the lower left corner of the height and width, and its title under it."""
+    cell = _blank(height + CAPTION_HEIGHT, width)
+    cell[height - tile.shape[0] : height, : tile.shape[1]] = tile
+    _put_text(cell, title, x=MARGIN, baseline=height + 6)
+    return cell
+
+
+def _put_text(canvas: np.ndarray, text: str, x: int, baseline: int) -> None:
+    """Writes light text with a dark rim, readable on any photo, smaller if it would not fit."""
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+    (width, _), _ = cv2.getTextSize(text, font, scale, 1)
+    scale *= np.clip((canvas.shape[1] - x - MARGIN) / max(width, 1), 0.1, 1)
+    for colour, thickness in ((BACKGROUND, 3), (TEXT_COLOUR, 1)):
+        cv2.putText(canvas, text, (x, baseline), font, scale, colour, thickness, cv2.LINE_AA)

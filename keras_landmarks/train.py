@@ -1,0 +1,122 @@
+"""Trains a model on a contest folder and keeps the weights with the lowest training loss.
+
+Extra images that the flags ask for are made first (see `augment`). The work directory gets:
+
+    best.weights.h5    the weights of the epoch with the lowest training loss
+    last.safetensors   the state after the last epoch; a run that is started again goes on from it
+    history.csv        every epoch's figures
+    logs               the same for TensorBoard
+    flags.cfg          the flags: --flagfile=flags.cfg repeats the run
+    model.json         what `predict` needs to know of the model
+    rejects.csv        samples that could not be used, if there were any
+
+Examples, the recipe on the contest's data and a first look on 2 cores:
+
+    python -m keras_landmarks.train --flagfile=flags/best.cfg --data=contest
+    python -m keras_landmarks.train --flagfile=flags/demo.cfg --data=faces --workdir=work
+"""
+
+import resource
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from keras_landmarks import config
+from keras_landmarks.augment import AugmentSettings, augment
+from keras_landmarks.data import contest
+from keras_landmarks.data.samples import Samples, load_samples, split_rows
+from keras_landmarks.training.settings import TrainSettings
+
+FLAGS = config.use(TrainSettings, AugmentSettings)
+
+
+def main(_) -> dict:
+    """Reads the flags, trains, returns the figures."""
+    config.require("data")
+    return train(config.read(TrainSettings), config.read(AugmentSettings))
+
+
+def train(settings: TrainSettings, augment_settings: AugmentSettings) -> dict:
+    """Trains, or takes up the run that `settings.workdir` holds.
+
+    Returns:
+        Figures: images, losses, rate, peak memory.
+
+    Raises:
+        InputError: a flag, a file or the work directory is wrong.
+    """
+    # Not at the top: --help and the worker processes, which import this module, do without Keras.
+    from keras_landmarks.data.pipeline import ImageSet
+    from keras_landmarks.training import run
+
+    started = time.monotonic()
+    run.check(settings)
+    samples = load_samples(
+        Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
+    )
+    train_rows, validation_rows = _split(samples, settings)
+    training = [(samples, train_rows)]
+    if augment_settings.augment_count:
+        held_out = {samples.file_names[row] for row in validation_rows}
+        training.append(_extra_images(samples, held_out, settings, augment_settings))
+    images = ImageSet(training)
+    model = run.open_workdir(settings, samples.points)
+    _write_notes(Path(settings.workdir), samples, asdict(settings) | asdict(augment_settings))
+    history = run.fit(model, settings, images, ImageSet([(samples, validation_rows)]))
+    return {
+        "workdir": settings.workdir,
+        "model": settings.model,
+        "train_images": len(images),
+        "validation_images": len(validation_rows),
+        "rejected": len(samples.rejects),
+        **history.summary(),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
+    groups = None
+    if settings.validation_groups:
+        groups = contest.read_groups(Path(settings.validation_groups))
+    return split_rows(samples.file_names, settings.train_fraction, groups)
+
+
+def _extra_images(
+    samples: Samples, held_out: set[str], settings: TrainSettings, augment_settings: AugmentSettings
+) -> tuple[Samples, np.ndarray]:
+    """Returns the extra images, made first if need be, and the rows that show no held-out photo."""
+    prepared = Path(settings.prepared)
+    figures = augment(samples, prepared, augment_settings, settings.processes)
+    folder = Path(figures["folder"])
+    extra = load_samples(folder, "train", prepared)
+    sources = contest.read_groups(folder / "sources.csv")
+    usable = np.array([sources[name] not in held_out for name in extra.file_names])
+    logging.info(
+        "extra images %s in %s: %d; %d that lost a point were dropped;"
+        " %d of photos held out for validation are not used",
+        "made" if figures["made"] else "found",
+        folder,
+        figures["written"],
+        figures["dropped"],
+        np.sum(~usable),
+    )
+    return extra, np.flatnonzero(usable)
+
+
+def _write_notes(workdir: Path, samples: Samples, flags: dict) -> None:
+    config.write_flagfile(workdir / "flags.cfg", flags)
+    if samples.rejects:
+        contest.write_rejects(workdir / "rejects.csv", samples.rejects)
+        logging.warning(
+            "%d samples cannot be used and are skipped; %s lists them",
+            len(samples.rejects),
+            workdir / "rejects.csv",
+        )
+
+
+if __name__ == "__main__":
+    config.run(main)

@@ -1,0 +1,27 @@
+"""What a training run depends on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything but the extra images: the values of the flags of these names."""
+
+    data: str
+    prepared: str
+    workdir: str
+    model: str
+    init_weights: str
+    image_size: int
+    batch_size: int
+    epochs: int
+    learning_rates: str
+    reset_optimizer_each_epoch: bool
+    train_fraction: float
+    validation_groups: str | None
+    limit: int | None
+    augment_online: bool
+    precision: str
+    seed: int
+    processes: int | None
+    strict: bool

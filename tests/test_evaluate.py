@@ -1,0 +1,181 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_landmarks.data import contest
+from keras_landmarks.errors import InputError
+from keras_landmarks.evaluate import evaluate, table
+
+NAMES = ["a.jpg", "b.jpg"]
+# Four points each; boxes 30 x 120 and 40 x 40: sizes 60 and 40.
+TRUE_PX = np.array(
+    [[[10, 20], [40, 140], [20, 50], [30, 60]], [[0, 0], [40, 40], [10, 10], [20, 20]]]
+)
+# Distances: 5, 0, 0, 0 and 10, 2, 0, 0. MSE: 25 / 8 and 104 / 8.
+ERROR_PX = np.array([[[3, 4], [0, 0], [0, 0], [0, 0]], [[-6, 8], [0, 2], [0, 0], [0, 0]]])
+ASKED = [[1, 0], [3, 0]]
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Truth, predictions in another order, asked points and the submission that answers them."""
+    predicted_px = TRUE_PX + ERROR_PX
+    paths = {
+        "truth": tmp_path / "landmarks.csv",
+        "predictions": tmp_path / "predictions.npz",
+        "test_points": tmp_path / "test_points.csv",
+        "submission": tmp_path / "submission.csv",
+    }
+    contest.write_landmarks(paths["truth"], NAMES, TRUE_PX)
+    contest.write_predictions(paths["predictions"], NAMES[::-1], predicted_px[::-1])
+    contest.write_test_points(paths["test_points"], NAMES, ASKED)
+    answers = [points[indices] for points, indices in zip(predicted_px, ASKED, strict=True)]
+    contest.write_submission(paths["submission"], NAMES[::-1], answers[::-1])
+    return paths
+
+
+def test_predictions_are_matched_by_name(paths):
+    figures = evaluate(paths["truth"], predictions=paths["predictions"])
+    assert figures["images"] == 2
+    assert figures["points"] == 4
+    assert figures["without_truth"] == 0
+    assert figures["mse"] == pytest.approx((25 / 8 + 104 / 8) / 2)
+    assert figures["nme"] == pytest.approx((5 / 4 / 60 + 12 / 4 / 40) / 2)
+    assert figures["failure_rate_at_0.07"] == 0.5
+    assert "mse_asked" not in figures
+    assert "regions" not in figures
+
+
+def test_asked_points_of_predictions_and_of_a_submission_score_the_same(paths):
+    of_submission = evaluate(
+        paths["truth"], submission=paths["submission"], test_points=paths["test_points"]
+    )
+    of_predictions = evaluate(
+        paths["truth"], predictions=paths["predictions"], test_points=paths["test_points"]
+    )
+    assert of_submission["mse_asked"] == pytest.approx((25 / 4 + 100 / 4) / 2)
+    assert of_submission["nme_asked"] == pytest.approx((5 / 2 / 60 + 10 / 2 / 40) / 2)
+    assert of_submission["points"] == 2
+    assert "mse" not in of_submission
+    assert of_predictions | of_submission == of_predictions | {"points": 2}
+
+
+def test_predictions_without_truth_are_counted(paths):
+    contest.write_landmarks(paths["truth"], NAMES[1:], TRUE_PX[1:])
+    figures = evaluate(paths["truth"], predictions=paths["predictions"])
+    assert figures["images"] == 1
+    assert figures["without_truth"] == 1
+    assert figures["mse"] == pytest.approx(104 / 8)
+
+
+def test_regions_of_the_contest_points(tmp_path):
+    true_px = np.random.default_rng(0).integers(0, 200, (1, 971, 2))
+    error_px = np.zeros((1, 971, 2))
+    error_px[0, 970] = [3, 4]
+    contest.write_landmarks(tmp_path / "truth.csv", ["a.jpg"], true_px)
+    contest.write_predictions(tmp_path / "p.npz", ["a.jpg"], true_px + error_px)
+    figures = evaluate(tmp_path / "truth.csv", predictions=tmp_path / "p.npz")
+    assert figures["regions"]["pupil_right"]["mse"] == 12.5
+    assert figures["regions"]["pupil_left"] == {"mse": 0, "nme": 0}
+    assert "pupil_right" in table(figures)
+
+
+# ── files that do not fit ──
+
+
+def test_exactly_one_of_predictions_and_submission(paths):
+    with pytest.raises(InputError, match="either --predictions or --submission"):
+        evaluate(paths["truth"])
+    with pytest.raises(InputError, match="either --predictions or --submission"):
+        evaluate(**paths)
+
+
+def test_a_submission_needs_test_points(paths):
+    with pytest.raises(InputError, match="--submission needs --test_points"):
+        evaluate(paths["truth"], submission=paths["submission"])
+
+
+def test_missing_predictions_are_counted_and_the_first_is_named(paths):
+    contest.write_predictions(paths["predictions"], ["c.jpg"], TRUE_PX[:1])
+    with pytest.raises(InputError, match=r"2 of 2 images with truth are missing.* a\.jpg"):
+        evaluate(paths["truth"], predictions=paths["predictions"])
+
+
+@pytest.mark.parametrize("changed", ["truth", "predictions", "test_points"])
+def test_a_name_given_twice(paths, changed):
+    names = ["a.jpg", "a.jpg"]
+    if changed == "truth":
+        contest.write_landmarks(paths[changed], names, TRUE_PX)
+    elif changed == "predictions":
+        contest.write_predictions(paths[changed], names, TRUE_PX)
+    else:
+        contest.write_test_points(paths[changed], names, ASKED)
+    del paths["submission"]
+    with pytest.raises(InputError, match=rf"{paths[changed].name}: a\.jpg is there 2 times"):
+        evaluate(**paths)
+
+
+def test_another_number_of_points(paths):
+    contest.write_predictions(paths["predictions"], NAMES, TRUE_PX[:, :3])
+    with pytest.raises(InputError, match="3 points an image, the truth has 4"):
+        evaluate(paths["truth"], predictions=paths["predictions"])
+
+
+def test_another_number_of_asked_points(paths):
+    contest.write_test_points(paths["test_points"], NAMES, [[1, 0], [1, 2, 3]])
+    with pytest.raises(InputError, match=r"2 points an image, 3 asked of b\.jpg"):
+        evaluate(paths["truth"], submission=paths["submission"], test_points=paths["test_points"])
+
+
+def test_an_asked_point_that_the_truth_lacks(paths):
+    contest.write_test_points(paths["test_points"], NAMES, [[1, 0], [1, 4]])
+    with pytest.raises(InputError, match=r"point 4 is asked of b\.jpg, the truth has 0 to 3"):
+        evaluate(paths["truth"], predictions=paths["predictions"], test_points=paths["test_points"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_predictions_that_are_not_finite(paths, value):
+    predicted_px = TRUE_PX.astype(np.float32)
+    predicted_px[1, 2, 0] = value
+    contest.write_predictions(paths["predictions"], NAMES, predicted_px)
+    with pytest.raises(InputError, match=r"predicted point of b\.jpg is not a finite number"):
+        evaluate(paths["truth"], predictions=paths["predictions"])
+
+
+def test_a_face_without_size(paths):
+    contest.write_landmarks(paths["truth"], NAMES, TRUE_PX * [[[1, 1]], [[1, 0]]])
+    with pytest.raises(InputError, match=r"points of b\.jpg span no area"):
+        evaluate(paths["truth"], predictions=paths["predictions"])
+
+
+# ── the command ──
+
+
+def run_command(**flags):
+    command = [sys.executable, "-m", "keras_landmarks.evaluate"]
+    command += [f"--{name}={value}" for name, value in flags.items()]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+
+
+def test_command_prints_a_table_and_then_json(paths):
+    del paths["submission"]
+    result = run_command(**paths)
+    assert result.returncode == 0, result.stderr
+    *lines, last = result.stdout.splitlines()
+    figures = json.loads(last)
+    assert figures["mse"] == 8.0625
+    assert figures["nme_asked"] == 0.0833333
+    assert any(line.split() == ["all", "points", "8.062", "4.792"] for line in lines)
+    assert not result.stderr
+
+
+def test_command_fails_with_one_line(paths):
+    result = run_command(truth=paths["truth"], submission=paths["submission"])
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "error: --submission needs --test_points: they say which points its columns are"
+    ]

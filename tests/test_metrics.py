@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from keras_landmarks.data import layout
+from keras_landmarks.reports import metrics
+
+# Two faces of two points, boxes 30 x 120 and 40 x 40: sizes 60 and 40.
+TRUE_PX = np.array([[[10, 20], [40, 140]], [[0, 0], [40, 40]]], np.int16)
+# Off by (3, 4) and (0, 0), then by (-6, 8) and (0, 2): distances 5, 0 and 10, 2.
+PREDICTED_PX = np.array([[[13, 24], [40, 140]], [[-6, 8], [40, 42]]], np.float32)
+DISTANCES = np.array([[5, 0], [10, 2]], np.float64)
+FACE_SIZES = np.array([60.0, 40.0])
+
+
+def test_point_distances_by_hand():
+    distances = metrics.point_distances(PREDICTED_PX, TRUE_PX)
+    assert distances.dtype == np.float64
+    np.testing.assert_array_equal(distances, DISTANCES)
+
+
+def test_point_distances_between_far_int16_points():
+    far = np.array([[[-32767, 0]]], np.int16)
+    assert metrics.point_distances(far, -far) == 65534
+
+
+def test_face_sizes_by_hand():
+    np.testing.assert_allclose(metrics.face_sizes(TRUE_PX), FACE_SIZES, rtol=1e-15)
+
+
+def test_face_size_of_far_int16_points():
+    far = np.array([[[-32767, -32767], [32767, 32767]]], np.int16)
+    assert metrics.face_sizes(far) == pytest.approx(65534)
+
+
+def test_face_size_of_points_on_a_line_is_zero():
+    assert metrics.face_sizes(np.array([[[5, 1], [5, 9]]])) == 0
+
+
+def test_image_mse_is_the_mean_over_x_and_y():
+    # (9 + 16) / 4 and (36 + 64 + 4) / 4
+    np.testing.assert_allclose(metrics.image_mse(DISTANCES), [6.25, 26], rtol=1e-15)
+
+
+def test_image_nme_by_hand():
+    np.testing.assert_allclose(
+        metrics.image_nme(DISTANCES, FACE_SIZES), [2.5 / 60, 6 / 40], rtol=1e-15
+    )
+
+
+@pytest.mark.parametrize(
+    ("nme", "area"),
+    [
+        ([0.0, 0.0], 1),
+        ([0.1], 0),
+        ([0.02, 0.08], 0.3),  # half the images from 0.02 to 0.05: 0.5 x 0.03 / 0.05
+        ([0.01, 0.03, 0.05, 0.9], 0.3),  # (0.25 x 0.02 + 0.5 x 0.02) / 0.05
+    ],
+)
+def test_area_under_curve_by_hand(nme, area):
+    assert metrics.area_under_curve(np.array(nme), threshold=0.05) == pytest.approx(area)
+
+
+def test_failure_rate_counts_images_over_the_threshold():
+    assert metrics.failure_rate(np.array([0.01, 0.07, 0.0701, 1.0])) == 0.5
+
+
+def test_percentiles_by_hand():
+    errors = np.arange(101.0)[::-1]
+    expected = {"50": 50, "90": 90, "95": 95, "99": 99}
+    assert metrics.percentiles(errors) == pytest.approx(expected)
+
+
+def test_summary_by_hand():
+    assert metrics.summary(DISTANCES, FACE_SIZES) == {
+        "mse": pytest.approx((6.25 + 26) / 2),
+        "nme": pytest.approx((2.5 / 60 + 0.15) / 2),
+        "auc_at_0.07": pytest.approx((1 - 2.5 / 60 / 0.07) / 2),
+        "failure_rate_at_0.07": 0.5,
+        "mse_percentiles": pytest.approx(
+            {"50": 16.125, "90": 24.025, "95": 25.0125, "99": 25.8025}
+        ),
+        "nme_percentiles": pytest.approx(
+            {q: 1 / 24 + (0.15 - 1 / 24) * float(q) / 100 for q in ("50", "90", "95", "99")}
+        ),
+    }
+
+
+def test_summary_of_971_points_names_regions():
+    distances = np.zeros((2, layout.CONTEST_POINTS))
+    distances[:, 970] = [2, 4]  # the right pupil
+    regions = metrics.summary(distances, np.array([100.0, 200.0]))["regions"]
+    assert list(regions) == list(layout.REGIONS)
+    assert regions["pupil_right"] == {"mse": 5, "nme": 0.02}  # (4 / 2 + 16 / 2) / 2
+    assert regions["pupil_left"] == {"mse": 0, "nme": 0}
+
+
+def test_asked_summary_allows_as_many_points_an_image_as_asked():
+    figures = metrics.asked_summary([np.array([2.0]), np.array([1.0, 3.0])], np.array([10.0, 20.0]))
+    assert figures["mse_asked"] == pytest.approx((4 / 2 + 10 / 4) / 2)
+    assert figures["nme_asked"] == pytest.approx((0.2 + 0.1) / 2)
+    assert figures["mse_asked_percentiles"]["50"] == pytest.approx(2.25)
