@@ -69,22 +69,17 @@ def predict(
     asked = contest.read_test_points(contest.find_test_points(data, split))
     spec, model = load_trained(workdir)
     _check_indices(asked, spec.points)
+    names = asked.file_names
     started = time.monotonic()
-    landmarks, rejects = _predict_images(
-        model,
-        image_folder,
-        asked.file_names,
-        spec.image_size,
-        min(batch_size, len(asked.file_names)),
-    )
+    landmarks, rejects = _predict_images(model, image_folder, names, spec.image_size, batch_size)
     seconds = time.monotonic() - started
     if rejects:
-        _stand_in(landmarks, rejects, asked.file_names, submission, strict)
-    contest.write_predictions(predictions, asked.file_names, landmarks)
+        _stand_in(landmarks, rejects, names, submission, strict)
+    contest.write_predictions(predictions, names, landmarks)
     to_whole = np.rint if rounding == "round" else np.trunc
     chosen = zip(landmarks, asked.point_indices, strict=True)
     points = (to_whole(face[indices]) for face, indices in chosen)
-    contest.write_submission(submission, asked.file_names, points)
+    contest.write_submission(submission, names, points)
     return {
         "images": len(landmarks),
         "rejected": len(rejects),
@@ -115,15 +110,14 @@ def _predict_images(
         image_folder,
         file_names,
         crop_size,
-        batch_size,
+        min(batch_size, len(file_names)),
         on_reject=lambda reject: rejects.update({reject.file_name: reject}),
     )
     landmarks = []
-    for images, scale, offset in progress(batches, "predicting", "batches", len(batches)):
-        landmarks_crop_px = np.asarray(model.predict_on_batch(images))
-        landmarks.append(
-            geometry.to_photo(landmarks_crop_px, Framing(scale.numpy(), offset.numpy()))
-        )
+    arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
+    for images, scale, offset in arrays:
+        landmarks_crop_px = model.predict_on_batch(images)
+        landmarks.append(geometry.to_photo(landmarks_crop_px, Framing(scale, offset)))
     return np.concatenate(landmarks)[: len(file_names)], rejects
 
 

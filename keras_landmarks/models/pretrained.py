@@ -98,7 +98,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike, any_head: bool = F
 
 def save_safetensors(model: keras.Model, path: str | os.PathLike) -> None:
     """Writes the weights with torchvision's names and layout, whole or not at all."""
-    arrays = {name: _to_torch(np.asarray(value)) for name, value in _variables(model).items()}
+    arrays = {name: _to_torch(np.asarray(v.value)) for name, v in _variables(model).items()}
     temporary = Path(f"{path}.tmp")
     with temporary.open("wb") as file:
         file.write(safetensors.numpy.save(arrays))
