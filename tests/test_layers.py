@@ -74,20 +74,22 @@ def test_grouped_convolution_keeps_groups_apart(platform):
     np.testing.assert_allclose(output[0, ..., 1], [[40, 60, 40], [60, 90, 60], [40, 60, 40]])
 
 
+@pytest.mark.parametrize("size", [(5, 6), (2, 2), (1, 1)])
 @pytest.mark.parametrize(
     ("channels", "filters", "kernel_size", "groups", "strides"),
     [
         (32, 16, 1, 1, 1),
         (32, 64, 1, 1, 2),
+        (8, 16, 3, 1, 2),
         (32, 32, 3, 8, 1),
         (32, 64, 3, 4, 2),
         (36, 36, 3, 3, 1),
         (256, 256, 3, 32, 2),
     ],
 )
-def test_convolution_forms_agree(channels, filters, kernel_size, groups, strides):
+def test_convolution_forms_agree(channels, filters, kernel_size, groups, strides, size):
     layer = Convolution(filters, kernel_size, strides, groups)
-    x = np.random.default_rng(0).normal(size=(2, 5, 6, channels)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(2, *size, channels)).astype(np.float32)
     assert_forms_agree(layer, x)
 
 

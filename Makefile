@@ -1,0 +1,31 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer; PYTHON=... chooses another.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+
+.PHONY: demo test lint install clean
+
+demo: install  ## procedural faces -> a trained model, its CSV, its figures and a contact sheet
+	rm -rf demo
+	$(RUN) keras_landmarks.synthesize --data=demo/faces --train_images=1500 --test_images=200
+	$(RUN) keras_landmarks.train --flagfile=flags/demo.cfg --data=demo/faces --prepared=demo/prepared --workdir=demo/work
+	$(RUN) keras_landmarks.predict --data=demo/faces --workdir=demo/work --submission=demo/submission.csv --predictions=demo/predictions.npz
+	$(RUN) keras_landmarks.evaluate --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
+	$(RUN) keras_landmarks.draw --data=demo/faces --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --out=demo/contact_sheet.png
+
+test: install  ## all tests
+	$(RUN) pytest
+
+lint: install  ## style and formatting
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --upgrade --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo
