@@ -10,7 +10,7 @@ demo: install  ## procedural faces -> a trained model, its CSV, its figures and 
 	$(RUN) keras_landmarks.synthesize --data=demo/faces --train_images=1500 --test_images=200
 	$(RUN) keras_landmarks.train --flagfile=flags/demo.cfg --data=demo/faces --prepared=demo/prepared --workdir=demo/work
 	$(RUN) keras_landmarks.predict --data=demo/faces --workdir=demo/work --submission=demo/submission.csv --predictions=demo/predictions.npz
-	$(RUN) keras_landmarks.evaluate --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
+	$(RUN) keras_landmarks.evaluate --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv --data=demo/faces --prepared=demo/prepared
 	$(RUN) keras_landmarks.draw --data=demo/faces --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --out=demo/contact_sheet.png
 
 test: install  ## all tests

@@ -137,11 +137,11 @@ def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -
     image = contest.read_image(image_folder / file_name)
     seed = augmentation.sample_seed(settings.seed, number)
     image, varied_px = _augmenter(settings)(image, landmarks_px, seed)
+    if landmarks_px.dtype == np.int16:  # a table of whole numbers gets whole numbers
+        varied_px = np.rint(varied_px).astype(np.int16)
     height, width = image.shape[:2]
     if np.any(varied_px < 0) or np.any(varied_px >= (width, height)):
         return file_name, None, None
-    if landmarks_px.dtype == np.int16:  # a table of whole numbers gets whole numbers
-        varied_px = np.rint(varied_px).astype(np.int16)
     return file_name, contest.encode_jpeg(image), varied_px
 
 

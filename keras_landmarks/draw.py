@@ -26,6 +26,14 @@ FLAGS = config.use("data", "split", "predictions", "truth", "out", "count")
 PHOTOS_ACROSS = 8
 
 
+def main(_) -> dict[str, Any]:
+    """Reads the flags, draws, and returns the figures."""
+    config.require("data")
+    names = ("predictions", "truth")
+    tables = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
+    return draw(Path(FLAGS.data), FLAGS.split, Path(FLAGS.out), count=FLAGS.count, **tables)
+
+
 def draw(
     data: Path,
     split: str,
@@ -114,14 +122,6 @@ def _title(name: str, prediction: np.ndarray | None = None, truth: np.ndarray | 
     mse = metrics.image_mse(distances).item()
     nme = metrics.image_nme(distances, metrics.face_sizes(truth[None])).item()
     return f"{name}   MSE {mse:.1f} px^2   NME {100 * nme:.1f} %"
-
-
-def main(_) -> dict[str, Any]:
-    """Reads the flags, draws, and returns the figures."""
-    config.require("data")
-    names = ("predictions", "truth")
-    tables = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
-    return draw(Path(FLAGS.data), FLAGS.split, Path(FLAGS.out), count=FLAGS.count, **tables)
 
 
 if __name__ == "__main__":

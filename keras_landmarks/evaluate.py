@@ -3,9 +3,10 @@
 All the points that `predict` writes, and with --test_points the asked ones too:
 
     python -m keras_landmarks.evaluate --predictions=work/predictions.npz \\
-        --truth=data/test/landmarks.csv --test_points=data/test/test_points.csv
+        --truth=faces/test/test_landmarks.csv --test_points=faces/test/test_points.csv
 
-The contest's CSV is scored with --submission=work/submission.csv in place of --predictions.
+The contest's CSV is scored with --submission=work/submission.csv in place of --predictions. With
+--data the mean shape of its train table is scored beside it: what one gets without looking.
 """
 
 from collections import Counter
@@ -17,10 +18,24 @@ import numpy as np
 
 from keras_landmarks import config
 from keras_landmarks.data import contest
+from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import metrics
 
-FLAGS = config.use("predictions", "submission", "truth", "test_points")
+FLAGS = config.use("predictions", "submission", "truth", "test_points", "data", "split", "prepared")
+
+
+def main(_) -> dict[str, Any]:
+    """Reads the flags, prints the table, and returns the figures."""
+    config.require("truth")
+    names = ("truth", "predictions", "submission", "test_points")
+    figures = evaluate(**{name: Path(FLAGS[name].value) for name in names if FLAGS[name].value})
+    if FLAGS.data:
+        samples = load_samples(Path(FLAGS.data), "train", Path(FLAGS.prepared))
+        image_folder = contest.find_image_folder(Path(FLAGS.data), FLAGS.split)
+        figures["mean_shape_mse"] = mean_shape_mse(samples, Path(FLAGS.truth), image_folder)
+    print(table(figures))
+    return _rounded(figures)
 
 
 def evaluate(
@@ -60,6 +75,20 @@ def evaluate(
     }
     score = _score_submission if submission else _score_predictions
     return counts | score(predicted_px, true, face_sizes, asked, source)
+
+
+def mean_shape_mse(samples: Samples, truth: Path, image_folder: Path) -> float:
+    """Returns the MSE over all points, in photo pixels, of the samples' mean shape.
+
+    The mean is of coordinates over the image's width and height.
+    """
+    true = contest.read_landmarks(truth)
+    sizes_px = [contest.read_image(image_folder / name).shape[1::-1] for name in true.file_names]
+    total = np.zeros(true.points.shape[1:])
+    for landmarks, size in zip(samples.landmarks_photo_px, samples.sizes_px, strict=True):
+        total += landmarks / size
+    predicted_px = total / len(samples) * np.array(sizes_px)[:, None]
+    return float(metrics.image_mse(metrics.point_distances(predicted_px, true.points)).mean())
 
 
 def _score_predictions(
@@ -173,6 +202,8 @@ def table(figures: dict[str, Any]) -> str:
             f"{'area under the curve of images by NME, 0 to 7 %':50}{figures['auc_at_0.07']:8.4f}",
             f"{'share of images with an NME over 7 %':50}{figures['failure_rate_at_0.07']:8.4f}",
         ]
+    if "mean_shape_mse" in figures:
+        lines.append(f"{'MSE of the mean shape, all points':50}{figures['mean_shape_mse']:8.3f}")
     return "\n".join(lines)
 
 
@@ -194,15 +225,6 @@ def _rounded(figures: Any) -> Any:
     if isinstance(figures, dict):
         return {name: _rounded(value) for name, value in figures.items()}
     return float(f"{figures:.6g}") if isinstance(figures, float) else figures
-
-
-def main(_) -> dict[str, Any]:
-    """Reads the flags, prints the table, and returns the figures."""
-    config.require("truth")
-    names = ("truth", "predictions", "submission", "test_points")
-    figures = evaluate(**{name: Path(FLAGS[name].value) for name in names if FLAGS[name].value})
-    print(table(figures))
-    return _rounded(figures)
 
 
 if __name__ == "__main__":

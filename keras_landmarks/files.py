@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     If the block fails, the temporary file is removed and an earlier `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays last: some writers choose their format by it.
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = _beside(path, "partial")
     try:
         yield partial
         with partial.open("rb") as file:
@@ -29,17 +29,26 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`; at the end it takes the place of `path`."""
+    """Yields a temporary folder beside `path`; at the end it takes the place of `path`.
+
+    If the block fails, the temporary folder is removed and an earlier `path` stays as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial, earlier = _beside(path, "partial"), _beside(path, "earlier")
     partial.mkdir()
     try:
         yield partial
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(earlier)
         partial.rename(path)
+        shutil.rmtree(earlier, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    # Process numbers recur in containers. The ending stays last: writers choose a format by it.
+    return path.with_name(f".{kind}-{secrets.token_hex(4)}-{path.name}")
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

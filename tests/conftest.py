@@ -1,1 +1,69 @@
+import dataclasses
+import shutil
+
+import jax
+import pytest
+
 import keras_landmarks  # noqa: F401 -- chooses the backend before any test imports Keras
+from keras_landmarks.augment import AugmentSettings
+from keras_landmarks.synthesize import synthesize
+from keras_landmarks.train import train
+from keras_landmarks.training.settings import TrainSettings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+    """Many tests train the same small model; XLA compiles it for the first of them."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory):
+    """A contest folder of 24 + 8 procedural faces; tests only read it."""
+    data = tmp_path_factory.mktemp("data") / "faces"
+    synthesize(data, train_images=24, test_images=8, processes=1)
+    return data
+
+
+@pytest.fixture
+def own_faces(faces, tmp_path):
+    """A copy of the faces for a test that spoils them."""
+    return shutil.copytree(faces, tmp_path / "faces")
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(faces, tmp_path_factory):
+    """Two epochs of the tiny model: what a test varies by `dataclasses.replace`."""
+    return TrainSettings(
+        data=str(faces),
+        prepared=str(tmp_path_factory.mktemp("prepared")),
+        workdir=str(tmp_path_factory.mktemp("tiny")),
+        model="tiny",
+        init_weights="none",
+        image_size=32,
+        batch_size=8,
+        epochs=2,
+        learning_rates="0:1e-2,1:1e-3",
+        reset_optimizer_each_epoch=True,
+        train_fraction=0.9,
+        validation_groups=None,
+        limit=None,
+        augment_online=False,
+        precision="float32",
+        seed=0,
+        processes=1,
+        strict=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_settings):
+    """The settings of a finished run, and its figures."""
+    return tiny_settings, train(tiny_settings, AugmentSettings(augment_count=0))
+
+
+@pytest.fixture
+def settings(tiny_settings, tmp_path):
+    """Settings with a work directory of the test's own."""
+    return dataclasses.replace(tiny_settings, workdir=str(tmp_path / "work"))

@@ -4,6 +4,9 @@ albumentations' defaults do not suit landmarks: points that leave the image vani
 border adds mirrored copies of points. Here a face keeps its k points, in order, whatever happens.
 """
 
+import random
+import threading
+
 import albumentations as A
 import cv2
 import numpy as np
@@ -47,15 +50,19 @@ class Augmenter:
         keep_all = A.KeypointParams(format="xy", remove_invisible=False)
         self._transform = A.Compose(transforms, keypoint_params=keep_all)
         self._mirror_map = mirror_map
+        self._lock = threading.Lock()  # the transforms draw from generators that they hold
 
     def __call__(
         self, image: np.ndarray, landmarks_px: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the varied image (H, W, 3) uint8 and its points (k, 2) float32."""
-        self._transform.set_random_seed(seed)
-        varied = self._transform(image=image, keypoints=landmarks_px.astype(np.float32))
+        rng = np.random.default_rng(seed)
+        with self._lock:
+            # Not set_random_seed: from it each transform gets a generator with the same draws.
+            self._transform.set_random_state(rng, random.Random(seed))
+            varied = self._transform(image=image, keypoints=landmarks_px.astype(np.float32))
         image, landmarks_px = varied["image"], varied["keypoints"].astype(np.float32)
-        if self._mirror_map is not None and np.random.default_rng(seed).random() < 0.5:
+        if self._mirror_map is not None and rng.random() < 0.5:
             return mirror(image, landmarks_px, self._mirror_map)
         return image, landmarks_px
 

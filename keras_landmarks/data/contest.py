@@ -9,6 +9,7 @@ Points are photo pixels: (0, 0) is the middle of the upper left pixel; some lie 
 """
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -63,8 +64,10 @@ class Rows(NamedTuple):
 # ── tables ──
 
 
-def iterate_landmarks(path: Path) -> Iterator[Rows]:
+def iterate_landmarks(path: Path, limit: int | None = None) -> Iterator[Rows]:
     """Reads a landmark table or a submission piece by piece; broken rows are among `rejects`.
+
+    With a `limit` only so many rows are read, broken ones included.
 
     Raises:
         InputError: the file is missing, or its header is not that of such a table.
@@ -76,8 +79,8 @@ def iterate_landmarks(path: Path) -> Iterator[Rows]:
                 f"{path}: the header has {columns} columns; a landmark table has file_name and then"
                 " an x and a y for each point"
             )
-        line = 2
-        while block := file.readlines(_BLOCK_BYTES):
+        line, stop = 2, 2 + limit if limit else sys.maxsize
+        while block := file.readlines(_BLOCK_BYTES)[: stop - line]:
             yield _parse_rows(block, line, separator, numbers=columns - 1)
             line += len(block)
 
@@ -184,6 +187,8 @@ def _open_table(path: Path):
 
 def _read_header(path: Path, header: bytes) -> tuple[bytes, int]:
     """Returns the separator and the number of columns."""
+    if not header:
+        raise InputError(f"{path}: the file is empty")
     separator = b"\t" if b"\t" in header else b","
     cells = header.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").split(separator)
     if len(cells) < 2:
@@ -221,7 +226,9 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
         values = np.fromstring(separator.join(cells), np.int64, sep=separator.decode())
     except ValueError:
         return None
-    if values.size != numbers * len(cells) or np.abs(values).max() > _LARGEST_COORDINATE:
+    if values.size != numbers * len(cells):
+        return None
+    if values.min() < -_LARGEST_COORDINATE or values.max() > _LARGEST_COORDINATE:
         return None
     return values.astype(np.float32)
 
@@ -247,7 +254,7 @@ def _parse_numbers(row: bytes, separator: bytes, numbers: int) -> np.ndarray:
     if len(cells) != numbers:
         raise ValueError(f"{len(cells) if row else 0} numbers where the header has {numbers}")
     try:
-        values = np.array([float(_unquote(cell)) for cell in cells], np.float32)
+        values = np.array([float(_unquote(cell)) for cell in cells])
     except ValueError:
         raise ValueError("a cell is empty or not a number") from None
     if not np.all(np.abs(values) <= _LARGEST_COORDINATE):  # False for nan, too
@@ -258,7 +265,7 @@ def _parse_numbers(row: bytes, separator: bytes, numbers: int) -> np.ndarray:
 def _parse_indices(text: str) -> np.ndarray:
     try:
         indices = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         indices = None
     if not isinstance(indices, list) or not indices or any(type(i) is not int for i in indices):
         raise ValueError(f"not a list of point indices: {text[:40]!r}")
@@ -347,8 +354,8 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         return decode_image(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -116,21 +116,22 @@ def prediction_batches(
     is filled up with the last image, so that the model is compiled for one batch size only.
     """
 
-    def load(index):
+    def load(position):
+        index = min(position, count - 1)
         try:
             image = contest.read_image(image_folder / file_names[index])
         except InputError as error:
-            on_reject(Reject(file_names[index], index + 2, str(error)))
+            if position == index:
+                on_reject(Reject(file_names[index], index + 2, str(error)))
             image = np.zeros((crop_size, crop_size, 3), np.uint8)
         framing = geometry.centre_crop(image.shape[1::-1], crop_size)
         return geometry.crop_image(image, crop_size), *framing
 
     count = len(file_names)
-    indices = np.minimum(np.arange(-(-count // batch_size) * batch_size), count - 1)
     two = tf.TensorSpec((2,), tf.float64)
     spec = (tf.TensorSpec((crop_size, crop_size, 3), tf.uint8), two, two)
     return (
-        tf.data.Dataset.from_tensor_slices(indices)
+        tf.data.Dataset.range(-(-count // batch_size) * batch_size)
         .map(_numpy_function(load, spec), num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)

@@ -7,7 +7,6 @@ are mapped into memory, so memory does not grow with the table.
 
 import functools
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +129,7 @@ def _fingerprint(table: Path, image_folder: Path, limit: int | None) -> str:
 
 def _check_and_remember(table: Path, image_folder: Path, limit: int | None, folder: Path) -> None:
     file_names, sizes_px, rejects, dtype, points = [], [], [], "int16", 0
-    checked = itertools.islice(_check(table, image_folder), limit)
+    checked = _check(table, image_folder, limit)
     with (folder / _LANDMARKS).open("wb") as file:
         for item in progress(checked, f"checking {table.parent.name}", "rows", limit):
             if isinstance(item, Reject):
@@ -140,16 +139,17 @@ def _check_and_remember(table: Path, image_folder: Path, limit: int | None, fold
             file.write(item.landmarks_photo_px.tobytes())
             file_names.append(item.file_name)
             sizes_px.append(item.size_px)
+    rejects.sort(key=lambda reject: reject.line)
     index = {"points": points, "dtype": dtype, "file_names": file_names}
     write_json(folder / _INDEX, index | {"sizes_px": sizes_px, "rejects": rejects})
 
 
-def _check(table: Path, image_folder: Path) -> Iterator[_Sample | Reject]:
-    """Yields every row of the table as a sound sample or as a reject."""
+def _check(table: Path, image_folder: Path, limit: int | None) -> Iterator[_Sample | Reject]:
+    """Yields the first `limit` rows of the table, each as a sound sample or as a reject."""
     seen, dtype = set(), None
     image_size = functools.partial(_image_size, image_folder)
     with ThreadPoolExecutor() as pool:
-        for rows in contest.iterate_landmarks(table):
+        for rows in contest.iterate_landmarks(table, limit):
             yield from rows.rejects
             # OpenCV decodes outside of the interpreter's lock, so threads do.
             sizes = pool.map(image_size, rows.file_names)

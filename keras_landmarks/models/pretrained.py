@@ -11,6 +11,7 @@ import safetensors.numpy
 from absl import logging
 
 from keras_landmarks.errors import InputError
+from keras_landmarks.files import write_whole
 from keras_landmarks.models import resnet
 
 # PyTorch's names of a layer's variables, by how many Keras keeps of it and in Keras' order: a layer
@@ -99,12 +100,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike, any_head: bool = F
 def save_safetensors(model: keras.Model, path: str | os.PathLike) -> None:
     """Writes the weights with torchvision's names and layout, whole or not at all."""
     arrays = {name: _to_torch(np.asarray(v.value)) for name, v in _variables(model).items()}
-    temporary = Path(f"{path}.tmp")
-    with temporary.open("wb") as file:
-        file.write(safetensors.numpy.save(arrays))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(Path(path), safetensors.numpy.save(arrays))
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -193,7 +189,7 @@ def _problems(variables, arrays) -> str:
     return "; ".join(f"{kind}: {_first(names)}" for kind, names in kinds.items() if names)
 
 
-def _first(names: list[str], limit: int = 4) -> str:
+def _first(names: list[str], limit: int = 8) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 

@@ -45,7 +45,7 @@ def compile_recipe(model: keras.Model) -> None:
     The learning rate comes with each epoch. epsilon is PyTorch's default; PyTorch adds it after the
     second moment's bias correction and Keras before, a difference that no loss shows.
     """
-    model.compile(keras.optimizers.Adam(amsgrad=True, epsilon=1e-8), loss="mse")
+    model.compile(keras.optimizers.Adam(amsgrad=True, epsilon=1e-8, name="adam"), loss="mse")
 
 
 def fit(

@@ -1,0 +1,139 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from keras_landmarks.data import augmentation, layout
+from keras_landmarks.data.augmentation import Augmenter, ShiftScaleRotate, online_augmenter
+
+WIDTH, HEIGHT = 160, 120
+BLANK = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+CORNERS = np.array([[0, 0], [WIDTH - 1, 0], [WIDTH - 1, HEIGHT - 1], [-30, HEIGHT + 9]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return Augmenter([ShiftScaleRotate(rotate_limit=20, shift_limit=0.0625, scale_limit=0.1)])
+
+
+def fit_affine(before, after):
+    """Returns the matrix (2, 2), the shift and the largest residual of after ~ matrix @ before."""
+    columns = np.column_stack([before, np.ones(len(before))])
+    solution = np.linalg.lstsq(columns, after)[0]
+    return solution[:2].T, solution[2], np.abs(columns @ solution - after).max()
+
+
+def place_of(moved):
+    """Returns the degrees, scale - 1 and the shift as a share of each side that moved CORNERS."""
+    matrix, shift, _ = fit_affine(CORNERS, moved)
+    middle, sides = (CORNERS[0] + CORNERS[2]) / 2, [WIDTH, HEIGHT]
+    degrees = np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0]))
+    scale = np.sqrt(np.linalg.det(matrix))
+    return np.array([degrees, scale - 1, *((matrix @ middle + shift - middle) / sides)])
+
+
+def test_points_move_with_what_they_mark(recipe):
+    """A bright spot drawn at a point is found at the moved point."""
+    point = np.array([[70.0, 65.0]])
+    x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    spot = 255 * np.exp(-((x - point[0, 0]) ** 2 + (y - point[0, 1]) ** 2) / 50)
+    image = np.repeat(spot[..., None], 3, axis=-1).astype(np.uint8)
+    for seed in range(20):
+        varied, moved = recipe(image, point, seed)
+        weights = varied[..., 0] / varied[..., 0].sum()
+        found = [(weights * x).sum(), (weights * y).sum()]
+        np.testing.assert_allclose(found, moved[0], atol=0.1)
+
+
+def test_points_stay_in_order_even_outside_of_the_image(recipe):
+    outside = 0
+    for seed in range(50):
+        _, moved = recipe(BLANK, CORNERS, seed)
+        assert moved.shape == CORNERS.shape
+        assert fit_affine(CORNERS, moved)[2] < 1e-3
+        outside += np.sum((moved < 0) | (moved > (WIDTH - 1, HEIGHT - 1)))
+    assert outside > 100
+
+
+def test_rotation_scale_and_shift_keep_and_fill_their_limits(recipe):
+    drawn = [place_of(recipe(BLANK, CORNERS, seed)[1]) for seed in range(300)]
+    limits = np.array([20, 0.1, 0.0625, 0.0625])
+    assert np.all(np.abs(drawn) <= limits + 1e-4)
+    assert np.all(np.max(drawn, axis=0) > 0.9 * limits)
+    assert np.all(np.min(drawn, axis=0) < -0.9 * limits)
+
+
+def test_both_axes_have_one_scale(recipe):
+    for seed in range(20):
+        matrix, _, _ = fit_affine(CORNERS, recipe(BLANK, CORNERS, seed)[1])
+        np.testing.assert_allclose(matrix @ matrix.T, np.linalg.det(matrix) * np.eye(2), atol=1e-4)
+
+
+def test_the_border_is_filled(recipe):
+    assert all(recipe(BLANK, CORNERS, seed)[0].min() >= 254 for seed in range(20))
+
+
+def test_the_same_seed_gives_the_same(recipe):
+    image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
+    first, again, other = (recipe(image, CORNERS, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert np.any(first[1] != other[1])
+
+
+def test_what_is_given_is_left_as_it_is(recipe):
+    image, points = BLANK.copy(), CORNERS.astype(np.int16)
+    recipe(image, points, seed=0)
+    np.testing.assert_array_equal(image, BLANK)
+    np.testing.assert_array_equal(points, CORNERS)
+
+
+def test_threads_do_not_disturb_each_other():
+    image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
+    augmenter = online_augmenter(points=4)
+    alone = [augmenter(image, CORNERS, seed) for seed in range(150)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda seed: augmenter(image, CORNERS, seed), range(150)))
+    for (image, points), (image_beside, points_beside) in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(image_beside, image)
+        np.testing.assert_array_equal(points_beside, points)
+
+
+def test_mirror_by_hand():
+    image = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    points = np.array([[0, 1], [1.5, 0], [2, 0]], np.float32)
+    mirrored, mirrored_points = augmentation.mirror(image, points, np.array([2, 1, 0]))
+    np.testing.assert_array_equal(mirrored[0], [[6, 7, 8], [3, 4, 5], [0, 1, 2]])
+    np.testing.assert_array_equal(mirrored_points, [[0, 0], [0.5, 0], [2, 1]])
+    np.testing.assert_array_equal(points, [[0, 1], [1.5, 0], [2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("points", "least", "most"), [(layout.CONTEST_POINTS, 70, 130), (68, 0, 0)]
+)
+def test_about_half_of_the_contest_faces_are_mirrored_and_no_others(points, least, most):
+    augmenter = online_augmenter(points)
+    face = np.random.default_rng(0).uniform(0, HEIGHT, (points, 2)).astype(np.float32)
+    varied = [augmenter(BLANK, face, seed)[1] for seed in range(200)]
+    assert least <= sum(fit_affine(face, moved)[2] > 1 for moved in varied) <= most
+
+
+def test_light_and_place_are_drawn_apart():
+    augmenter = online_augmenter(points=4)
+    image = np.full_like(BLANK, 90)
+    image[:, np.arange(WIDTH) // 10 % 2 == 0] = 170
+    varied = [augmenter(image, CORNERS, seed) for seed in range(400)]
+    places = np.transpose([place_of(moved) for _, moved in varied])
+    lights = np.transpose([(image.mean(), image.std()) for image, _ in varied])
+    assert np.abs(np.corrcoef(places, lights)[:4, 4:]).max() < 0.2
+
+
+def test_seeds_of_neighbours_differ():
+    seeds = {
+        augmentation.sample_seed(seed, epoch, row)
+        for seed in range(5)
+        for epoch in range(5)
+        for row in range(40)
+    }
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**32 for seed in seeds)

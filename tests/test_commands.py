@@ -1,0 +1,89 @@
+"""What every command does alike, tried as a user does: in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from keras_landmarks.config import FLAGS
+
+COMMANDS = ["synthesize", "augment", "train", "predict", "evaluate", "draw"]
+
+
+def run(command, *flags):
+    arguments = [sys.executable, "-m", f"keras_landmarks.{command}", *map(str, flags)]
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_it_does_and_lists_its_flags(command):
+    done = run(command, "--help")
+    assert f"python -m keras_landmarks.{command}" in done.stdout
+    assert "--data" in done.stdout
+    assert "--[no]showprefixforinfo" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "says"),
+    [
+        ("train", ["--data=nowhere", "--model=tiny"], "nowhere/train/images: no such folder"),
+        ("train", [], "--data is needed"),
+        ("train", ["--data=x", "--model=resnet19"], "choose one of tiny, resnet18"),
+        ("train", ["--data=x", "--learning_rates=5:1"], "--learning_rates=5:1"),
+        ("train", ["--data=x", "--precision=half"], "--precision=half"),
+        ("train", ["--data=x", "--epochs=none"], "--epochs=none"),
+        ("train", ["--dta=x"], "Did you mean: data"),
+        ("train", ["data=x"], "'data=x' is not a flag"),
+        ("train", ["--flagfile=nowhere.cfg"], "nowhere.cfg"),
+        ("augment", ["--data=x"], "--augment_count is needed"),
+        ("predict", ["--data=nowhere"], "nowhere/test/images: no such folder"),
+        ("predict", ["--data=x", "--rounding=up"], "--rounding=up"),
+        ("evaluate", ["--truth=nowhere.csv"], "give either --predictions or --submission"),
+        ("draw", ["--data=nowhere"], "nowhere/test/images: no such folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_status(command, flags, says):
+    done = run(command, *flags)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_from_nothing_to_figures(tmp_path):
+    """The README's path, each command reading what the one before wrote."""
+    data, work = tmp_path / "faces", tmp_path / "work"
+    small = [f"--data={data}", "--train_images=40", "--test_images=6", "--processes=1"]
+    trained = [f"--data={data}", f"--prepared={tmp_path / 'prepared'}", f"--workdir={work}"]
+    trained += ["--model=tiny", "--init_weights=none", "--image_size=32", "--batch_size=8"]
+    trained += ["--epochs=2", "--augment_count=9", "--learning_rates=0:1e-2"]
+    submission, predictions = work / "submission.csv", work / "predictions.npz"
+    truth = f"--truth={data / 'test' / 'test_landmarks.csv'}"
+    files = [f"--submission={submission}", f"--predictions={predictions}"]
+    steps = [
+        ("synthesize", small),
+        ("train", trained),
+        ("predict", [f"--workdir={work}", f"--data={data}", *files]),
+        ("evaluate", [files[1], truth, f"--test_points={data / 'test' / 'test_points.csv'}"]),
+        ("draw", [f"--data={data}", files[1], truth, f"--out={tmp_path / 'sheet.png'}"]),
+    ]
+    figures = {}
+    for command, flags in steps:
+        done = run(command, *flags)
+        assert done.returncode == 0, done.stderr
+        figures[command] = json.loads(done.stdout.splitlines()[-1])
+    assert figures["synthesize"]["train_images"] == 40
+    assert figures["train"]["epochs"] == 2
+    assert figures["predict"]["images"] == 6
+    assert figures["evaluate"]["mse"] > 0
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["best", "demo"])
+def test_every_flagfile_holds_flags_that_exist(name, request):
+    flagfile = request.config.rootpath / "flags" / f"{name}.cfg"
+    lines = [line for line in flagfile.read_text().splitlines() if line.startswith("--")]
+    names = [line.removeprefix("--").partition("=")[0] for line in lines]
+    assert all(name in FLAGS or name.removeprefix("no") in FLAGS for name in names)
+    assert len(names) == len(set(names))

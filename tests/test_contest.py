@@ -1,0 +1,381 @@
+import re
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_landmarks.data import contest
+from keras_landmarks.data.contest import Reject
+from keras_landmarks.errors import InputError
+
+HEADER = "file_name,Point_M0_X,Point_M0_Y\n"
+TABLE = HEADER + "a.jpg,1,-2\nb.jpg,3,40\n"
+ASKED = 'file_name,point_index_list\na.jpg,"[3, 1]"\nb.jpg,"[0, 2]"\n'
+
+
+def dialects(table):
+    """The same table as several programs write it."""
+    return {
+        "commas": table,
+        "CRLF": table.replace("\n", "\r\n"),
+        "byte-order mark": "\ufeff" + table,
+        "no newline at the end": table.rstrip(),
+    }
+
+
+LANDMARK_DIALECTS = dialects(TABLE) | {
+    "tabs": TABLE.replace(",", "\t"),
+    "quoted": re.sub(r"[^,\n]+", r'"\g<0>"', TABLE),
+    "padded": TABLE.replace(",", ", "),
+    "decimal points": TABLE.replace("40", "40.0"),
+}
+ASKED_DIALECTS = dialects(ASKED) | {
+    "tabs": re.sub(r'^([^,]+),"?([^"\n]*)"?', r'\1\t"\2"', ASKED, flags=re.MULTILINE),
+    "unquoted": ASKED.replace('"', ""),
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file of the test's own and returns its path."""
+
+    def write(content, name="table.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+# ── landmark tables ──
+
+
+@pytest.mark.parametrize("content", LANDMARK_DIALECTS.values(), ids=LANDMARK_DIALECTS)
+def test_a_landmark_table_is_read_in_every_dialect(write, content):
+    table = contest.read_landmarks(write(content))
+    assert table.file_names == ["a.jpg", "b.jpg"]
+    np.testing.assert_array_equal(table.points, [[[1, -2]], [[3, 40]]])
+    assert table.points.dtype == np.int16
+
+
+@pytest.mark.parametrize("points", [1, 5, 971])
+@pytest.mark.parametrize("write_table", [contest.write_landmarks, contest.write_submission])
+def test_a_landmark_table_comes_back(tmp_path, write_table, points):
+    path, names = tmp_path / "new" / "table.csv", ["a.jpg", "inner/b.jpg", "c.png"]
+    landmarks = np.random.default_rng(0).integers(-40, 600, (3, points, 2)).astype(np.int16)
+    write_table(path, names, landmarks)
+    table = contest.read_landmarks(path)
+    assert table.file_names == names
+    assert table.points.dtype == np.int16
+    np.testing.assert_array_equal(table.points, landmarks)
+
+
+def test_fractions_come_back_as_float32(tmp_path):
+    path = tmp_path / "table.csv"
+    landmarks = np.random.default_rng(0).uniform(-40, 600, (2, 3, 2)).astype(np.float32)
+    contest.write_landmarks(path, ["a.jpg", "b.jpg"], landmarks)
+    points = contest.read_landmarks(path).points
+    assert points.dtype == np.float32
+    np.testing.assert_allclose(points, landmarks, atol=1e-4)
+
+
+def test_a_submission_looks_as_the_contest_wants_it(tmp_path):
+    path = tmp_path / "submission.csv"
+    contest.write_submission(path, ["a.jpg"], [np.array([[1.0, 2.0], [-3.0, 40.0]])])
+    header, row = path.read_text().splitlines()
+    assert header == "file_name,Point_M0_X,Point_M0_Y,Point_M1_X,Point_M1_Y"
+    assert row == "a.jpg,1,2,-3,40"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "the file is empty"),
+        ("a.jpg,1,2\n", "must be a header"),
+        ("file_name;x;y\na.jpg;1;2\n", "another separator"),
+        ("file_name,x\n", "2 columns"),
+        ("file_name,x,y,z\n", "4 columns"),
+        (HEADER, "no row under the header"),
+        (b"\x00\xff\t\x01\n", "must be a header"),
+    ],
+)
+def test_a_wrong_table_is_told_in_one_line(write, content, says):
+    with pytest.raises(InputError, match=says) as error:
+        contest.read_landmarks(write(content))
+    assert "table.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        contest.read_landmarks,
+        contest.read_test_points,
+        contest.read_groups,
+        contest.read_predictions,
+        contest.read_image,
+    ],
+)
+def test_a_missing_file_is_named(tmp_path, read):
+    with pytest.raises(InputError, match=r"nowhere\.csv: "):
+        read(tmp_path / "nowhere.csv")
+
+
+BROKEN_ROWS = {
+    "b.jpg": "0 numbers where the header has 2",
+    "b.jpg,1": "1 numbers",
+    "b.jpg,1,2,3": "3 numbers",
+    "b.jpg,,2": "empty or not a number",
+    "b.jpg,1,": "empty or not a number",
+    "b.jpg,1 2,3": "empty or not a number",
+    "b.jpg,1,2x": "empty or not a number",
+    "b.jpg,nan,2": "not a number",
+    "b.jpg,1,-inf": "not a number",
+    "b.jpg,32768,2": "beyond 32767 px",
+    "b.jpg,1e300,2": "beyond 32767 px",
+    "b.jpg,1,99999999999999999999": "beyond 32767 px",
+    "b.jpg,1,-9223372036854775808": "beyond 32767 px",
+    "../b.jpg,1,2": "not the name of a file",
+    "inner/../../b.jpg,1,2": "not the name of a file",
+    "/etc/b.jpg,1,2": "not the name of a file",
+    ",1,2": "not the name of a file",
+}
+
+
+@pytest.mark.parametrize(("row", "reason"), BROKEN_ROWS.items())
+def test_a_broken_row_is_told_and_spoils_no_other(write, row, reason):
+    path = write(f"{HEADER}a.jpg,1,2\n{row}\nc.jpg,3,4\n")
+    (rows,) = contest.iterate_landmarks(path)
+    assert rows.file_names == ["a.jpg", "c.jpg"]
+    assert rows.lines == [2, 4]
+    np.testing.assert_array_equal(rows.points, [[[1, 2]], [[3, 4]]])
+    (reject,) = rows.rejects
+    assert reject.file_name == row.partition(",")[0]
+    assert reject.line == 3
+    assert reason in reject.reason
+    with pytest.raises(InputError, match=r"table.csv, line 3 \(") as error:
+        contest.read_landmarks(path)
+    assert reason in str(error.value)
+
+
+def test_a_short_row_and_a_long_one_do_not_make_up_for_each_other(write):
+    (rows,) = contest.iterate_landmarks(write(f"{HEADER}a.jpg,1\nb.jpg,2,3,4\nc.jpg,5,6\n"))
+    assert rows.file_names == ["c.jpg"]
+    assert [reject.line for reject in rows.rejects] == [2, 3]
+
+
+def test_lines_are_counted_through_all_blocks(write, monkeypatch):
+    monkeypatch.setattr(contest, "_BLOCK_BYTES", 30)
+    names = [f"{number}.jpg" for number in range(2, 50)]
+    path = write(HEADER + "".join(f"{name},1,{'x' if name == '30.jpg' else 2}\n" for name in names))
+    blocks = list(contest.iterate_landmarks(path))
+    assert len(blocks) > 10
+    assert [f"{line}.jpg" for rows in blocks for line in rows.lines] == names[:28] + names[29:]
+    assert [reject.line for rows in blocks for reject in rows.rejects] == [30]
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(1, 1), (4, 4), (9, 9), (20, 10), (None, 10)])
+def test_only_the_first_rows_are_read(write, monkeypatch, limit, kept):
+    monkeypatch.setattr(contest, "_BLOCK_BYTES", 30)
+    path = write(HEADER + "".join(f"{number}.jpg,1,2\n" for number in range(10)))
+    names = [name for rows in contest.iterate_landmarks(path, limit) for name in rows.file_names]
+    assert names == [f"{number}.jpg" for number in range(kept)]
+
+
+def test_memory_is_bounded_by_the_block_not_by_the_table(write, monkeypatch):
+    block = 1 << 18
+    monkeypatch.setattr(contest, "_BLOCK_BYTES", block)
+    header = ",".join(["file_name"] + ["x,y"] * 500)
+    path = write(header + "\n" + ("a.jpg" + ",123,-45" * 500 + "\n") * 5000)
+    assert path.stat().st_size > 64 * block
+    tracemalloc.start()
+    rows = sum(len(rows.file_names) for rows in contest.iterate_landmarks(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == 5000
+    assert peak < 16 * block
+
+
+# ── asked points, groups, rejects ──
+
+
+@pytest.mark.parametrize("content", ASKED_DIALECTS.values(), ids=ASKED_DIALECTS)
+def test_asked_points_are_read_in_every_dialect(write, content):
+    asked = contest.read_test_points(write(content))
+    assert asked.file_names == ["a.jpg", "b.jpg"]
+    assert [indices.tolist() for indices in asked.point_indices] == [[3, 1], [0, 2]]
+
+
+def test_asked_points_come_back(tmp_path):
+    path, names = tmp_path / "test_points.csv", ["a.jpg", "b.jpg"]
+    contest.write_test_points(path, names, [np.array([970, 0]), [5]])
+    asked = contest.read_test_points(path)
+    assert asked.file_names == names
+    assert [indices.tolist() for indices in asked.point_indices] == [[970, 0], [5]]
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        "__import__('pathlib').Path('evaluated').touch()",
+        "",
+        "7",
+        "[]",
+        "[1, 2",
+        "(1, 2)",
+        "[-1]",
+        "[True]",
+        "[1.0]",
+        "['1']",
+        "[[1]]",
+        "[99999]",
+        "{[1]: 2}",
+        "[" * 5000,
+    ],
+)
+def test_what_is_no_index_list_is_told_and_never_evaluated(write, indices, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"table.csv, line 3: ") as error:
+        contest.read_test_points(
+            write(f"file_name\tpoint_index_list\na.jpg\t[1]\nb.jpg\t{indices}\n")
+        )
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "evaluated").exists()
+
+
+def test_asked_points_of_a_name_that_climbs_out_are_refused(write):
+    with pytest.raises(InputError, match="line 2: not the name of a file"):
+        contest.read_test_points(write("file_name\tpoint_index_list\n../a.jpg\t[1]\n"))
+
+
+@pytest.mark.parametrize("name", ["test/test_points.csv", "test_points.csv"])
+def test_asked_points_lie_in_the_split_or_beside_it(write, tmp_path, name):
+    path = write(ASKED, name)
+    assert contest.find_test_points(tmp_path, "test") == path
+
+
+@pytest.mark.parametrize(
+    "find", [contest.find_test_points, contest.find_landmarks, contest.find_image_folder]
+)
+def test_what_a_split_lacks_is_named(tmp_path, find):
+    with pytest.raises(InputError, match=str(tmp_path / "test")):
+        find(tmp_path, "test")
+
+
+def test_groups_come_back(tmp_path):
+    path = tmp_path / "groups.csv"
+    contest.write_groups(path, "person", ["a.jpg", "b.jpg"], ["Ada", "Bo B"])
+    assert path.read_text().startswith("file_name\tperson\n")
+    assert contest.read_groups(path) == {"a.jpg": "Ada", "b.jpg": "Bo B"}
+
+
+def test_a_row_without_a_group_is_told(write):
+    with pytest.raises(InputError, match=r"table.csv, line 3: a row is a file name and a group"):
+        contest.read_groups(write("file_name,person\na.jpg,Ada\nb.jpg,\n"))
+
+
+def test_rejects_are_a_table(tmp_path):
+    path = tmp_path / "rejects.csv"
+    contest.write_rejects(path, [Reject("a.jpg", 3, "the file is empty")])
+    assert path.read_text() == "file_name\tline\treason\na.jpg\t3\tthe file is empty\n"
+
+
+# ── predictions ──
+
+
+def test_predictions_come_back(tmp_path):
+    path = tmp_path / "predictions.npz"
+    landmarks = np.random.default_rng(0).uniform(-5, 500, (2, 971, 2)).astype(np.float32)
+    contest.write_predictions(path, ["a.jpg", "ä.jpg"], landmarks)
+    table = contest.read_predictions(path)
+    assert table.file_names == ["a.jpg", "ä.jpg"]
+    np.testing.assert_array_equal(table.points, landmarks)
+    assert table.points.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"file_names": np.array(["a.jpg", {}], object), "landmarks": np.zeros((2, 3, 2))},
+        {"file_names": np.array(["a.jpg"])},
+        {"file_names": np.array(["a.jpg"]), "landmarks": np.zeros((2, 3, 2))},
+        {"file_names": np.array(["a.jpg"]), "landmarks": np.zeros((1, 3, 3))},
+        {"file_names": np.array(["a.jpg"]), "landmarks": np.zeros((1, 2))},
+        {"file_names": np.array("a.jpg"), "landmarks": np.zeros((1, 3, 2))},
+    ],
+    ids=["pickle", "no landmarks", "too many", "three axes", "no points", "one name"],
+)
+def test_arrays_that_are_no_predictions_are_refused(tmp_path, arrays):
+    np.savez(tmp_path / "predictions.npz", **arrays)
+    with pytest.raises(InputError, match=r"predictions\.npz: ") as error:
+        contest.read_predictions(tmp_path / "predictions.npz")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b[40:], lambda b: b"text"])
+def test_a_damaged_predictions_file_is_refused(tmp_path, damage):
+    path = tmp_path / "predictions.npz"
+    contest.write_predictions(path, ["a.jpg"], np.zeros((1, 3, 2)))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=r"predictions\.npz: "):
+        contest.read_predictions(path)
+
+
+# ── images ──
+
+
+@pytest.fixture
+def photo():
+    """A smooth photo, 40 x 20: red grows to the right, green downwards, blue is 30."""
+    x, y = np.meshgrid(np.arange(40), np.arange(20))
+    return np.stack([x * 6, y * 12, np.full_like(x, 30)], axis=-1).astype(np.uint8)
+
+
+def test_a_jpeg_comes_back_as_rgb(photo):
+    decoded = contest.decode_image(contest.encode_jpeg(photo))
+    assert decoded.dtype == np.uint8
+    np.testing.assert_allclose(decoded.astype(int), photo, atol=12)
+
+
+def test_a_png_named_jpg_is_read(photo, write):
+    path = write(cv2.imencode(".png", photo[..., ::-1])[1].tobytes(), "a.jpg")
+    np.testing.assert_array_equal(contest.read_image(path), photo)
+
+
+def test_grey_becomes_rgb(photo):
+    grey = photo[..., 0]
+    decoded = contest.decode_image(cv2.imencode(".png", grey)[1].tobytes())
+    np.testing.assert_array_equal(decoded, np.stack([grey] * 3, axis=-1))
+
+
+def test_an_image_is_turned_as_its_exif_says(photo):
+    jpeg = contest.encode_jpeg(photo)
+    # One entry: tag 0x0112 (orientation), one short, 6: the camera was turned to the left.
+    tiff = b"II*\0\x08\0\0\0" + b"\x01\0" + b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0" + b"\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+    expected = np.rot90(contest.decode_image(jpeg), -1)
+    np.testing.assert_array_equal(contest.decode_image(turned), expected)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda jpeg: jpeg[: len(jpeg) // 2], "the JPEG is truncated"),
+        (lambda jpeg: jpeg[:-2], "the JPEG is truncated"),
+        (lambda jpeg: b"", "the file is empty"),
+        (lambda jpeg: b"<html>not found</html>", "the image does not decode"),
+        (lambda jpeg: jpeg[:20] + jpeg[-2:], "the image does not decode"),
+    ],
+)
+def test_a_broken_image_is_named(photo, write, damage, says):
+    path = write(damage(contest.encode_jpeg(photo)), "a.jpg")
+    with pytest.raises(InputError, match=f"a.jpg: {says}"):
+        contest.read_image(path)
+
+
+def test_a_folder_is_no_image(tmp_path):
+    with pytest.raises(InputError, match=tmp_path.name):
+        contest.read_image(tmp_path)

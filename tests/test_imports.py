@@ -1,0 +1,51 @@
+"""The import rule: which part of the package may import which. WORKSPACE.md says why."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import keras_landmarks
+
+PACKAGE = Path(keras_landmarks.__file__).parent
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+GROUND = {"errors", "files", "progress"}  # leaves that every part may stand on
+ALLOWED = {
+    "data": {"data"} | GROUND,
+    "models": {"models"} | GROUND,
+    "training": {"training", "models", "data"} | GROUND,
+    "reports": {"reports", "data.geometry", "data.contest", "data.layout"} | GROUND,
+}
+
+
+def imported_names(path):
+    """Everything that a file imports, as dotted names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def our_imports(path):
+    names = imported_names(path)
+    return [n.removeprefix("keras_landmarks.") for n in names if n.startswith("keras_landmarks.")]
+
+
+def dotted(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parent != PACKAGE], ids=dotted)
+def test_parts_import_what_they_may_and_read_no_flag(path):
+    allowed = ALLOWED[path.parent.name]
+    for name in our_imports(path):
+        first, second = name.split(".")[0], ".".join(name.split(".")[:2])
+        assert {first, second} & allowed, f"{dotted(path)} imports {name}"
+    assert "absl.flags" not in imported_names(path)
+
+
+@pytest.mark.parametrize("name", sorted(GROUND))
+def test_the_ground_stands_on_nothing(name):
+    assert our_imports(PACKAGE / f"{name}.py") == []

@@ -1,0 +1,41 @@
+import itertools
+import operator
+import os
+import signal
+
+import pytest
+
+from keras_landmarks.errors import InputError
+from keras_landmarks.parallel import parallel_map
+
+
+def one_over(number):
+    return 1 / number
+
+
+def be_killed(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_come_in_order(processes):
+    results = parallel_map(operator.neg, range(2000), processes)
+    assert list(results) == [-number for number in range(2000)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_items_may_be_endless(processes):
+    results = parallel_map(operator.neg, itertools.count(), processes)
+    assert list(itertools.islice(results, 20)) == [-number for number in range(20)]
+    results.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_of_the_function_comes_out(processes):
+    with pytest.raises(ZeroDivisionError):
+        list(parallel_map(one_over, [1, 0], processes))
+
+
+def test_a_killed_worker_is_told():
+    with pytest.raises(InputError, match=r"a worker process was killed; .*--processes"):
+        list(parallel_map(be_killed, range(4), processes=2))

@@ -1,0 +1,102 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_landmarks.data import contest
+from keras_landmarks.errors import InputError
+from keras_landmarks.predict import predict
+
+
+@pytest.fixture
+def predict_tiny(tiny_run, faces, tmp_path):
+    """Predicts with the tiny model; returns the submission's lines and the predictions."""
+    settings, _ = tiny_run
+
+    def run(data=faces, split="test", **options):
+        files = {"submission": tmp_path / "s.csv", "predictions": tmp_path / "p.npz"}
+        figures = predict(Path(settings.workdir), data, split, **files, **options)
+        lines = files["submission"].read_text().splitlines()
+        return lines, contest.read_predictions(files["predictions"]), figures
+
+    return run
+
+
+def test_the_submission_is_in_the_contests_form(predict_tiny, faces):
+    lines, predicted, _ = predict_tiny()
+    asked = contest.read_test_points(faces / "test" / "test_points.csv")
+    columns = [f"Point_M{i}_{axis}" for i in range(30) for axis in "XY"]
+    assert lines[0] == ",".join(["file_name", *columns])
+    assert [line.split(",")[0] for line in lines[1:]] == asked.file_names
+    for line, face, indices in zip(lines[1:], predicted.points, asked.point_indices, strict=True):
+        numbers = np.array(line.split(",")[1:]).astype(int)  # fails unless whole
+        np.testing.assert_array_equal(numbers, np.rint(face[indices]).ravel())
+
+
+def test_truncating_cuts_fractions_off(predict_tiny, faces):
+    lines, predicted, _ = predict_tiny(rounding="truncate")
+    asked = contest.read_test_points(faces / "test" / "test_points.csv").point_indices
+    for line, face, indices in zip(lines[1:], predicted.points, asked, strict=True):
+        assert line.split(",")[1:] == [str(int(v)) for v in face[indices].ravel()]
+
+
+def test_rows_and_points_come_in_the_order_asked(predict_tiny, faces, own_faces):
+    _, straight, _ = predict_tiny()
+    table = own_faces / "test" / "test_points.csv"
+    asked = contest.read_test_points(table)
+    contest.write_test_points(table, asked.file_names[::-1], [[5, 2, 900]] * 8)
+    lines, turned, _ = predict_tiny(own_faces)
+    assert turned.file_names == straight.file_names[::-1]
+    np.testing.assert_allclose(turned.points, straight.points[::-1], atol=1e-3)
+    expected = np.rint(turned.points[0][[5, 2, 900]]).ravel()
+    np.testing.assert_array_equal(np.array(lines[1].split(",")[1:]).astype(int), expected)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
+def test_every_image_is_predicted_whatever_the_batch(predict_tiny, batch_size):
+    _, whole, _ = predict_tiny()
+    _, predicted, figures = predict_tiny(batch_size=batch_size)
+    assert figures["images"] == 8
+    np.testing.assert_allclose(predicted.points, whole.points, atol=1e-3)
+
+
+def test_points_are_in_the_pixels_of_the_photo(predict_tiny, faces):
+    """The mean over the face lies where the photo's middle is, whatever its size."""
+    _, predicted, _ = predict_tiny()
+    for name, face in zip(predicted.file_names, predicted.points, strict=True):
+        height, width = contest.read_image(faces / "test" / "images" / name).shape[:2]
+        assert np.all(np.abs(face.mean(axis=0) / [width, height] - 0.5) < 0.6)
+
+
+def test_test_points_may_lie_beside_the_split(predict_tiny, own_faces):
+    shutil.move(own_faces / "test" / "test_points.csv", own_faces / "test_points.csv")
+    lines, _, _ = predict_tiny(own_faces)
+    assert len(lines) == 9
+
+
+def test_a_broken_image_gets_the_mean_of_the_others_and_is_listed(
+    predict_tiny, own_faces, tmp_path
+):
+    broken = own_faces / "test" / "images" / "face_000007.jpg"
+    broken.write_bytes(broken.read_bytes()[:500])
+    lines, predicted, figures = predict_tiny(own_faces)
+    assert figures["rejected"] == 1
+    assert len(lines) == 9
+    np.testing.assert_allclose(predicted.points[7], predicted.points[:7].mean(axis=0), atol=1e-3)
+    assert "face_000007.jpg" in (tmp_path / "s_rejects.csv").read_text()
+    with pytest.raises(InputError, match=r"face_000007\.jpg: the JPEG is truncated"):
+        predict_tiny(own_faces, strict=True)
+
+
+def test_a_point_that_the_model_lacks_is_refused(predict_tiny, own_faces):
+    table = own_faces / "test" / "test_points.csv"
+    names = contest.read_test_points(table).file_names
+    contest.write_test_points(table, names, [[971]] * 8)
+    with pytest.raises(InputError, match=r"face_000000\.jpg: point 971 is asked"):
+        predict_tiny(own_faces)
+
+
+def test_a_folder_that_is_no_run_is_refused(faces, tmp_path):
+    with pytest.raises(InputError, match=r"model\.json: no such file; --workdir"):
+        predict(tmp_path, faces, "test", tmp_path / "s.csv", tmp_path / "p.npz")

@@ -1,0 +1,47 @@
+import io
+import itertools
+import sys
+
+import pytest
+
+from keras_landmarks import progress as module
+from keras_landmarks.progress import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_items_pass_through(capsys):
+    assert list(progress(iter("abc"), "reading", "letters")) == ["a", "b", "c"]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("total", "says"), [(None, "1,200 rows"), (5000, "1,200 of 5,000 rows")])
+def test_a_log_gets_one_plain_line_at_the_end(capsys, total, says):
+    list(progress(range(1200), "reading", "rows", total))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"reading: {says}, ")
+
+
+def test_a_long_job_tells_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_LINES", -1)
+    list(progress(range(3), "reading", "rows"))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        f"reading: {done} rows" for done in (1, 2, 3, 3)
+    ]
+
+
+def test_a_reader_that_stops_early_is_told_how_far_it_came(capsys):
+    items = progress(itertools.count(), "reading", "rows")
+    assert list(itertools.islice(items, 5)) == [0, 1, 2, 3, 4]
+    items.close()
+    assert capsys.readouterr().err.startswith("reading: 5 rows")
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert list(progress(range(3), "reading", "rows", total=3)) == [0, 1, 2]
+    assert "reading: 100%" in sys.stderr.getvalue()

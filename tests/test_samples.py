@@ -1,0 +1,183 @@
+import functools
+
+import numpy as np
+import pytest
+
+from keras_landmarks.data import contest
+from keras_landmarks.data.samples import load_samples, split_rows
+from keras_landmarks.errors import InputError
+
+
+@pytest.fixture
+def load(own_faces, tmp_path):
+    """Loads the training samples of `own_faces`."""
+    return functools.partial(load_samples, own_faces, "train", tmp_path / "prepared")
+
+
+@pytest.fixture
+def table(own_faces):
+    return own_faces / "train" / "landmarks.csv"
+
+
+@pytest.fixture
+def images(own_faces):
+    """The training images by line of the table."""
+    return dict(enumerate(sorted((own_faces / "train" / "images").iterdir()), start=2))
+
+
+def change_row(table, line, change):
+    rows = table.read_text().splitlines(keepends=True)
+    rows[line - 1] = change(rows[line - 1])
+    table.write_text("".join(rows))
+
+
+def test_sound_samples_are_all_there(load, table, images):
+    samples = load()
+    expected = contest.read_landmarks(table)
+    assert samples.file_names == expected.file_names
+    assert samples.points == 971
+    assert samples.rejects == []
+    np.testing.assert_array_equal(samples.landmarks_photo_px, expected.points)
+    assert samples.landmarks_photo_px.dtype == np.int16
+    sizes = [contest.read_image(path).shape[1::-1] for path in images.values()]
+    np.testing.assert_array_equal(samples.sizes_px, sizes)
+
+
+def test_points_are_mapped_from_disk(load):
+    assert isinstance(load().landmarks_photo_px, np.memmap)
+
+
+def test_a_table_with_fractions_gives_float32(load, table):
+    change_row(table, 4, lambda row: row.replace("\n", ".5\n"))
+    landmarks_photo_px = load().landmarks_photo_px
+    assert landmarks_photo_px.dtype == np.float32
+    np.testing.assert_array_equal(landmarks_photo_px, contest.read_landmarks(table).points)
+
+
+@pytest.fixture
+def broken(table, images):
+    """Breaks five samples; line and reason of each."""
+    images[3].write_bytes(images[3].read_bytes()[:-100])
+    images[4].unlink()
+    change_row(table, 6, lambda row: row.rpartition("\t")[0] + "\n")
+    change_row(table, 7, lambda row: row.replace(images[7].name, images[2].name))
+    images[9].write_text("")
+    return {
+        3: "the JPEG is truncated",
+        4: "there is no such image",
+        6: "1941 numbers where the header has 1942",
+        7: "an earlier row has this name",
+        9: "the file is empty",
+    }
+
+
+def test_broken_samples_are_skipped_and_listed(load, table, broken):
+    sound = [row.partition("\t")[0] for row in table.read_text().splitlines()]
+    sound = [name for line, name in enumerate(sound, start=1) if line > 1 and line not in broken]
+    samples = load()
+    assert {reject.line: reject.reason for reject in samples.rejects} == broken
+    assert [reject.line for reject in samples.rejects] == sorted(broken)
+    assert samples.file_names == sound
+    assert len(samples) == len(samples.landmarks_photo_px) == len(samples.sizes_px) == 19
+
+
+@pytest.mark.usefixtures("broken")
+def test_strict_refuses_the_first_broken_sample(load, images):
+    with pytest.raises(InputError, match=rf"line 3 \({images[3].name}\): the JPEG is truncated"):
+        load(strict=True)
+
+
+def test_a_folder_that_is_mostly_broken_is_refused(load, images):
+    for line in range(2, 15):
+        images[line].unlink()
+    with pytest.raises(InputError, match=r"13 of 24 samples cannot be used: is --data right\?"):
+        load()
+
+
+def test_an_empty_table_is_refused(load, table):
+    table.write_text(table.read_text().splitlines(keepends=True)[0])
+    with pytest.raises(InputError, match="no row under the header"):
+        load()
+
+
+@pytest.mark.parametrize("missing", ["train/landmarks.csv", "train/images"])
+def test_what_the_folder_lacks_is_named(load, own_faces, missing):
+    (own_faces / missing).rename(own_faces / "elsewhere")
+    with pytest.raises(InputError, match=missing):
+        load()
+
+
+@pytest.mark.usefixtures("broken")
+def test_the_second_load_remembers(load, monkeypatch):
+    first = load()
+    monkeypatch.setattr(contest, "decode_image", None)
+    monkeypatch.setattr(contest, "iterate_landmarks", None)
+    second = load()
+    assert second.file_names == first.file_names
+    assert second.rejects == first.rejects
+    assert second.fingerprint == first.fingerprint
+    np.testing.assert_array_equal(second.landmarks_photo_px, first.landmarks_photo_px)
+    np.testing.assert_array_equal(second.sizes_px, first.sizes_px)
+
+
+def test_a_changed_table_is_read_anew(load, table):
+    before = load().fingerprint
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    after = load()
+    assert len(after) == 23
+    assert after.fingerprint != before
+
+
+def test_a_changed_list_of_images_is_checked_anew(load, images):
+    load()
+    images[5].unlink()
+    assert [reject.line for reject in load().rejects] == [5]
+
+
+def test_the_limit_counts_rows_broken_or_not(load, table):
+    for line in (3, 20):
+        change_row(table, line, lambda row: row.rpartition("\t")[0] + "\n")
+    samples = load(limit=5)
+    assert [reject.line for reject in samples.rejects] == [3]
+    assert len(samples) == 4
+
+
+def test_a_failed_check_leaves_nothing(load, tmp_path, monkeypatch):
+    monkeypatch.setattr(contest, "decode_image", lambda content: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        load()
+    assert list((tmp_path / "prepared").iterdir()) == []
+
+
+# ── training and validation rows ──
+
+
+def test_the_recipes_split():
+    train, validation = split_rows(range(393_930), 0.995)
+    assert len(train) == 391_960
+    assert len(validation) == 1_970
+    np.testing.assert_array_equal(np.concatenate([train, validation]), np.arange(393_930))
+
+
+def test_a_group_is_held_out_whole():
+    names = ["a1", "b1", "a2", "c1", "b2", "c2", "b3"]
+    train, validation = split_rows(names, 0.7, {name: name[0] for name in names})
+    assert [names[row] for row in validation] == ["b1", "b2", "b3"]
+    assert [names[row] for row in train] == ["a1", "a2", "c1", "c2"]
+
+
+def test_groups_are_held_out_until_validation_has_its_share():
+    names = ["a1", "b1", "a2", "c1", "b2", "c2"]
+    _, validation = split_rows(names, 0.4, {name: name[0] for name in names})
+    assert [names[row] for row in validation] == ["b1", "c1", "b2", "c2"]
+
+
+def test_a_file_in_no_group_is_named():
+    with pytest.raises(InputError, match="--validation_groups has no group for b"):
+        split_rows(["a", "b"], 0.5, {"a": "1"})
+
+
+@pytest.mark.parametrize(("fraction", "groups"), [(0.0, None), (0.5, {"a": "1", "b": "1"})])
+def test_a_split_without_training_rows_is_refused(fraction, groups):
+    with pytest.raises(InputError, match="no row is left to train on"):
+        split_rows(["a", "b"], fraction, groups)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from folders import contents
+
+from keras_landmarks.data import contest, layout
+from keras_landmarks.data.samples import load_samples
+from keras_landmarks.errors import InputError
+from keras_landmarks.synthesize import synthesize
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Three training and two test faces."""
+    data = tmp_path_factory.mktemp("few") / "faces"
+    synthesize(data, train_images=3, test_images=2, processes=1)
+    return data
+
+
+def test_the_training_split_is_sound(faces, tmp_path):
+    samples = load_samples(faces, "train", tmp_path)
+    assert len(samples) == 24
+    assert samples.points == layout.CONTEST_POINTS
+    assert samples.rejects == []
+
+
+def test_each_test_image_is_asked_for_30_points_and_its_truth_is_known(faces):
+    asked = contest.read_test_points(contest.find_test_points(faces, "test"))
+    truth = contest.read_landmarks(contest.find_landmarks(faces, "test"))
+    assert asked.file_names == truth.file_names
+    assert {path.name for path in (faces / "test" / "images").iterdir()} == set(truth.file_names)
+    for indices in asked.point_indices:
+        assert len(np.unique(indices)) == 30
+        assert indices.max() < layout.CONTEST_POINTS
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_same_seed_gives_the_same_files(few, tmp_path, processes):
+    synthesize(tmp_path / "faces", train_images=3, test_images=2, processes=processes)
+    assert contents(tmp_path / "faces") == contents(few)
+
+
+def test_more_faces_begin_with_the_same_ones(few, tmp_path):
+    synthesize(tmp_path / "faces", train_images=4, test_images=2, processes=1)
+    more, fewer = (contents(data / "train" / "images") for data in (tmp_path / "faces", few))
+    assert more.items() > fewer.items()
+
+
+def test_no_two_faces_are_the_same(few, tmp_path):
+    synthesize(tmp_path / "faces", train_images=3, test_images=2, seed=1, processes=1)
+    images = [
+        image
+        for data in (few, tmp_path / "faces")
+        for split in ("train", "test")
+        for image in contents(data / split / "images").values()
+    ]
+    assert len(set(images)) == len(images) == 10
+
+
+def test_a_folder_that_holds_something_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=f"{tmp_path}: not empty"):
+        synthesize(tmp_path, train_images=1, test_images=1, processes=1)
+    assert contents(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    figures = synthesize(tmp_path, train_images=1, test_images=1, processes=1)
+    assert figures == {"data": str(tmp_path), "train_images": 1, "test_images": 1}
+    assert len(contents(tmp_path)) == 5
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(contest, "write_test_points", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(tmp_path / "faces", train_images=1, test_images=1, processes=1)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,184 @@
+import csv
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_landmarks.augment import AugmentSettings
+from keras_landmarks.config import FLAGS
+from keras_landmarks.data import contest
+from keras_landmarks.errors import InputError
+from keras_landmarks.models.spec import load_trained
+from keras_landmarks.train import train
+from keras_landmarks.training.callbacks import ResetOptimizer
+
+NO_EXTRA = AugmentSettings(augment_count=0)
+
+
+def best_weights(workdir):
+    _, model = load_trained(Path(workdir))
+    return model.get_weights()
+
+
+def assert_same_weights(workdir, other):
+    for ours, theirs in zip(best_weights(workdir), best_weights(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def read_history(workdir):
+    with (Path(workdir) / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_what_it_promises(tiny_run):
+    settings, figures = tiny_run
+    names = {path.name for path in Path(settings.workdir).iterdir()}
+    assert names == {
+        "best.weights.h5",
+        "last.safetensors",
+        "history.csv",
+        "logs",
+        "flags.cfg",
+        "model.json",
+    }
+    assert figures["train_images"] == 21
+    assert figures["validation_images"] == 3
+    history = read_history(settings.workdir)
+    assert [float(row["learning_rate"]) for row in history] == [0.01, 0.001]
+    assert min(float(row["loss"]) for row in history) == pytest.approx(figures["best_loss"])
+    assert list(Path(settings.workdir).glob("logs/train/events*"))
+
+
+def test_the_flagfile_repeats_the_run(tiny_run, settings):
+    done, _ = tiny_run
+    flagfile = Path(done.workdir) / "flags.cfg"
+    lines = [line.removeprefix("--") for line in flagfile.read_text().splitlines()]
+    given = dict(line.split("=", 1) for line in lines if "=" in line)
+    given |= {f: True for f in lines if "=" not in f and f in FLAGS}
+    given |= {f[2:]: False for f in lines if "=" not in f and f not in FLAGS}
+    values = {name: FLAGS[name].parser.parse(value) for name, value in given.items()}
+    fields = {field.name: values.get(field.name) for field in dataclasses.fields(done)}
+    again = dataclasses.replace(type(done)(**fields), workdir=settings.workdir)
+    train(again, NO_EXTRA)
+    assert_same_weights(done.workdir, again.workdir)
+
+
+def test_a_run_taken_up_equals_one_that_never_stopped(tiny_run, settings):
+    done, _ = tiny_run
+    train(dataclasses.replace(settings, epochs=1), NO_EXTRA)
+    first = read_history(settings.workdir)
+    train(settings, NO_EXTRA)
+    assert read_history(settings.workdir)[:1] == first
+    assert_same_weights(done.workdir, settings.workdir)
+    last = "last.safetensors"
+    assert (Path(done.workdir) / last).read_bytes() == (Path(settings.workdir) / last).read_bytes()
+
+
+def test_a_finished_run_is_not_trained_on(tiny_run):
+    settings, figures = tiny_run
+    before = (Path(settings.workdir) / "last.safetensors").read_bytes()
+    again = train(settings, NO_EXTRA)
+    assert again["best_loss"] == pytest.approx(figures["best_loss"], rel=1e-5)
+    assert (Path(settings.workdir) / "last.safetensors").read_bytes() == before
+
+
+def test_the_weights_with_the_lowest_training_loss_are_kept(settings):
+    first = dataclasses.replace(settings, epochs=1)
+    train(first, NO_EXTRA)
+    before = best_weights(first.workdir)
+    ruined = dataclasses.replace(settings, learning_rates="0:1e-2,1:1e3")
+    figures = train(ruined, NO_EXTRA)
+    assert figures["best_epoch"] == 0
+    for ours, theirs in zip(best_weights(ruined.workdir), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_earlier_work_directory_gives_the_first_weights(tiny_run, settings):
+    earlier, figures = tiny_run
+    warm = dataclasses.replace(settings, init_weights=earlier.workdir, epochs=1)
+    assert train(warm, NO_EXTRA)["best_loss"] < figures["best_loss"]
+
+
+def test_another_model_in_the_work_directory_is_refused(tiny_run):
+    settings, _ = tiny_run
+    with pytest.raises(InputError, match=r"image_size=32.* give another --workdir"):
+        train(dataclasses.replace(settings, image_size=64), NO_EXTRA)
+
+
+def test_extra_images_are_made_once_and_never_of_held_out_people(
+    settings, faces, tmp_path, monkeypatch
+):
+    names = contest.read_landmarks(faces / "train" / "landmarks.csv").file_names
+    people = tmp_path / "people.csv"
+    contest.write_groups(people, "person", names, [str(row // 4) for row in range(len(names))])
+    settings = dataclasses.replace(
+        settings, validation_groups=str(people), prepared=str(tmp_path / "prepared"), epochs=1
+    )
+    figures = train(settings, AugmentSettings(augment_count=24))
+    sources = contest.read_groups(Path(settings.prepared) / "augmented" / "sources.csv")
+    held_out = names[20:]
+    assert figures["validation_images"] == 4
+    assert figures["train_images"] == 20 + sum(s not in held_out for s in sources.values())
+    table = Path(settings.prepared) / "augmented" / "train" / "landmarks.csv"
+    made = table.stat().st_mtime_ns
+    train(settings, AugmentSettings(augment_count=24))
+    assert table.stat().st_mtime_ns == made
+
+
+def test_broken_samples_are_skipped_counted_and_listed(settings, own_faces, tmp_path):
+    (own_faces / "train" / "images" / "face_000003.jpg").write_bytes(b"\xff\xd8 cut off")
+    settings = dataclasses.replace(
+        settings, data=str(own_faces), prepared=str(tmp_path / "prepared"), epochs=1
+    )
+    assert train(settings, NO_EXTRA)["rejected"] == 1
+    rejects = (Path(settings.workdir) / "rejects.csv").read_text().splitlines()
+    assert rejects[1].split("\t") == ["face_000003.jpg", "5", "the JPEG is truncated"]
+    with pytest.raises(InputError, match=r"line 5 \(face_000003.jpg\): the JPEG is truncated"):
+        train(dataclasses.replace(settings, strict=True), NO_EXTRA)
+
+
+def test_an_image_that_breaks_meanwhile_is_named(settings, own_faces, tmp_path):
+    settings = dataclasses.replace(
+        settings, data=str(own_faces), prepared=str(tmp_path / "prepared"), epochs=1
+    )
+    train(settings, NO_EXTRA)
+    with (own_faces / "train" / "images" / "face_000003.jpg").open("wb"):
+        pass
+    with pytest.raises(InputError, match=r"face_000003\.jpg: the file is empty"):
+        train(dataclasses.replace(settings, epochs=2), NO_EXTRA)
+
+
+def test_a_batch_larger_than_the_data_is_refused(settings):
+    with pytest.raises(InputError, match="--batch_size=64: only 21 training images"):
+        train(dataclasses.replace(settings, batch_size=64), NO_EXTRA)
+
+
+def test_limit_takes_the_first_rows(settings):
+    figures = train(dataclasses.replace(settings, limit=10, epochs=1), NO_EXTRA)
+    assert figures["train_images"] == 9
+
+
+def test_mixed_precision_and_online_augmentation_train(settings):
+    mixed = dataclasses.replace(
+        settings, precision="mixed_bfloat16", augment_online=True, learning_rates="0:1e-3"
+    )
+    try:
+        history = [row for row in [train(mixed, NO_EXTRA)] if np.isfinite(row["best_loss"])]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert history
+
+
+def test_resetting_the_optimiser_keeps_the_learning_rate_only():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.5, amsgrad=True), loss="mse")
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    callback = ResetOptimizer()
+    callback.set_model(model)
+    callback.on_epoch_begin(0)
+    learning_rate, rest = model.optimizer.learning_rate, model.optimizer.variables
+    assert float(learning_rate) == 0.5
+    assert all(not np.any(v.numpy()) for v in rest if v is not learning_rate)
+    assert len(rest) == 2 + 3 * 2  # iteration and rate; two moments and the AMSGrad maximum
