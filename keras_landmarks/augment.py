@@ -28,6 +28,7 @@ from keras_landmarks.progress import progress
 
 # With --augment_refill: give up when on average not one of so many attempts keeps its points.
 _ATTEMPTS_PER_IMAGE = 20
+_FORMAT = 1  # rises when the same settings come to mean other images
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def augment(
         Figures: written, dropped, folder, made (False if they were there already).
     """
     folder = prepared / "augmented"
-    wanted = asdict(settings) | {"samples": samples.fingerprint}
+    wanted = asdict(settings) | {"samples": samples.fingerprint, "format": _FORMAT}
     made = _read_settings(folder)
     if made and made["settings"] == wanted:
         return made["figures"] | {"folder": str(folder), "made": False}

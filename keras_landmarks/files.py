@@ -33,6 +33,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     If the block fails, the temporary folder is removed and an earlier `path` stays as it was.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, earlier = _beside(path, "partial"), _beside(path, "earlier")
     partial.mkdir()

@@ -379,3 +379,13 @@ def test_a_broken_image_is_named(photo, write, damage, says):
 def test_a_folder_is_no_image(tmp_path):
     with pytest.raises(InputError, match=tmp_path.name):
         contest.read_image(tmp_path)
+
+
+def test_blank_lines_are_passed_over(tmp_path):
+    table, asked, groups = tmp_path / "l.csv", tmp_path / "t.csv", tmp_path / "g.csv"
+    table.write_text("file_name\tX\tY\na.jpg\t1\t2\n\nb.jpg\t3\t4\n\n")
+    asked.write_text("file_name\tpoint_index_list\na.jpg\t[1]\n\n")
+    groups.write_text("file_name\tgroup\na.jpg\tann\n\n")
+    assert contest.read_landmarks(table).file_names == ["a.jpg", "b.jpg"]
+    assert contest.read_test_points(asked).file_names == ["a.jpg"]
+    assert contest.read_groups(groups) == {"a.jpg": "ann"}

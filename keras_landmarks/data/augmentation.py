@@ -21,7 +21,8 @@ class ShiftScaleRotate(A.Affine):
     Rotation by up to +-`rotate_limit` degrees and one scale for both axes from 1 +-`scale_limit`
     about the image's middle, then a shift by up to +-`shift_limit` of each side; linear
     interpolation, border reflected without repeating the edge. (albumentations 2's class of this
-    name draws a scale for each axis and fills the border with black.)
+    name draws a scale for each axis and fills the border with black. Its shifts are cut to whole
+    pixels, which the recipe's were not.)
     """
 
     def __init__(self, rotate_limit: float, shift_limit: float, scale_limit: float):

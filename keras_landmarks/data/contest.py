@@ -116,15 +116,12 @@ def read_test_points(path: Path) -> TestPoints:
         InputError: the file is missing or a row (named) is not a name and a list of indices.
     """
     file_names, point_indices = [], []
-    with _open_table(path) as file:
-        separator, _ = _read_header(path, file.readline())
-        for line, row in enumerate(file, start=2):
-            name, _, indices = row.partition(separator)
-            try:
-                file_names.append(_checked_name(_unquote(name)))
-                point_indices.append(_parse_indices(_unquote(indices)))
-            except ValueError as error:
-                raise InputError(f"{path}, line {line}: {error}") from None
+    for line, name, indices in _iterate_pairs(path):
+        try:
+            file_names.append(_checked_name(name))
+            point_indices.append(_parse_indices(indices))
+        except ValueError as error:
+            raise InputError(f"{path}, line {line}: {error}") from None
     if not file_names:
         raise InputError(f"{path}: there is no row under the header")
     return TestPoints(file_names, point_indices)
@@ -162,13 +159,10 @@ def read_groups(path: Path) -> dict[str, str]:
         InputError: the file is missing or a row has no group.
     """
     groups = {}
-    with _open_table(path) as file:
-        separator, _ = _read_header(path, file.readline())
-        for line, row in enumerate(file, start=2):
-            name, _, group = row.partition(separator)
-            if not (group := _unquote(group)):
-                raise InputError(f"{path}, line {line}: a row is a file name and a group")
-            groups[_unquote(name)] = group
+    for line, name, group in _iterate_pairs(path):
+        if not group:
+            raise InputError(f"{path}, line {line}: a row is a file name and a group")
+        groups[name] = group
     return groups
 
 
@@ -176,6 +170,16 @@ def write_groups(path: Path, column: str, file_names: Iterable[str], groups: Ite
     """Writes a table of file name and group; `column` is the header of the second."""
     rows = [f"{name}\t{group}\n" for name, group in zip(file_names, groups, strict=True)]
     write_whole(path, f"file_name\t{column}\n" + "".join(rows))
+
+
+def _iterate_pairs(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yields line number, first cell and the rest of every row under the header."""
+    with _open_table(path) as file:
+        separator, _ = _read_header(path, file.readline())
+        for line, row in enumerate(file, start=2):
+            name, _, rest = row.partition(separator)
+            if row.strip():
+                yield line, _unquote(name), _unquote(rest)
 
 
 def _open_table(path: Path):
@@ -236,6 +240,8 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
 def _parse_rows_one_by_one(names, cells, first_line: int, separator: bytes, numbers: int) -> Rows:
     rows = Rows([], [], [], [])
     for line, (name, row) in enumerate(zip(names, cells, strict=True), start=first_line):
+        if not name and not row:  # a blank line
+            continue
         try:
             file_name = _checked_name(_unquote(name))
             points = _parse_numbers(row, separator, numbers)

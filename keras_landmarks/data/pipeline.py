@@ -44,7 +44,13 @@ class ImageSet:
         part = int(np.searchsorted(self._starts, index, side="right")) - 1
         samples, rows = self._parts[part]
         row = rows[index - self._starts[part]]
-        image = contest.read_image(samples.image_folder / samples.file_names[row])
+        path = samples.image_folder / samples.file_names[row]
+        image = contest.read_image(path)
+        if image.shape[1::-1] != tuple(samples.sizes_px[row]):
+            raise InputError(
+                f"{path}: changed since it was checked; remove"
+                f" samples-{samples.fingerprint} from --prepared"
+            )
         framing = geometry.centre_crop(samples.sizes_px[row], crop_size)
         landmarks_crop_px = geometry.to_crop(samples.landmarks_photo_px[row], framing)
         return geometry.crop_image(image, crop_size), landmarks_crop_px
