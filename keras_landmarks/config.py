@@ -159,7 +159,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         rest = FLAGS(argv)[1:]
     except flags.Error as error:
-        _fail(" ".join(str(error).split()))
+        _fail(str(error))
     if rest:
         _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
     return argv
@@ -186,5 +186,5 @@ def _log_plainly() -> None:
 
 
 def _fail(message: str, status: int = 1) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)

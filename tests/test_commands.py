@@ -1,6 +1,7 @@
 """What every command does alike, tried as a user does: in a process of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -87,3 +88,20 @@ def test_every_flagfile_holds_flags_that_exist(name, request):
     names = [line.removeprefix("--").partition("=")[0] for line in lines]
     assert all(name in FLAGS or name.removeprefix("no") in FLAGS for name in names)
     assert len(names) == len(set(names))
+
+
+def test_a_full_disk_is_one_line_and_leaves_earlier_weights(tiny_run, tmp_path):
+    settings, _ = tiny_run
+    work = shutil.copytree(settings.workdir, tmp_path / "work")
+    before = (work / "best.weights.h5").read_bytes()
+    flags = [f"--flagfile={work / 'flags.cfg'}", f"--workdir={work}", "--epochs=3"]
+    command = [sys.executable, "-m", "keras_landmarks.train", *flags]
+    # No file may grow beyond 1 MB: neither the weights nor the state fit.
+    limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", *command]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert (work / "best.weights.h5").read_bytes() == before
+    assert not list(work.glob(".partial*"))

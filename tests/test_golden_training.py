@@ -3,6 +3,7 @@ import keras
 import numpy as np
 
 from keras_landmarks.training.callbacks import ResetOptimizer
+from keras_landmarks.training.run import compile_recipe
 
 
 class StepLosses(keras.callbacks.Callback):
@@ -25,10 +26,7 @@ class StepLosses(keras.callbacks.Callback):
 def test_losses_follow_pytorch_over_epochs_with_the_optimiser_built_anew():
     golden = golden_models.values("training")
     model = golden_models.build("basic", golden["images"].shape[1:3])
-    # PyTorch adds epsilon after the bias correction, Keras before it: beside gradients as large as
-    # these, 1e-8 is nothing in either place.
-    optimizer = keras.optimizers.Adam(amsgrad=True, epsilon=1e-8)
-    model.compile(optimizer, loss="mse")
+    compile_recipe(model)
     losses = StepLosses()
     epochs, batches = golden["losses"].shape
     model.fit(
@@ -45,3 +43,23 @@ def test_losses_follow_pytorch_over_epochs_with_the_optimiser_built_anew():
         ],
     )
     np.testing.assert_allclose(losses.epochs, golden["losses"], rtol=1e-4)
+
+
+def test_the_optimiser_is_amsgrad_as_pytorch_writes_it():
+    """A large gradient first: AMSGrad remembers it, plain Adam takes ever larger steps after it."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    compile_recipe(model)
+    optimizer, weight = model.optimizer, model.trainable_variables[0]
+    weight.assign([[1.0]])
+    optimizer.build([weight])
+    optimizer.learning_rate = 0.1
+    expected, mean, square, largest = 1.0, 0.0, 0.0, 0.0
+    for step, gradient in enumerate([10.0] + [0.1] * 300, start=1):
+        optimizer.apply([np.array([[gradient]])], [weight])
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        largest = max(largest, square)
+        root = np.sqrt(largest / (1 - 0.999**step)) + 1e-8
+        expected -= 0.1 * mean / (1 - 0.9**step) / root
+    np.testing.assert_allclose(weight.numpy(), [[expected]], rtol=1e-4)
+    assert largest > 1.2 * square  # else this would be Adam, too

@@ -41,9 +41,12 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
         )
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
-        if self._partial.exists():
-            self._partial.replace(self._path)
+        try:
+            super().on_epoch_end(epoch, logs)
+            if self._partial.exists():
+                self._partial.replace(self._path)
+        finally:  # the disk may be full
+            self._partial.unlink(missing_ok=True)
 
 
 class SaveState(keras.callbacks.Callback):

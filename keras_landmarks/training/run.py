@@ -43,7 +43,8 @@ def compile_recipe(model: keras.Model) -> None:
     """Compiles with the recipe's loss and optimiser: mean squared error, Adam with AMSGrad.
 
     The learning rate comes with each epoch. epsilon is PyTorch's default; PyTorch adds it after the
-    second moment's bias correction and Keras before, a difference that no loss shows.
+    second moment's bias correction and Keras before: in the first steps Keras's weighs more, which
+    shows only where gradients are as small as it.
     """
     model.compile(keras.optimizers.Adam(amsgrad=True, epsilon=1e-8, name="adam"), loss="mse")
 
