@@ -6,6 +6,7 @@ a command reads and its --help shows. Only a command's `main` reads flags.
 
 import dataclasses
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -186,5 +187,7 @@ def _log_plainly() -> None:
 
 
 def _fail(message: str, status: int = 1) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(status)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    # Not sys.exit: a tf.data thread that is amid a NumPy function blocks the interpreter's end.
+    os._exit(status)
