@@ -77,7 +77,7 @@ def augment(
     folder = prepared / "augmented"
     wanted = asdict(settings) | {"samples": samples.fingerprint, "format": _FORMAT}
     made = _read_settings(folder)
-    if made and made["settings"] == wanted:
+    if made and made.get("settings") == wanted:
         return made["figures"] | {"folder": str(folder), "made": False}
     if made:
         logging.info("%s was made with other settings; making it anew", folder)

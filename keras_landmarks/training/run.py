@@ -16,6 +16,8 @@ from keras_landmarks.training.schedule import step_schedule
 from keras_landmarks.training.settings import TrainSettings
 from keras_landmarks.training.state import restore_state
 
+_LAST_STATE = "last.safetensors"
+
 
 def check(settings: TrainSettings) -> None:
     """Raises InputError for what can be told to be wrong before any work is done."""
@@ -68,7 +70,7 @@ def fit(
         )
     workdir = Path(settings.workdir)
     steps = len(training) // settings.batch_size
-    epochs_done = restore_state(workdir / "last.safetensors", model)
+    epochs_done = restore_state(workdir / _LAST_STATE, model)
     history = History(workdir / "history.csv", steps * settings.batch_size, epochs_done)
     batches = pipeline.train_batches(
         training,
@@ -108,5 +110,5 @@ def _callbacks(workdir: Path, settings: TrainSettings, history: History) -> list
     if not sys.stdout.isatty():
         chosen.append(callbacks.LogLines())
     # Last: an epoch counts as done when all of the above is on disk.
-    chosen.append(callbacks.SaveState(workdir / "last.safetensors"))
+    chosen.append(callbacks.SaveState(workdir / _LAST_STATE))
     return chosen
