@@ -7,7 +7,6 @@ a command reads and its --help shows. Only a command's `main` reads flags.
 import dataclasses
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from logging import Formatter, getLogger
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
+from keras_landmarks import interruption
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 
@@ -168,12 +168,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 def _report(main: Callable[[Any], dict[str, Any]], argv: list[str]) -> None:
     _log_plainly()
-    # A preempted machine asks politely first; treat it as Ctrl-C, so that `finally` blocks run.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption.listen()
     try:
         figures = main(argv)
     except KeyboardInterrupt:
-        _fail("interrupted", status=130)
+        _fail("interrupted", status=interruption.STATUS)
     except (InputError, OSError) as error:
         _fail(str(error))
     print(json.dumps(figures), flush=True)

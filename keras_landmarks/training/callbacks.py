@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 from keras import ops
 
+from keras_landmarks import interruption
 from keras_landmarks.files import write_whole
 from keras_landmarks.training.state import save_state
 
@@ -47,6 +48,16 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
                 self._partial.replace(self._path)
         finally:  # the disk may be full
             self._partial.unlink(missing_ok=True)
+
+
+class Interruptible(keras.callbacks.Callback):
+    """Ends training after the step in which Ctrl-C or SIGTERM came; for within `deferred`."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        interruption.check()
+
+    def on_test_batch_end(self, batch, logs=None):
+        interruption.check()
 
 
 class SaveState(keras.callbacks.Callback):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 
+from keras_landmarks import interruption
 from keras_landmarks.data import pipeline
 from keras_landmarks.data.augmentation import online_augmenter
 from keras_landmarks.data.pipeline import ImageSet
@@ -80,7 +81,7 @@ def fit(
         online_augmenter(training.points) if settings.augment_online else None,
         first_epoch=epochs_done,
     )
-    with pipeline.input_errors():
+    with pipeline.input_errors(), interruption.deferred():
         model.fit(
             batches,
             validation_data=_validation_batches(validation, settings),
@@ -104,6 +105,7 @@ def _callbacks(workdir: Path, settings: TrainSettings, history: History) -> list
     chosen = [keras.callbacks.LearningRateScheduler(step_schedule(settings.learning_rates))]
     if settings.reset_optimizer_each_epoch:
         chosen.append(callbacks.ResetOptimizer())
+    chosen.append(callbacks.Interruptible())
     chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))
     chosen.append(keras.callbacks.TensorBoard(workdir / "logs", write_graph=False))
     chosen.append(history)
