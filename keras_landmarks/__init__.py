@@ -5,9 +5,14 @@ Importing the package chooses Keras's JAX backend; it must come before `import k
 
 import os
 
+from keras_landmarks import xla_flags
+
+xla_flags.set_cpu_flags()
 os.environ["KERAS_BACKEND"] = "jax"
 # TensorFlow only feeds data here: its start-up notes would bury our own lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # albumentations asks the network for news of itself at every import unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+# The plugin of a TPU that is not there would explain at length that it is not.
+os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")

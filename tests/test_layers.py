@@ -129,12 +129,12 @@ def test_kernel_starts_with_the_fan_out_deviation():
 
 
 def test_max_pooling_takes_the_largest_of_each_window(platform):
-    output = MaxPooling(3, strides=2)(ONE_TO_SIXTEEN)
+    output = MaxPooling()(ONE_TO_SIXTEEN)
     np.testing.assert_array_equal(output[0, ..., 0], [[6, 8], [14, 16]])
 
 
 def test_max_pooling_padding_never_wins(platform):
-    output = MaxPooling(3, strides=2)(-ONE_TO_SIXTEEN)
+    output = MaxPooling()(-ONE_TO_SIXTEEN)
     np.testing.assert_array_equal(output[0, ..., 0], [[-1, -2], [-5, -6]])
 
 

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_landmarks.errors import InputError
-from keras_landmarks.models.layers import BatchNormalization, Convolution, MaxPooling
+from keras_landmarks.models.layers import BatchNormalization, Convolution, MaxPooling, ReLU
 
 
 class Member(NamedTuple):
@@ -74,8 +73,8 @@ def build(
 
     image = keras.Input((height, width, 3), name="image")
     x = _normalise(image, np.asarray(pixel_mean), np.asarray(pixel_std))
-    x = ops.relu(_convolution_norm(x, "conv1", "bn1", chosen.stem_width, 7, strides=2))
-    x = MaxPooling(3, strides=2, name="maxpool")(x)
+    x = ReLU()(_convolution_norm(x, "conv1", "bn1", chosen.stem_width, 7, strides=2))
+    x = MaxPooling(name="maxpool")(x)
     for stage, depth in enumerate(chosen.depths):
         planes = chosen.stem_width * 2**stage
         for index in range(depth):
@@ -101,8 +100,8 @@ def _convolution_norm(x, convolution, norm, filters, kernel_size, strides=1, gro
 def _basic(x, name, member, planes, strides):
     """Two 3x3 convolutions around a shortcut."""
     y = _convolution_norm(x, f"{name}.conv1", f"{name}.bn1", planes, 3, strides)
-    y = _convolution_norm(ops.relu(y), f"{name}.conv2", f"{name}.bn2", planes, 3)
-    return ops.relu(y + _shortcut(x, name, planes, strides))
+    y = _convolution_norm(ReLU()(y), f"{name}.conv2", f"{name}.bn2", planes, 3)
+    return ReLU()(y + _shortcut(x, name, planes, strides))
 
 
 def _bottleneck(x, name, member, planes, strides):
@@ -110,10 +109,10 @@ def _bottleneck(x, name, member, planes, strides):
     width = planes * member.base_width // 64 * member.groups
     y = _convolution_norm(x, f"{name}.conv1", f"{name}.bn1", width, 1)
     y = _convolution_norm(
-        ops.relu(y), f"{name}.conv2", f"{name}.bn2", width, 3, strides, member.groups
+        ReLU()(y), f"{name}.conv2", f"{name}.bn2", width, 3, strides, member.groups
     )
-    y = _convolution_norm(ops.relu(y), f"{name}.conv3", f"{name}.bn3", 4 * planes, 1)
-    return ops.relu(y + _shortcut(x, name, 4 * planes, strides))
+    y = _convolution_norm(ReLU()(y), f"{name}.conv3", f"{name}.bn3", 4 * planes, 1)
+    return ReLU()(y + _shortcut(x, name, 4 * planes, strides))
 
 
 BLOCKS = {"basic": _basic, "bottleneck": _bottleneck}
