@@ -114,12 +114,16 @@ def bottleneck(figures: dict[str, float], augment_online: bool) -> str | None:
 def table(figures: dict[str, Any]) -> str:
     """Returns the figures for reading: stage, rate, unit, and what it means."""
     rows = [
-        f"{name.partition('_images')[0].partition('_rows')[0]:<22}{figures[name]:>10,.4g}"
+        f"{name.partition('_images')[0].partition('_rows')[0]:<22}{_readable(figures[name]):>10}"
         f" {unit:<9} {meaning}"
         for name, (unit, meaning) in _MEANINGS.items()
         if name in figures
     ]
     return "\n".join([*rows, f"{'bottleneck':<22}{figures['bottleneck'] or 'not measured':>10}"])
+
+
+def _readable(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def aot_table(figures: dict[str, Any]) -> str:
