@@ -36,6 +36,7 @@ from keras_landmarks.benchmarks import peer
 from keras_landmarks.benchmarks.aot import compile_ahead
 from keras_landmarks.benchmarks.stages import STAGES
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload
+from keras_landmarks.data import contest
 from keras_landmarks.errors import InputError
 from keras_landmarks.synthesize import synthesize
 
@@ -112,14 +113,13 @@ def bottleneck(figures: dict[str, float], augment_online: bool) -> str | None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures for reading: stage, rate, unit, and what it means."""
+    """Returns the figures for reading: key, value, unit, and what it means."""
     rows = [
-        f"{name.partition('_images')[0].partition('_rows')[0]:<22}{_readable(figures[name]):>10}"
-        f" {unit:<9} {meaning}"
+        f"{name:<34}{_readable(figures[name]):>8} {unit:<9} {meaning}"
         for name, (unit, meaning) in _MEANINGS.items()
         if name in figures
     ]
-    return "\n".join([*rows, f"{'bottleneck':<22}{figures['bottleneck'] or 'not measured':>10}"])
+    return "\n".join([*rows, f"bottleneck: {figures['bottleneck'] or 'not measured'}"])
 
 
 def _readable(value: float) -> str:
@@ -141,7 +141,9 @@ def aot_table(figures: dict[str, Any]) -> str:
 
 
 def _data(settings: BenchmarkSettings, scratch: Path) -> Path:
+    """Returns the contest folder to measure on, drawn if the settings name none."""
     if settings.data:
+        contest.find_image_folder(Path(settings.data), "train")
         return Path(settings.data)
     synthesize(scratch / "faces", _BUILT_IN_FACES, test_images=1, processes=settings.processes)
     return scratch / "faces"
