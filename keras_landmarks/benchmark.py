@@ -97,6 +97,7 @@ def benchmark(
     if unknown := [name for name in stages if name not in STAGES]:
         raise InputError(f"--stages={unknown[0]}: choose from {','.join(STAGES)}")
     resnet.member(settings.model)
+    _warn_if_busy()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         workload = Workload(settings, _data(settings, Path(scratch)), Path(scratch))
         figures = _measure(workload, stages, peer_name)
@@ -170,6 +171,16 @@ def _open_peer(workload: Workload, stages: Sequence[str], peer_name: str | None)
 
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
     return peer.Peer(settings.model, workload.batch, _cores(), device)
+
+
+def _warn_if_busy() -> None:
+    load, cores = os.getloadavg()[0], _cores()
+    if load > cores / 2:
+        logging.warning(
+            "the machine is busy (load %.1f on %d cores): rates will be low and ratios unfair",
+            load,
+            cores,
+        )
 
 
 def _circumstances(settings: BenchmarkSettings) -> dict[str, Any]:

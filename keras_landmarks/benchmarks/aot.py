@@ -60,7 +60,9 @@ def _compile(topology: str, settings: BenchmarkSettings) -> dict[str, Any]:
     """Runs in a process of its own, as libtpu reads the environment once."""
     os.environ["JAX_PLATFORMS"] = "cpu"  # no TPU to look for
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # nor the cloud's service that describes it
+    # Left unset, libtpu complains of them at length; the topology's name says what counts.
     os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
+    os.environ["TPU_ACCELERATOR_TYPE"] = "v5litepod-4"
     os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # others may compile as well
 
     import jax
