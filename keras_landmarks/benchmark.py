@@ -68,7 +68,7 @@ def main(_) -> dict[str, Any]:
     """Reads the flags, prints the table, returns the figures."""
     settings = config.read(BenchmarkSettings)
     if FLAGS.aot:
-        figures = compile_ahead(FLAGS.aot, settings)
+        figures = compile_ahead(FLAGS.aot, settings) | _model(settings)
         print(aot_table(figures))
     else:
         figures = benchmark(settings, FLAGS.stages or list(STAGES), FLAGS.peer)
@@ -103,7 +103,7 @@ def benchmark(
         figures = _measure(workload, stages, peer_name)
     figures = {name: float(f"{figures[name]:.4g}") for name in _MEANINGS if name in figures}
     figures["bottleneck"] = bottleneck(figures, settings.augment_online)
-    return figures | _circumstances(settings)
+    return figures | _model(settings) | _machine()
 
 
 def bottleneck(figures: dict[str, float], augment_online: bool) -> str | None:
@@ -183,19 +183,18 @@ def _warn_if_busy() -> None:
         )
 
 
-def _circumstances(settings: BenchmarkSettings) -> dict[str, Any]:
-    """What was measured, and on which machine."""
+def _model(settings: BenchmarkSettings) -> dict[str, Any]:
+    """What was measured."""
+    names = ("model", "image_size", "batch_size", "precision")
+    return {name: getattr(settings, name) for name in names}
+
+
+def _machine() -> dict[str, Any]:
+    """What it was measured on."""
     import jax
 
-    return {
-        "model": settings.model,
-        "image_size": settings.image_size,
-        "batch_size": settings.batch_size,
-        "precision": settings.precision,
-        "processor": _processor(),
-        "cores": _cores(),
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    }
+    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    return {"processor": _processor(), "cores": _cores(), "device": device}
 
 
 def _cores() -> int:
