@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint benchmark install clean
 
 demo: install  ## procedural faces -> a trained model, its CSV, its figures and a contact sheet
 	rm -rf demo
@@ -19,6 +19,9 @@ test: install  ## all tests
 lint: install  ## style and formatting
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+
+benchmark: install  ## every stage on this machine, beside PyTorch if it is installed
+	$(RUN) keras_landmarks.benchmark --batch_size=16 --peer=auto
 
 install: $(VENV)/installed
 

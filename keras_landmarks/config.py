@@ -104,6 +104,14 @@ flags.DEFINE_bool("strict", False, "End at the first broken sample rather than s
 flags.DEFINE_enum("rounding", "round", ["round", "truncate"], "How --submission gets integers.")
 flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
 
+# ── measuring ──
+flags.DEFINE_list("stages", None, "Stages to measure, with commas; all unless told.")
+flags.DEFINE_float("seconds", 15.0, "Measure a rate for so long, or a little longer.", 0.0)
+flags.DEFINE_enum(
+    "peer", None, ["torch", "auto"], "Run the same network in PyTorch; auto: if it is installed."
+)
+flags.DEFINE_string("aot", None, "Compile the train step for this TPU topology: v5e:2x2.")
+
 # Key flags belong to the command that calls `use`, not to this module.
 flags.disclaim_key_flags()
 

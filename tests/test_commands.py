@@ -11,7 +11,7 @@ import pytest
 
 from keras_landmarks.config import FLAGS
 
-COMMANDS = ["synthesize", "augment", "train", "predict", "evaluate", "draw"]
+COMMANDS = ["synthesize", "augment", "train", "predict", "evaluate", "draw", "benchmark"]
 
 
 def run(command, *flags):
@@ -43,6 +43,10 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("predict", ["--data=nowhere"], "nowhere/test/images: no such folder"),
         ("predict", ["--data=x", "--rounding=up"], "--rounding=up"),
         ("evaluate", ["--truth=nowhere.csv"], "give either --predictions or --submission"),
+        ("benchmark", ["--stages=read,sleep"], "--stages=sleep: choose from parse,decode,"),
+        ("benchmark", ["--model=resnet19"], "choose one of tiny, resnet18"),
+        ("benchmark", ["--data=nowhere"], "nowhere/train/images: no such folder"),
+        ("benchmark", ["--peer=jax"], "--peer=jax"),
         ("draw", ["--data=nowhere"], "nowhere/test/images: no such folder"),
     ],
 )

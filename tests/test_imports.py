@@ -20,6 +20,7 @@ ALLOWED = {
     "data": {"data"} | GROUND,
     "models": {"models"} | GROUND,
     "training": {"training", "models", "data"} | GROUND,
+    "benchmarks": {"benchmarks", "training", "models", "data", "reports"} | GROUND,
     "reports": {"reports", "data.geometry", "data.contest", "data.layout"} | GROUND,
 }
 
