@@ -5,6 +5,7 @@ import io
 import statistics
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -58,6 +59,41 @@ class SaveState(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         save_state(self._path, self.model, epochs_done=epoch + 1)
+
+
+class Waiting(keras.callbacks.Callback):
+    """Adds to every epoch's figures the share of its training time spent waiting for data: 0 to 1.
+
+    Keras fetches the loss of a step before it asks for another batch, so whoever waits for data has
+    an idle device. What is prefetched in time costs nothing here.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._waited_s = 0.0
+
+    def timed(self, batches: Iterable) -> Iterator:
+        """Yields the batches, and keeps the time that each was waited for."""
+        iterator = iter(batches)
+        while True:
+            start = time.monotonic()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._waited_s += time.monotonic() - start
+            yield batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start, self._waited_s, self._share = time.monotonic(), 0.0, None
+
+    def on_test_begin(self, logs=None):  # validation is not training time
+        self._share = self._waited_s / (time.monotonic() - self._start)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._share is None:
+            self.on_test_begin()
+        logs["waiting"] = self._share
 
 
 class History(keras.callbacks.Callback):
