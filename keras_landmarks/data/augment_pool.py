@@ -14,17 +14,20 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
 import cv2
 import numpy as np
 
-from keras_landmarks.data.augmentation import Augmenter
 from keras_landmarks.errors import InputError
 
 BATCHES_AT_ONCE = 3  # one is filled in, one augmented, one taken out
 _IMAGES_PER_TASK = 16  # few, so that at a batch's end no worker is idle for long
+
+# Image, points and seed to varied image and points: what an Augmenter does.
+Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 # Not plain fork: a copy of this process could hold a lock of JAX or TensorFlow for ever.
 _SPAWN = multiprocessing.get_context("spawn")
@@ -58,7 +61,7 @@ class AugmentPool:
 
     def __init__(
         self,
-        make_augmenter: Callable[[], Augmenter],
+        make_augmenter: Callable[[], Augment],
         crop_size: int,
         points: int,
         batch_size: int,
@@ -137,7 +140,7 @@ class AugmentPool:
 
 
 def _start_worker(
-    make_augmenter: Callable, images: _Memory, landmarks: _Memory
+    make_augmenter: Callable[[], Augment], images: _Memory, landmarks: _Memory
 ) -> tuple[multiprocessing.Process, Connection]:
     ours, theirs = _SPAWN.Pipe()
     arguments = (theirs, make_augmenter, images, landmarks)
@@ -151,6 +154,7 @@ def _start_worker(
 @contextlib.contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
     """Processes started within never see Ctrl-C: what it means is this process's to decide."""
+    resource_tracker.ensure_running()  # or it starts with the first process, and unblocks
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -169,7 +173,10 @@ def _queue_of(items: Iterable) -> queue.SimpleQueue:
 
 
 def _work(
-    connection: Connection, make_augmenter: Callable, images: _Memory, landmarks: _Memory
+    connection: Connection,
+    make_augmenter: Callable[[], Augment],
+    images: _Memory,
+    landmarks: _Memory,
 ) -> None:
     """Does tasks for as long as the other end of the connection is open."""
     cv2.setNumThreads(1)  # or the workers' threads fight for the cores
@@ -183,7 +190,7 @@ def _work(
 
 
 def _augment(
-    augmenter: Augmenter, images: np.ndarray, landmarks_px: np.ndarray, seeds: Sequence[int]
+    augmenter: Augment, images: np.ndarray, landmarks_px: np.ndarray, seeds: Sequence[int]
 ) -> Exception | None:
     """Augments the first images in place, one for each seed. Returns what went wrong."""
     try:
