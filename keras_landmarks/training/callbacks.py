@@ -62,10 +62,11 @@ class SaveState(keras.callbacks.Callback):
 
 
 class Waiting(keras.callbacks.Callback):
-    """Adds to every epoch's figures the share of its training time spent waiting for data: 0 to 1.
+    """Adds `waiting` to every epoch's figures: the share of its time, 0 to 1, spent on waiting for
+    data. It must come before the callbacks that write the figures.
 
-    Keras fetches the loss of a step before it asks for another batch, so whoever waits for data has
-    an idle device. What is prefetched in time costs nothing here.
+    Keras fetches a step's loss before it asks for another batch (LogLines and TensorBoard want it),
+    so the device is idle meanwhile. What was prefetched in time costs nothing here.
     """
 
     def __init__(self):
@@ -73,15 +74,14 @@ class Waiting(keras.callbacks.Callback):
         self._waited_s = 0.0
 
     def timed(self, batches: Iterable) -> Iterator:
-        """Yields the batches, and keeps the time that each was waited for."""
-        iterator = iter(batches)
+        """Yields the batches, and adds up the time that they were waited for."""
+        batches = iter(batches)
         while True:
             start = time.monotonic()
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
+            batch = next(batches, None)
             self._waited_s += time.monotonic() - start
+            if batch is None:
+                return
             yield batch
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -99,7 +99,8 @@ class Waiting(keras.callbacks.Callback):
 class History(keras.callbacks.Callback):
     """Keeps a CSV of every epoch's figures, across restarts.
 
-    Columns: epoch (from 0), Keras's figures of the epoch, seconds and images_per_s of training.
+    Columns: epoch (from 0), the epoch's figures from Keras and the callbacks before this one,
+    seconds and images_per_s of training.
     """
 
     def __init__(self, path: Path, images_per_epoch: int, epochs_done: int):
@@ -176,4 +177,5 @@ def _read_rows(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        return [{name: float(value) for name, value in row.items() if value} for row in rows]
