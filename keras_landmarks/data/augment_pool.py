@@ -24,7 +24,8 @@ import numpy as np
 from keras_landmarks.errors import InputError
 
 BATCHES_AT_ONCE = 3  # one is filled in, one augmented, one taken out
-_IMAGES_PER_TASK = 16  # few, so that at a batch's end no worker is idle for long
+_TASKS_PER_WORKER = 4  # of a batch: few cost least, more keep workers even at the batch's end
+_LEAST_IMAGES_PER_TASK = 8
 
 # Image, points and seed to varied image and points: what an Augmenter does.
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -85,6 +86,8 @@ class AugmentPool:
         self._workers = [worker for worker, _ in started]
         self._idle = _queue_of(connection for _, connection in started)
         self._threads = ThreadPoolExecutor(processes)  # each waits for a worker
+        share = batch_size // (processes * _TASKS_PER_WORKER)
+        self._images_per_task = max(_LEAST_IMAGES_PER_TASK, share)
 
     def __enter__(self) -> "AugmentPool":
         return self
@@ -115,8 +118,8 @@ class AugmentPool:
         try:
             self._images[slot, :count] = images
             self._landmarks_px[slot, :count] = landmarks_px
-            starts = range(0, count, _IMAGES_PER_TASK)
-            tasks = [(slot, start, seeds[start : start + _IMAGES_PER_TASK]) for start in starts]
+            starts = range(0, count, self._images_per_task)
+            tasks = [(slot, i, seeds[i : i + self._images_per_task]) for i in starts]
             # Errors are looked at when all tasks are done: then nobody writes to the slot.
             for error in list(self._threads.map(self._do, tasks)):
                 if error:
