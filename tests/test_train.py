@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import time
 from pathlib import Path
 
 import keras
@@ -12,7 +13,7 @@ from keras_landmarks.data import contest
 from keras_landmarks.errors import InputError
 from keras_landmarks.models.spec import load_trained
 from keras_landmarks.train import train
-from keras_landmarks.training.callbacks import ResetOptimizer
+from keras_landmarks.training.callbacks import ResetOptimizer, Waiting
 
 NO_EXTRA = AugmentSettings(augment_count=0)
 
@@ -48,6 +49,7 @@ def test_a_run_leaves_what_it_promises(tiny_run):
     history = read_history(settings.workdir)
     assert [float(row["learning_rate"]) for row in history] == [0.01, 0.001]
     assert min(float(row["loss"]) for row in history) == pytest.approx(figures["best_loss"])
+    assert all(0 <= float(row["waiting"]) <= 1 for row in history)
     assert list(Path(settings.workdir).glob("logs/train/events*"))
 
 
@@ -186,3 +188,27 @@ def test_resetting_the_optimiser_keeps_the_learning_rate_only():
     assert float(learning_rate) == 0.5
     assert all(not np.any(v.numpy()) for v in rest if v is not learning_rate)
     assert len(rest) == 2 + 3 * 2  # iteration and rate; two moments and the AMSGrad maximum
+
+
+def test_waiting_is_the_share_of_an_epoch_that_data_took_to_come():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    waiting = Waiting()
+    delays = [0.0] * 4 + [0.1] * 4 + [0.0] * 4
+
+    def batches():
+        for delay in delays:
+            time.sleep(delay)
+            yield np.ones((4, 2)), np.ones((4, 1))
+
+    history = model.fit(
+        waiting.timed(batches()),
+        steps_per_epoch=4,
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+        callbacks=[waiting],
+    )
+    _, slow, fast = history.history["waiting"]
+    assert 0 <= fast < slow <= 1
+    assert slow > 0.5

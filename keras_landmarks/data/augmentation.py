@@ -10,7 +10,6 @@ import threading
 import albumentations as A
 import cv2
 import numpy as np
-from albumentations.augmentations.geometric import functional as geometric
 
 from keras_landmarks.data import layout
 
@@ -36,11 +35,17 @@ class ShiftScaleRotate(A.Affine):
             p=1,
         )
 
-    def apply_to_keypoints(self, keypoints, matrix, scale, **params):
+    def apply(self, image, matrix, **params):
+        """Moves the image, as Affine's own `apply` does, in half its time."""
+        height, width = image.shape[:2]
+        flags, border = self.interpolation, self.border_mode
+        return cv2.warpAffine(image, matrix[:2], (width, height), flags=flags, borderMode=border)
+
+    def apply_to_keypoints(self, keypoints, matrix, **params):
         """Moves the points; the border's mirror images of them are no landmarks."""
-        return geometric.keypoints_affine(
-            keypoints, matrix, params["shape"], scale, border_mode=cv2.BORDER_CONSTANT
-        )
+        moved = keypoints.copy()
+        moved[:, :2] = cv2.transform(keypoints[:, np.newaxis, :2], matrix[:2])[:, 0]
+        return moved
 
 
 class Augmenter:
@@ -48,8 +53,8 @@ class Augmenter:
 
     def __init__(self, transforms: list[A.BasicTransform], mirror_map: np.ndarray | None = None):
         """Prepares the transforms; with a `mirror_map` half of the images are mirrored, too."""
-        keep_all = A.KeypointParams(format="xy", remove_invisible=False)
-        self._transform = A.Compose(transforms, keypoint_params=keep_all)
+        # Without keypoint_params it neither drops points nor spends time on checking them.
+        self._transform = A.Compose(transforms)
         self._mirror_map = mirror_map
         self._lock = threading.Lock()  # the transforms draw from generators that they hold
 
@@ -61,8 +66,8 @@ class Augmenter:
         with self._lock:
             # Not set_random_seed: from it each transform gets a generator with the same draws.
             self._transform.set_random_state(rng, random.Random(seed))
-            varied = self._transform(image=image, keypoints=landmarks_px.astype(np.float32))
-        image, landmarks_px = varied["image"], varied["keypoints"].astype(np.float32)
+            varied = self._transform(image=image, keypoints=_as_keypoints(landmarks_px))
+        image, landmarks_px = varied["image"], varied["keypoints"][:, :2].copy()
         if self._mirror_map is not None and rng.random() < 0.5:
             return mirror(image, landmarks_px, self._mirror_map)
         return image, landmarks_px
@@ -86,11 +91,18 @@ def mirror(
     image: np.ndarray, landmarks_px: np.ndarray, mirror_map: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mirrors an image left to right: x becomes width - 1 - x, each point its partner."""
-    mirrored_px = landmarks_px[mirror_map]
+    mirrored_px = landmarks_px.take(mirror_map, axis=0)  # much faster than an index
     mirrored_px[:, 0] = image.shape[1] - 1 - mirrored_px[:, 0]
-    return np.ascontiguousarray(image[:, ::-1]), mirrored_px
+    return cv2.flip(image, 1), mirrored_px
 
 
 def sample_seed(*numbers: int) -> int:
     """Mixes whole numbers (a run's seed, an epoch, a row) into one seed of 32 bits."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _as_keypoints(landmarks_px: np.ndarray) -> np.ndarray:
+    """Returns points as albumentations' transforms pass them on: x, y, z, angle, scale."""
+    keypoints = np.zeros((len(landmarks_px), 5), np.float32)
+    keypoints[:, :2] = landmarks_px
+    return keypoints

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_landmarks.data import contest, geometry
-from keras_landmarks.data.augmentation import Augmenter, sample_seed
+from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
+from keras_landmarks.data.augmentation import sample_seed
 from keras_landmarks.data.contest import Reject
 from keras_landmarks.data.samples import Samples
 from keras_landmarks.errors import InputError
@@ -61,7 +62,7 @@ def train_batches(
     crop_size: int,
     batch_size: int,
     seed: int,
-    augmenter: Augmenter | None = None,
+    augment_pool: AugmentPool | None = None,
     first_epoch: int = 0,
 ) -> tf.data.Dataset:
     """Yields images (N, crop_size, crop_size, 3) uint8 and landmarks (N, k, 2) float32, for ever.
@@ -75,21 +76,24 @@ def train_batches(
         return tf.data.Dataset.from_tensor_slices(order[:kept]).map(lambda index: (epoch, index))
 
     def load(epoch, index):
-        image, landmarks = images.load(index, crop_size)
-        if augmenter:
-            image, landmarks = augmenter(image, landmarks, sample_seed(seed, epoch, index))
-        return image, landmarks
+        return *images.load(index, crop_size), np.int64(sample_seed(seed, epoch, index))
 
-    return (
+    seed_spec = tf.TensorSpec((), tf.int64)
+    batches = (
         tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
         .flat_map(epoch_indices)
         .map(
-            _numpy_function(load, _sample_spec(images, crop_size)),
+            _numpy_function(load, (*_sample_spec(images, crop_size), seed_spec)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         .batch(batch_size, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
     )
+    if augment_pool:
+        augment = _numpy_function(augment_pool, batches.element_spec[:2])
+        batches = batches.map(augment, num_parallel_calls=BATCHES_AT_ONCE)
+    else:
+        batches = batches.map(lambda images, landmarks, seeds: (images, landmarks))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(images: ImageSet, crop_size: int, batch_size: int) -> tf.data.Dataset:

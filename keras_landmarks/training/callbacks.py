@@ -5,6 +5,7 @@ import io
 import statistics
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -71,10 +72,46 @@ class SaveState(keras.callbacks.Callback):
         save_state(self._path, self.model, epochs_done=epoch + 1)
 
 
+class Waiting(keras.callbacks.Callback):
+    """Adds `waiting` to every epoch's figures: the share of its time, 0 to 1, spent on waiting for
+    data. It must come before the callbacks that write the figures.
+
+    Keras fetches a step's loss before it asks for another batch (LogLines and TensorBoard want it),
+    so the device is idle meanwhile. What was prefetched in time costs nothing here.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._waited_s = 0.0
+
+    def timed(self, batches: Iterable) -> Iterator:
+        """Yields the batches, and adds up the time that they were waited for."""
+        batches = iter(batches)
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self._waited_s += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start, self._waited_s, self._share = time.monotonic(), 0.0, None
+
+    def on_test_begin(self, logs=None):  # validation is not training time
+        self._share = self._waited_s / (time.monotonic() - self._start)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._share is None:
+            self.on_test_begin()
+        logs["waiting"] = self._share
+
+
 class History(keras.callbacks.Callback):
     """Keeps a CSV of every epoch's figures, across restarts.
 
-    Columns: epoch (from 0), Keras's figures of the epoch, seconds and images_per_s of training.
+    Columns: epoch (from 0), the epoch's figures from Keras and the callbacks before this one,
+    seconds and images_per_s of training.
     """
 
     def __init__(self, path: Path, images_per_epoch: int, epochs_done: int):
@@ -151,4 +188,5 @@ def _read_rows(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        return [{name: float(value) for name, value in row.items() if value} for row in rows]

@@ -1,12 +1,16 @@
 """One training run: a model, its work directory, and Keras's `fit` with everything around it."""
 
+import contextlib
+import functools
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import keras
 
 from keras_landmarks import interruption
 from keras_landmarks.data import pipeline
+from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.augmentation import online_augmenter
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.errors import InputError
@@ -73,26 +77,38 @@ def fit(
     steps = len(training) // settings.batch_size
     epochs_done = restore_state(workdir / _LAST_STATE, model)
     history = History(workdir / "history.csv", steps * settings.batch_size, epochs_done)
-    batches = pipeline.train_batches(
-        training,
-        settings.image_size,
-        settings.batch_size,
-        settings.seed,
-        online_augmenter(training.points) if settings.augment_online else None,
-        first_epoch=epochs_done,
-    )
-    with pipeline.input_errors(), interruption.deferred():
+    waiting = callbacks.Waiting()
+    with (
+        _augment_pool(training.points, settings) as augment_pool,
+        pipeline.input_errors(),
+        interruption.deferred(),
+    ):
+        batches = pipeline.train_batches(
+            training,
+            settings.image_size,
+            settings.batch_size,
+            settings.seed,
+            augment_pool,
+            first_epoch=epochs_done,
+        )
         model.fit(
-            batches,
+            waiting.timed(batches.as_numpy_iterator()),
             validation_data=_validation_batches(validation, settings),
             steps_per_epoch=steps,
             shuffle=False,
             initial_epoch=epochs_done,
             epochs=settings.epochs,
             verbose=int(sys.stdout.isatty()),
-            callbacks=_callbacks(workdir, settings, history),
+            callbacks=[waiting, *_callbacks(workdir, settings, history)],
         )
     return history
+
+
+def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManager:
+    if not settings.augment_online:
+        return contextlib.nullcontext()
+    make = functools.partial(online_augmenter, points)
+    return AugmentPool(make, settings.image_size, points, settings.batch_size, settings.processes)
 
 
 def _validation_batches(images: ImageSet, settings: TrainSettings):

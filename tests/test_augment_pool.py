@@ -1,0 +1,187 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
+from keras_landmarks.errors import InputError
+
+SIZE, POINTS, BATCH = 32, 971, 40
+FAILS, KILLS = 10**6, 10**6 + 1  # seeds
+
+
+def invert(image, landmarks_px, seed):
+    """Stands in for the real augmenter, which takes seconds to load, where only the pool counts."""
+    if seed == FAILS:
+        raise ValueError("no such colour")
+    if seed == KILLS:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 255 - image, landmarks_px + seed
+
+
+def make_invert():
+    return invert
+
+
+def make_online_augmenter():
+    from keras_landmarks.data.augmentation import online_augmenter
+
+    return online_augmenter(POINTS)
+
+
+def batch_of(count, seed=0):
+    """Returns random images, landmarks and seeds."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+    landmarks_px = rng.uniform(0, SIZE, (count, POINTS, 2)).astype(np.float32)
+    return images, landmarks_px, rng.integers(0, 1000, count)
+
+
+def assert_augmented(results, batch, augmenter=invert):
+    samples = zip(*batch, strict=True)
+    expected = [augmenter(image, points, int(seed)) for image, points, seed in samples]
+    for arrays, expected_arrays in zip(results, zip(*expected, strict=True), strict=True):
+        np.testing.assert_array_equal(arrays, expected_arrays)
+        assert arrays.dtype == expected_arrays[0].dtype
+
+
+@pytest.fixture
+def pool():
+    with AugmentPool(make_invert, SIZE, POINTS, BATCH, processes=2) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize(
+    ("make", "processes"),
+    [(make_invert, 1), (make_invert, 2), (make_invert, 3), (make_online_augmenter, 2)],
+)
+def test_the_number_of_workers_does_not_show(make, processes):
+    with AugmentPool(make, SIZE, POINTS, BATCH, processes) as pool:
+        for count in (BATCH, BATCH, 17, 1):
+            batch = batch_of(count)
+            assert_augmented(pool(*batch), batch, augmenter=make())
+
+
+def test_what_is_given_is_left_as_it_is(pool):
+    images, landmarks_px, seeds = batch_of(BATCH)
+    pool(images, landmarks_px, seeds)
+    for array, before in zip((images, landmarks_px, seeds), batch_of(BATCH), strict=True):
+        np.testing.assert_array_equal(array, before)
+
+
+def test_more_threads_than_batches_at_once_do_not_disturb_each_other(pool):
+    batches = [batch_of(BATCH - number, seed=number) for number in range(24)]
+    with ThreadPoolExecutor(BATCHES_AT_ONCE + 5) as threads:
+        results = list(threads.map(lambda batch: pool(*batch), batches))
+    for result, batch in zip(results, batches, strict=True):
+        assert_augmented(result, batch)
+
+
+def test_an_error_in_a_worker_comes_out_and_the_pool_works_on(pool):
+    images, landmarks_px, seeds = batch_of(BATCH)
+    failing = np.append(seeds[1:], FAILS)
+    for _ in range(2 * BATCHES_AT_ONCE):
+        with pytest.raises(RuntimeError, match="ValueError: no such colour"):
+            pool(images, landmarks_px, failing)
+    assert_augmented(pool(images, landmarks_px, seeds), (images, landmarks_px, seeds))
+
+
+def test_a_worker_killed_at_work_is_told_then_and_ever_after(pool):
+    images, landmarks_px, seeds = batch_of(BATCH)
+    killing = np.append(seeds[1:], KILLS)
+    for _ in range(2 * BATCHES_AT_ONCE):
+        with pytest.raises(InputError, match=r"a worker process was killed; .*--processes"):
+            pool(images, landmarks_px, killing)
+
+
+def test_a_worker_killed_while_it_waits_is_told(pool):
+    pool(*batch_of(BATCH))
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(InputError, match="a worker process was killed"):
+        pool(*batch_of(BATCH))
+
+
+def test_closing_ends_the_workers(pool):
+    before = len(multiprocessing.active_children())
+    pool.close()
+    assert len(multiprocessing.active_children()) == before - 2
+    with pytest.raises(RuntimeError):
+        pool(*batch_of(BATCH))
+
+
+# ── how the process that holds a pool may end; each is run in a process of its own ──
+
+
+def end(how):
+    """Uses a pool and, without closing it, leaves as `how` says."""
+    pool = AugmentPool(make_invert, SIZE, POINTS, BATCH, processes=2)
+    pool(*batch_of(BATCH))
+    how()
+    return pool
+
+
+def fail():
+    raise SystemExit("failed")
+
+
+def leave_at_once():
+    os._exit(3)
+
+
+def be_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def shared_memory_files():
+    return {path.name for path in Path("/dev/shm").glob("*")}
+
+
+def run_here(code):
+    """Runs code that may use this module; waits for all processes that it starts, too.
+
+    They inherit its standard output, whose end comes when none of them is left.
+    """
+    code = f"import sys; sys.path.insert(1, 'tests'); from test_augment_pool import *; {code}"
+    root = Path(__file__).parents[1]
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [("int", 0), ("fail", 1), ("leave_at_once", 3), ("be_killed", -9)],
+)
+def test_nothing_is_left_however_the_process_ends(how, status):
+    before = shared_memory_files()
+    assert run_here(f"held = end({how})").returncode == status
+    assert shared_memory_files() <= before
+
+
+def interrupt_and_go_on():
+    """Presses Ctrl-C, which reaches every process of the group, and uses the pool again."""
+    with AugmentPool(make_invert, SIZE, POINTS, BATCH, processes=2) as pool:
+        for _ in range(2):  # the first time the workers are still starting
+            try:
+                os.killpg(0, signal.SIGINT)
+                signal.pause()
+            except KeyboardInterrupt:
+                batch = batch_of(BATCH)
+                assert_augmented(pool(*batch), batch)
+
+
+def test_ctrl_c_is_left_to_the_process_that_holds_the_pool():
+    done = run_here("interrupt_and_go_on()")
+    assert (done.returncode, done.stderr) == (0, "")
