@@ -6,6 +6,7 @@ border adds mirrored copies of points. Here a face keeps its k points, in order,
 
 import random
 import threading
+from collections.abc import Callable, Sequence
 
 import albumentations as A
 import cv2
@@ -13,6 +14,9 @@ import numpy as np
 from albumentations.augmentations.geometric import functional as geometric
 
 from keras_landmarks.data import layout
+
+# images (n, H, W, 3) uint8, points (n, k, 2) float32, a seed for each -> the same, varied
+BatchAugmenter = Callable[[np.ndarray, np.ndarray, Sequence[int]], tuple[np.ndarray, np.ndarray]]
 
 
 class ShiftScaleRotate(A.Affine):
@@ -66,6 +70,17 @@ class Augmenter:
         if self._mirror_map is not None and rng.random() < 0.5:
             return mirror(image, landmarks_px, self._mirror_map)
         return image, landmarks_px
+
+
+def one_by_one(augmenter: Augmenter) -> BatchAugmenter:
+    """Returns a function that varies a batch in place, image after image."""
+
+    def augment(images, landmarks_px, seeds):
+        for index, seed in enumerate(seeds):
+            images[index], landmarks_px[index] = augmenter(images[index], landmarks_px[index], seed)
+        return images, landmarks_px
+
+    return augment
 
 
 def online_augmenter(points: int) -> Augmenter:

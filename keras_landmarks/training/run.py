@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from keras_landmarks.data import pipeline
-from keras_landmarks.data.augmentation import online_augmenter
+from keras_landmarks.data.augmentation import one_by_one, online_augmenter
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import pretrained, resnet, spec
@@ -74,10 +74,9 @@ def fit(
     history = History(workdir / "history.csv", steps * settings.batch_size, epochs_done)
     batches = pipeline.train_batches(
         training,
-        settings.image_size,
         settings.batch_size,
         settings.seed,
-        online_augmenter(training.points) if settings.augment_online else None,
+        one_by_one(online_augmenter(training.points)) if settings.augment_online else None,
         first_epoch=epochs_done,
     )
     with pipeline.input_errors():
@@ -97,7 +96,7 @@ def fit(
 def _validation_batches(images: ImageSet, settings: TrainSettings):
     if not len(images):
         return None
-    return pipeline.validation_batches(images, settings.image_size, settings.batch_size)
+    return pipeline.validation_batches(images, settings.batch_size)
 
 
 def _callbacks(workdir: Path, settings: TrainSettings, history: History) -> list:
