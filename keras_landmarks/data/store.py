@@ -120,15 +120,15 @@ def _require_room(photos: Photos, folder: Path) -> None:
     free = shutil.disk_usage(folder.parent).free
     if needed > free:
         raise InputError(
-            f"{folder.parent}: the prepared images take {needed / 1e6:,.0f} MB and"
-            f" {free / 1e6:,.0f} MB are free; make room, give another --prepared, or read the"
+            f"{folder.parent}: the prepared images take {needed / 1e6:,.1f} MB and"
+            f" {free / 1e6:,.1f} MB are free; make room, give another --prepared, or read the"
             " images' own files with --noprepare"
         )
     logging.info(
-        "preparing %s images of %s: %s MB in %s",
-        f"{len(photos):,}",
+        "preparing %d images of %s: %.1f MB in %s",
+        len(photos),
         photos.samples.image_folder,
-        f"{needed / 1e6:,.1f}",
+        needed / 1e6,
         folder,
     )
 
@@ -274,7 +274,7 @@ def _is_sound(folder: Path, fingerprint: str) -> bool:
             return True
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (ValueError, KeyError, tf.errors.DataLossError):
+    except (ValueError, KeyError, TypeError, tf.errors.DataLossError):
         pass
     logging.warning("%s is damaged; making it anew", folder)
     return False
