@@ -19,6 +19,8 @@ from keras_landmarks.data.augmentation import BatchAugmenter, sample_seed
 from keras_landmarks.data.contest import Reject
 from keras_landmarks.errors import InputError
 
+_BATCHES_AHEAD = 4  # tf.data's own choice grows to hundreds of megabytes
+
 # TensorFlow feeds data; the accelerators are JAX's.
 tf.config.set_visible_devices([], "GPU")
 
@@ -88,7 +90,7 @@ def train_batches(
             _numpy_function(load, _batch_spec(images, batch_size)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(_BATCHES_AHEAD)
     )
 
 
@@ -101,7 +103,7 @@ def validation_batches(images: ImageSet, batch_size: int) -> tf.data.Dataset:
             _numpy_function(images.load, _batch_spec(images, None)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(_BATCHES_AHEAD)
     )
 
 
