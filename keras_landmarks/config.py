@@ -27,6 +27,11 @@ flags.DEFINE_string("data", None, "Folder in the contest's form: train/ and test
 flags.DEFINE_string(
     "prepared", "prepared", "Folder for everything made from --data, which is never written to."
 )
+flags.DEFINE_bool(
+    "prepare",
+    True,
+    "Decode every image once and keep the crops under --prepared; otherwise in every epoch.",
+)
 flags.DEFINE_string("workdir", "work", "Folder of one training run: weights, history, logs.")
 flags.DEFINE_string("split", "test", "Folder of --data with images and test_points.csv.")
 flags.DEFINE_string("submission", None, "The contest's CSV: the asked points of every image.")

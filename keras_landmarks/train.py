@@ -58,18 +58,19 @@ def train(settings: TrainSettings, augment_settings: AugmentSettings) -> dict:
         Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
     )
     train_rows, validation_rows = _split(samples, settings)
-    training = [(samples, train_rows)]
+    parts = [(samples, train_rows)]
     if augment_settings.augment_count:
         held_out = {samples.file_names[row] for row in validation_rows}
-        training.append(_extra_images(samples, held_out, settings, augment_settings))
-    images = ImageSet(training)
+        parts.append(_extra_images(samples, held_out, settings, augment_settings))
     model = run.open_workdir(settings, samples.points)
     _write_notes(Path(settings.workdir), samples, asdict(settings) | asdict(augment_settings))
-    history = run.fit(model, settings, images, ImageSet([(samples, validation_rows)]))
+    sources = [_open_images(samples, settings) for samples, _ in parts]
+    training = ImageSet([(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)])
+    history = run.fit(model, settings, training, ImageSet([(sources[0], validation_rows)]))
     return {
         "workdir": settings.workdir,
         "model": settings.model,
-        "train_images": len(images),
+        "train_images": len(training),
         "validation_images": len(validation_rows),
         "rejected": len(samples.rejects),
         **history.summary(),
@@ -105,6 +106,17 @@ def _extra_images(
         np.sum(~usable),
     )
     return extra, np.flatnonzero(usable)
+
+
+def _open_images(samples: Samples, settings: TrainSettings):
+    """Returns the source of the crops: the store, made first if need be, or the files."""
+    from keras_landmarks.data import store
+    from keras_landmarks.data.photos import Photos
+
+    photos = Photos(samples, settings.image_size)
+    if not settings.prepare:
+        return photos
+    return store.prepare(photos, Path(settings.prepared), settings.processes)
 
 
 def _write_notes(workdir: Path, samples: Samples, flags: dict) -> None:

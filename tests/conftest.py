@@ -38,6 +38,7 @@ def tiny_settings(faces, tmp_path_factory):
     return TrainSettings(
         data=str(faces),
         prepared=str(tmp_path_factory.mktemp("prepared")),
+        prepare=True,
         workdir=str(tmp_path_factory.mktemp("tiny")),
         model="tiny",
         init_weights="none",

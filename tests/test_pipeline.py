@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from keras_landmarks.data import geometry, pipeline
+from keras_landmarks.data import geometry, pipeline, store
 from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.augmentation import online_augmenter
 from keras_landmarks.data.geometry import Framing
+from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
@@ -23,32 +24,53 @@ def samples(faces, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def images(samples):
-    return ImageSet([(samples, np.arange(24))])
+def photos(samples):
+    return Photos(samples, CROP)
 
 
 @pytest.fixture(scope="module")
-def augment_pool(images):
-    make = functools.partial(online_augmenter, images.points)
-    with AugmentPool(make, CROP, images.points, BATCH, processes=1) as pool:
+def prepared(photos, tmp_path_factory):
+    return store.prepare(photos, tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(params=["photos", "prepared"])
+def source(request):
+    """The same crops from the image files and from the store."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def images(source):
+    return ImageSet([(source, np.arange(24))])
+
+
+def load_one(images, index):
+    """Returns one image and its landmarks."""
+    return [array[0] for array in images.load([index])]
+
+
+@pytest.fixture(scope="module")
+def augment_pool(samples):
+    make = functools.partial(online_augmenter, samples.points)
+    with AugmentPool(make, CROP, samples.points, BATCH, processes=1) as pool:
         yield pool
 
 
 def train_arrays(images, epochs=1, seed=0, **options):
     """Returns images and landmarks of so many epochs, batches joined."""
-    batches = pipeline.train_batches(images, CROP, BATCH, seed, **options)
+    batches = pipeline.train_batches(images, BATCH, seed, **options)
     arrays = itertools.islice(batches.as_numpy_iterator(), epochs * BATCHES)
     return [np.concatenate(parts) for parts in zip(*arrays, strict=True)]
 
 
 def indices_of(landmarks, images):
     """Returns the index of the image that each row of landmarks belongs to."""
-    of_landmarks = {images.load(i, CROP)[1].tobytes(): i for i in range(len(images))}
+    of_landmarks = {row.tobytes(): i for i, row in enumerate(images.load(range(24))[1])}
     return [of_landmarks[row.tobytes()] for row in landmarks]
 
 
 def test_shapes_and_types_are_static(images):
-    batches = pipeline.train_batches(images, CROP, BATCH, seed=0)
+    batches = pipeline.train_batches(images, BATCH, seed=0)
     image_spec, landmark_spec = batches.element_spec
     assert image_spec.shape == (BATCH, CROP, CROP, 3)
     assert landmark_spec.shape == (BATCH, 971, 2)
@@ -58,7 +80,7 @@ def test_shapes_and_types_are_static(images):
 def test_images_and_landmarks_belong_together(images):
     arrays, landmarks = train_arrays(images)
     for image, index in zip(arrays, indices_of(landmarks, images), strict=True):
-        np.testing.assert_array_equal(image, images.load(index, CROP)[0])
+        np.testing.assert_array_equal(image, load_one(images, index)[0])
 
 
 def test_every_epoch_shows_as_many_images_once(images):
@@ -85,30 +107,39 @@ def test_the_pool_varies_every_image_in_every_epoch(images, augment_pool):
 
 
 def test_validation_shows_every_image_in_order(images):
-    batches = list(pipeline.validation_batches(images, CROP, BATCH).as_numpy_iterator())
+    batches = list(pipeline.validation_batches(images, BATCH).as_numpy_iterator())
     assert [len(landmarks) for _, landmarks in batches] == [5, 5, 5, 5, 4]
     shown = indices_of(np.concatenate([landmarks for _, landmarks in batches]), images)
     assert shown == list(range(24))
 
 
-def test_a_set_of_two_parts_is_one_after_the_other(samples, images):
-    both = ImageSet([(samples, np.array([3, 1])), (samples, np.array([], int)), (samples, [7])])
+def test_a_set_of_parts_is_one_after_the_other(photos, source, images):
+    both = ImageSet([(source, np.array([3, 1])), (photos, np.array([], int)), (photos, [7])])
     assert len(both) == 3
-    for index, row in enumerate([3, 1, 7]):
-        for mine, expected in zip(both.load(index, CROP), images.load(row, CROP), strict=True):
+    for mine, expected in zip(both.load([0, 1, 2]), images.load([3, 1, 7]), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+def test_batches_are_the_same_with_and_without_the_store(photos, prepared, augment_pool):
+    sets = [ImageSet([(source, np.arange(23))]) for source in (photos, prepared)]
+    pairs = [[train_arrays(images, epochs=2, augment_pool=augment_pool) for images in sets]]
+    pairs.append([next(iter(pipeline.validation_batches(images, 23))) for images in sets])
+    for of_files, of_store in pairs:
+        for expected, mine in zip(of_files, of_store, strict=True):
             np.testing.assert_array_equal(mine, expected)
 
 
 def test_landmarks_are_in_the_crops_frame(samples, images):
     framing = geometry.centre_crop(samples.sizes_px[5], CROP)
-    back = geometry.to_photo(images.load(5, CROP)[1], framing)
+    back = geometry.to_photo(load_one(images, 5)[1], framing)
     np.testing.assert_allclose(back, samples.landmarks_photo_px[5], atol=1e-3)
 
 
 def test_an_image_that_broke_since_is_named(own_faces, tmp_path):
     samples = load_samples(own_faces, "train", tmp_path)
     (own_faces / "train" / "images" / samples.file_names[8]).write_bytes(b"")
-    batches = pipeline.validation_batches(ImageSet([(samples, np.arange(24))]), CROP, BATCH)
+    images = ImageSet([(Photos(samples, CROP), np.arange(24))])
+    batches = pipeline.validation_batches(images, BATCH)
     says = f"^{own_faces}.*{samples.file_names[8]}: the file is empty$"
     with pytest.raises(InputError, match=says), pipeline.input_errors():
         list(batches)
@@ -125,16 +156,16 @@ def predict_arrays(folder, names, on_reject=pytest.fail):
     return [np.concatenate(parts) for parts in zip(*arrays, strict=True)]
 
 
-def test_prediction_shows_every_image_in_order_and_fills_the_last_batch(samples, images):
+def test_prediction_shows_every_image_in_order_and_fills_the_last_batch(samples, photos):
     arrays, scale, offset = predict_arrays(samples.image_folder, samples.file_names)
     assert len(arrays) == len(scale) == len(offset) == 25
-    expected = [images.load(min(index, 23), CROP)[0] for index in range(25)]
+    expected = [photos.read(min(index, 23))[0] for index in range(25)]
     np.testing.assert_array_equal(arrays, expected)
 
 
-def test_the_framing_brings_points_back(samples, images):
+def test_the_framing_brings_points_back(samples, photos):
     _, scale, offset = predict_arrays(samples.image_folder, samples.file_names)
-    landmarks_crop_px = np.stack([images.load(index, CROP)[1] for index in range(24)])
+    landmarks_crop_px = np.stack([photos.read(index)[1] for index in range(24)])
     back = geometry.to_photo(landmarks_crop_px, Framing(scale[:24], offset[:24]))
     np.testing.assert_allclose(back, samples.landmarks_photo_px, atol=1e-3)
 

@@ -5,6 +5,7 @@ A stage takes the workload, and perhaps a peer, to figures by the keys of the JS
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import tempfile
 import time
@@ -23,7 +24,8 @@ from keras_landmarks.benchmarks.timing import (
 )
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload, compiled_model
 from keras_landmarks.data import contest, geometry
-from keras_landmarks.data.samples import load_samples
+from keras_landmarks.data.augment_pool import AugmentPool
+from keras_landmarks.data.augmentation import online_augmenter
 
 Figures = dict[str, float]
 _TABLE_ROWS = 4000
@@ -67,40 +69,41 @@ def decode(workload: Workload, _peer: Peer | None) -> Figures:
 
 
 def prepare(workload: Workload, _peer: Peer | None) -> Figures:
-    """Checks the rows and images once and remembers them."""
+    """Decodes, frames and writes all images into a prepared store, on all cores."""
+    images = len(workload.samples)
     with tempfile.TemporaryDirectory(dir=workload.scratch) as prepared:
         started = time.perf_counter()
-        samples = load_samples(workload.data, "train", Path(prepared), len(workload.samples))
-        return {"prepare_images_per_s": len(samples) / (time.perf_counter() - started)}
+        workload.prepare(Path(prepared))
+        return {"prepare_images_per_s": images / (time.perf_counter() - started)}
 
 
 def read(workload: Workload, _peer: Peer | None) -> Figures:
-    """Makes whole batches, without variation."""
+    """Reads whole batches from the prepared store, without variation."""
     return {"read_images_per_s": _batches_rate(workload)}
 
 
 def augment(workload: Workload, _peer: Peer | None) -> Figures:
     """Varies images and points online: whole batches with all cores, and one process alone."""
-    from keras_landmarks.data.augmentation import online_augmenter
-
-    augmenter = online_augmenter(workload.samples.points)
+    settings, points = workload.settings, workload.samples.points
+    make = functools.partial(online_augmenter, points)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch, strict=True))
+    augmenter = make()
 
     def vary_next():
         augmenter(*next(pairs), next(seeds))
 
     with _one_opencv_thread():
-        alone = calls_per_second(vary_next, workload.settings.seconds)
-    return {
-        "augment_images_per_s": _batches_rate(workload, augmenter),
-        "augment_one_process_images_per_s": alone,
-    }
+        alone = calls_per_second(vary_next, settings.seconds)
+    sizes = (settings.image_size, points, settings.batch_size, settings.processes)
+    with AugmentPool(make, *sizes) as pool:
+        together = _batches_rate(workload, pool)
+    return {"augment_images_per_s": together, "augment_one_process_images_per_s": alone}
 
 
-def _batches_rate(workload: Workload, augmenter=None) -> float:
+def _batches_rate(workload: Workload, augment_pool: AugmentPool | None = None) -> float:
     """Images a second that come in batches."""
     settings = workload.settings
-    batches = workload.batches(augmenter).as_numpy_iterator()
+    batches = workload.batches(augment_pool).as_numpy_iterator()
     return settings.batch_size * calls_per_second(lambda: next(batches), settings.seconds)
 
 

@@ -52,14 +52,22 @@ class Workload:
         from keras_landmarks.data.pipeline import ImageSet
 
         count = max(len(self.samples), self.settings.batch_size)
-        return ImageSet([(self.samples, np.arange(count) % len(self.samples))])
+        store = self.prepare(self.scratch / "prepared")
+        return ImageSet([(store, np.arange(count) % len(self.samples))])
 
-    def batches(self, augmenter=None):
+    def prepare(self, folder: Path):
+        """The prepared store of the images, made in `folder` if it is not there."""
+        from keras_landmarks.data import store
+        from keras_landmarks.data.photos import Photos
+
+        photos = Photos(self.samples, self.settings.image_size)
+        return store.prepare(photos, folder, self.settings.processes)
+
+    def batches(self, augment_pool=None):
         """Endless batches (images, landmarks) as `train` reads them, a tf.data dataset."""
         from keras_landmarks.data import pipeline
 
-        size, batch_size = self.settings.image_size, self.settings.batch_size
-        return pipeline.train_batches(self.images, size, batch_size, 0, augmenter)
+        return pipeline.train_batches(self.images, self.settings.batch_size, 0, augment_pool)
 
     @functools.cached_property
     def batch(self) -> tuple[np.ndarray, np.ndarray]:

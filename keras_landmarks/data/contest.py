@@ -53,7 +53,10 @@ class Reject(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A piece of a landmark table: names, float32 points (n, k, 2), line numbers, broken rows."""
+    """A piece of a landmark table: names, points (n, k, 2), line numbers, broken rows.
+
+    The points are int16 where a quick look could tell that all are whole numbers, else float32.
+    """
 
     file_names: list[str]
     points: np.ndarray
@@ -106,7 +109,8 @@ def read_landmarks(path: Path) -> LandmarkTable:
 
 def smallest_dtype(points: np.ndarray) -> np.dtype:
     """Returns int16 for points that are all whole numbers, float32 for others."""
-    return np.dtype(np.int16 if np.array_equal(points, np.rint(points)) else np.float32)
+    whole = points.dtype == np.int16 or np.array_equal(points, np.rint(points))
+    return np.dtype(np.int16 if whole else np.float32)
 
 
 def read_test_points(path: Path) -> TestPoints:
@@ -234,7 +238,7 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
         return None
     if values.min() < -_LARGEST_COORDINATE or values.max() > _LARGEST_COORDINATE:
         return None
-    return values.astype(np.float32)
+    return values.astype(np.int16)
 
 
 def _parse_rows_one_by_one(names, cells, first_line: int, separator: bytes, numbers: int) -> Rows:

@@ -1,4 +1,4 @@
-"""tf.data pipelines from image files to batches for the model.
+"""tf.data pipelines from prepared crops or image files to batches for the model.
 
 Training: endless epochs, each in a new order drawn from (seed, epoch) alone, so that a run taken
 up at epoch e sees what it would have seen; the last partial batch of an epoch is dropped.
@@ -9,6 +9,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -17,49 +18,50 @@ from keras_landmarks.data import contest, geometry
 from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
 from keras_landmarks.data.augmentation import sample_seed
 from keras_landmarks.data.contest import Reject
-from keras_landmarks.data.samples import Samples
 from keras_landmarks.errors import InputError
+
+_BATCHES_AHEAD = 4  # tf.data's own choice grows to hundreds of megabytes
 
 # TensorFlow feeds data; the accelerators are JAX's.
 tf.config.set_visible_devices([], "GPU")
 
 
-class ImageSet:
-    """Rows of one or more sample sets, one after the other."""
+class Source(Protocol):
+    """Crops with their points, by row: `photos.Photos` or `store.Store`."""
 
-    def __init__(self, parts: Sequence[tuple[Samples, np.ndarray]]):
-        """Takes pairs of samples and the rows to use of them."""
-        self._parts = parts
-        self._starts = np.cumsum([0] + [len(rows) for _, rows in parts])
+    points: int
+    crop_size: int
+
+    def read_into(self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray) -> None:
+        """Fills a crop (crop_size, crop_size, 3) uint8 and its points (k, 2) float32."""
+
+
+class ImageSet:
+    """Rows of one or more sources, one after the other."""
+
+    def __init__(self, parts: Sequence[tuple[Source, np.ndarray]]):
+        """Takes pairs of a source and the rows to use of it."""
+        self._sources = [source for source, _ in parts]
+        self._rows = np.concatenate([np.asarray(rows, int) for _, rows in parts])
+        self._part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
+        self.points = self._sources[0].points
+        self.crop_size = self._sources[0].crop_size
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._rows)
 
-    @property
-    def points(self) -> int:
-        """Number of points on a face."""
-        return self._parts[0][0].points
-
-    def load(self, index: int, crop_size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the crop (crop_size, crop_size, 3) uint8 and its points (k, 2) float32."""
-        part = int(np.searchsorted(self._starts, index, side="right")) - 1
-        samples, rows = self._parts[part]
-        row = rows[index - self._starts[part]]
-        path = samples.image_folder / samples.file_names[row]
-        image = contest.read_image(path)
-        if image.shape[1::-1] != tuple(samples.sizes_px[row]):
-            raise InputError(
-                f"{path}: changed since it was checked; remove"
-                f" samples-{samples.fingerprint} from --prepared"
-            )
-        framing = geometry.centre_crop(samples.sizes_px[row], crop_size)
-        landmarks_crop_px = geometry.to_crop(samples.landmarks_photo_px[row], framing)
-        return geometry.crop_image(image, crop_size), landmarks_crop_px
+    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns crops (n, crop_size, crop_size, 3) uint8 and points (n, k, 2) float32."""
+        images = np.empty((len(indices), self.crop_size, self.crop_size, 3), np.uint8)
+        landmarks = np.empty((len(indices), self.points, 2), np.float32)
+        parts, rows = self._part[indices].tolist(), self._rows[indices].tolist()
+        for part, row, image, points in zip(parts, rows, images, landmarks, strict=True):
+            self._sources[part].read_into(row, image, points)
+        return images, landmarks
 
 
 def train_batches(
     images: ImageSet,
-    crop_size: int,
     batch_size: int,
     seed: int,
     augment_pool: AugmentPool | None = None,
@@ -69,47 +71,44 @@ def train_batches(
 
     An epoch has len(images) // batch_size batches.
     """
-    kept = len(images) // batch_size * batch_size
+    steps = len(images) // batch_size
 
-    def epoch_indices(epoch):
+    def epoch_batches(epoch):
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), [seed, epoch])
-        return tf.data.Dataset.from_tensor_slices(order[:kept]).map(lambda index: (epoch, index))
+        batches = tf.reshape(order[: steps * batch_size], (steps, batch_size))
+        return tf.data.Dataset.from_tensor_slices(batches).map(lambda indices: (epoch, indices))
 
-    def load(epoch, index):
-        return *images.load(index, crop_size), np.int64(sample_seed(seed, epoch, index))
+    def load(epoch, indices):
+        seeds = [sample_seed(seed, epoch, index) for index in indices] if augment_pool else []
+        return *images.load(indices), np.array(seeds, np.int64)
 
-    seed_spec = tf.TensorSpec((), tf.int64)
+    spec = _batch_spec(images, batch_size)
     batches = (
         tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
-        .flat_map(epoch_indices)
+        .flat_map(epoch_batches)
         .map(
-            _numpy_function(load, (*_sample_spec(images, crop_size), seed_spec)),
+            _numpy_function(load, (*spec, tf.TensorSpec((None,), tf.int64))),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        .batch(batch_size, drop_remainder=True)
     )
-    if augment_pool:
-        augment = _numpy_function(augment_pool, batches.element_spec[:2])
+    if augment_pool:  # whole batches, some at once, a seed for each image
+        augment = _numpy_function(augment_pool, spec)
         batches = batches.map(augment, num_parallel_calls=BATCHES_AT_ONCE)
     else:
         batches = batches.map(lambda images, landmarks, seeds: (images, landmarks))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(_BATCHES_AHEAD)
 
 
-def validation_batches(images: ImageSet, crop_size: int, batch_size: int) -> tf.data.Dataset:
+def validation_batches(images: ImageSet, batch_size: int) -> tf.data.Dataset:
     """Yields every image and its landmarks once, in order, the last partial batch included."""
-
-    def load(index):
-        return images.load(index, crop_size)
-
     return (
         tf.data.Dataset.range(len(images))
+        .batch(batch_size)
         .map(
-            _numpy_function(load, _sample_spec(images, crop_size)),
+            _numpy_function(images.load, _batch_spec(images, None)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        .batch(batch_size)
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(_BATCHES_AHEAD)
     )
 
 
@@ -159,10 +158,11 @@ def input_errors() -> Iterator[None]:
         raise
 
 
-def _sample_spec(images: ImageSet, crop_size: int) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+def _batch_spec(images: ImageSet, batch_size: int | None) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+    size = images.crop_size
     return (
-        tf.TensorSpec((crop_size, crop_size, 3), tf.uint8),
-        tf.TensorSpec((images.points, 2), tf.float32),
+        tf.TensorSpec((batch_size, size, size, 3), tf.uint8),
+        tf.TensorSpec((batch_size, images.points, 2), tf.float32),
     )
 
 

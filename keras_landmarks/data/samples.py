@@ -5,8 +5,8 @@ both is kept under the prepared folder, so the next start takes seconds. Points 
 are mapped into memory, so memory does not grow with the table.
 """
 
-import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -147,23 +147,36 @@ def _check_and_remember(table: Path, image_folder: Path, limit: int | None, fold
 def _check(table: Path, image_folder: Path, limit: int | None) -> Iterator[_Sample | Reject]:
     """Yields the first `limit` rows of the table, each as a sound sample or as a reject."""
     seen, dtype = set(), None
-    image_size = functools.partial(_image_size, image_folder)
     with ThreadPoolExecutor() as pool:
         for rows in contest.iterate_landmarks(table, limit):
             yield from rows.rejects
-            # OpenCV decodes outside of the interpreter's lock, so threads do.
-            sizes = pool.map(image_size, rows.file_names)
+            sizes = _image_sizes(pool, image_folder, rows.file_names)
             dtype = dtype or contest.smallest_dtype(rows.points)
-            for name, landmarks, line, size in zip(*rows[:3], sizes, strict=True):
+            points = rows.points.astype(dtype)
+            exact = np.all(points == rows.points, axis=(1, 2))
+            for index, (name, line, size) in enumerate(
+                zip(rows.file_names, rows.lines, sizes, strict=True)
+            ):
                 if isinstance(size, str):
                     yield Reject(name, line, size)
                 elif name in seen:
                     yield Reject(name, line, "an earlier row has this name")
-                elif contest.smallest_dtype(landmarks) > dtype:
+                elif not exact[index]:
                     yield Reject(name, line, "fractions, though earlier rows are whole numbers")
                 else:
                     seen.add(name)
-                    yield _Sample(name, landmarks.astype(dtype), size)
+                    yield _Sample(name, points[index], size)
+
+
+def _image_sizes(
+    pool: ThreadPoolExecutor, image_folder: Path, names: list[str]
+) -> Iterator[tuple[int, int] | str]:
+    """Yields what `_image_size` says of each image."""
+    # OpenCV decodes outside of the interpreter's lock, so threads do; a task for each image would
+    # cost as much as reading its row.
+    pieces = [names[start : start + 32] for start in range(0, len(names), 32)]
+    sizes = pool.map(lambda piece: [_image_size(image_folder, name) for name in piece], pieces)
+    return itertools.chain.from_iterable(sizes)
 
 
 def _image_size(image_folder: Path, name: str) -> tuple[int, int] | str:

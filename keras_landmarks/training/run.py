@@ -85,7 +85,6 @@ def fit(
     ):
         batches = pipeline.train_batches(
             training,
-            settings.image_size,
             settings.batch_size,
             settings.seed,
             augment_pool,
@@ -114,7 +113,7 @@ def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManage
 def _validation_batches(images: ImageSet, settings: TrainSettings):
     if not len(images):
         return None
-    return pipeline.validation_batches(images, settings.image_size, settings.batch_size)
+    return pipeline.validation_batches(images, settings.batch_size)
 
 
 def _callbacks(workdir: Path, settings: TrainSettings, history: History) -> list:

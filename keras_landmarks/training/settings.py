@@ -9,6 +9,7 @@ class TrainSettings:
 
     data: str
     prepared: str
+    prepare: bool
     workdir: str
     model: str
     init_weights: str

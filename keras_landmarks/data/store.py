@@ -1,0 +1,287 @@
+"""The prepared store: a folder's photos decoded and framed once, read back without decoding.
+
+It is a dataset of TensorFlow Datasets, which `tfds.builder_from_directory` opens as any other:
+TFRecord files with a checksum for every record, in the order of the samples. A record holds
+
+    image      (crop_size, crop_size, 3) uint8
+    landmarks  (k, 2) float32, pixels of that image
+    scale, offset  (2,) float64: landmarks = landmarks_photo_px * scale + offset
+
+as raw bytes, so all records of a store are equally long and have their fields at the same places.
+A row is found by arithmetic, then, and read straight into the batch: any order of rows costs the
+same, nothing is parsed, and no more is in memory than the batch.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from absl import logging
+
+from keras_landmarks.data.photos import Photos
+from keras_landmarks.errors import InputError
+from keras_landmarks.files import whole_folder, write_json
+from keras_landmarks.progress import progress
+
+_SEAL = "store.json"  # written last: what the store was made from and what its files are
+_FORMAT = 1  # rises when the same photos come to mean other records
+_SHARD_BYTES = 1 << 30
+_ROWS_PER_TASK = 16
+_RECORD_HEADER_BYTES, _RECORD_FOOTER_BYTES = 12, 4  # TFRecord: length and checksum; checksum
+
+
+class Store:
+    """A prepared store, open for reading. Threads may share it."""
+
+    def __init__(self, folder: Path):
+        """Opens the store that `prepare` made."""
+        seal = json.loads((folder / _SEAL).read_text())
+        self.points: int = seal["points"]
+        self.crop_size: int = seal["crop_size"]
+        self._rows: int = seal["rows"]
+        self._rows_per_shard: int = seal["rows_per_shard"]
+        self._record_bytes: int = seal["record_bytes"]
+        self._places: dict[str, int] = seal["places"]
+        self._files = [(folder / name).open("rb", buffering=0) for name in seal["shards"]]
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def read_into(self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray) -> None:
+        """Fills a crop (crop_size, crop_size, 3) uint8 and its points (k, 2) float32.
+
+        Raises:
+            InputError: the file was cut off meanwhile.
+        """
+        shard, record = divmod(row, self._rows_per_shard)
+        file, start = self._files[shard], record * self._record_bytes
+        # pread: one copy, and unlike with a mapped file no page stays in the process's memory.
+        read = os.preadv(file.fileno(), [image], start + self._places["image"])
+        read += os.preadv(file.fileno(), [landmarks_crop_px], start + self._places["landmarks"])
+        if read != image.nbytes + landmarks_crop_px.nbytes:
+            raise InputError(f"{file.name}: cut off; start again, and it is made anew")
+
+
+def prepare(photos: Photos, prepared: Path, threads: int | None = None) -> Store:
+    """Returns the store of these photos; makes it first if it is not there, whole and up to date.
+
+    There is one store for a folder of images and a crop size: <prepared>/crops-<size>px-<folder>.
+
+    Args:
+        photos: what to store, all rows.
+        prepared: folder for everything made from the data.
+        threads: decoders at work; None for one on each core.
+
+    Raises:
+        InputError: a photo broke since it was checked, or the disk is too small.
+    """
+    folder = prepared / _folder_name(photos)
+    fingerprint = _fingerprint(photos)
+    if not _is_sound(folder, fingerprint):
+        shutil.rmtree(folder, ignore_errors=True)  # out of date, and the new one needs its room
+        _require_room(photos, folder)
+        with whole_folder(folder) as partial:
+            _write(photos, partial, threads or os.cpu_count())
+            write_json(partial / _SEAL, _seal(photos, partial, fingerprint))
+    return Store(folder)
+
+
+def _folder_name(photos: Photos) -> str:
+    folder = hashlib.sha256(bytes(photos.samples.image_folder.resolve())).hexdigest()[:16]
+    return f"crops-{photos.crop_size}px-{folder}"
+
+
+def _fingerprint(photos: Photos) -> str:
+    """Changes when the table, the settings, or an image's size or time does."""
+    facts = hashlib.sha256(repr((photos.samples.fingerprint, photos.crop_size, _FORMAT)).encode())
+    folder = os.fspath(photos.samples.image_folder)
+    for name in photos.samples.file_names:
+        status = os.stat(os.path.join(folder, name))
+        facts.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return facts.hexdigest()
+
+
+def _require_room(photos: Photos, folder: Path) -> None:
+    """Says what the store will take of the disk; InputError if there is less."""
+    needed = len(photos) * _estimate_record_bytes(photos)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise InputError(
+            f"{folder.parent}: the prepared images take {needed / 1e6:,.1f} MB and"
+            f" {free / 1e6:,.1f} MB are free; make room, give another --prepared, or read the"
+            " images' own files with --noprepare"
+        )
+    logging.info(
+        "preparing %d images of %s: %.1f MB in %s",
+        len(photos),
+        photos.samples.image_folder,
+        needed / 1e6,
+        folder,
+    )
+
+
+def _estimate_record_bytes(photos: Photos) -> int:
+    return 3 * photos.crop_size**2 + 8 * photos.points + 160
+
+
+# ── writing ──
+
+
+class Crops(tfds.core.ShardBasedBuilder):
+    """TFDS's builder of a store. Shards are made one after the other, rows in order."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    # Nothing is downloaded. Left to itself TFDS looks for a list of URLs beside this module, with
+    # a package that it does not ask for when it is installed.
+    url_infos: ClassVar = None
+
+    def __init__(self, photos: Photos, crops: Iterator[tuple], data_dir: Path):
+        """Takes the photos and what `Photos.read` says of each, row by row."""
+        self._photos, self._crops = photos, crops
+        super().__init__(data_dir=data_dir)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        raw = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
+        size = self._photos.crop_size
+        features = {
+            "image": raw(shape=(size, size, 3), dtype=np.uint8),
+            "landmarks": raw(shape=(self._photos.points, 2), dtype=np.float32),
+            "scale": raw(shape=(2,), dtype=np.float64),
+            "offset": raw(shape=(2,), dtype=np.float64),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Photos framed to squares, with landmarks in their pixels.",
+            features=tfds.features.FeaturesDict(features),
+        )
+
+    def _shard_iterators_per_split(self, dl_manager) -> dict[str, list]:
+        rows, step = range(len(self._photos)), _rows_per_shard(self._photos)
+        shards = [rows[start : start + step] for start in range(0, len(rows), step)]
+        return {"train": [functools.partial(self._examples, shard) for shard in shards]}
+
+    def _examples(self, rows: range) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        for row, (image, landmarks, framing) in zip(rows, self._crops, strict=False):
+            example = {"image": image, "landmarks": landmarks, **framing._asdict()}
+            yield row, example
+            example.clear()  # TFDS keeps hold of what it has written until the shard is full
+
+
+def _rows_per_shard(photos: Photos) -> int:
+    return max(1, _SHARD_BYTES // _estimate_record_bytes(photos))
+
+
+def _write(photos: Photos, folder: Path, threads: int) -> None:
+    crops = progress(_read_all(photos, threads), "preparing", "images", len(photos))
+    try:
+        with contextlib.closing(crops), _silent_tfds():
+            Crops(photos, crops, folder).download_and_prepare()
+    except tf.errors.OpError as error:
+        raise InputError(f"{folder.parent}: {error.message}") from None
+
+
+def _read_all(photos: Photos, threads: int) -> Iterator[tuple]:
+    """Yields what `Photos.read` says of each row, in order."""
+    rows = range(len(photos))
+    tasks = [rows[start : start + _ROWS_PER_TASK] for start in range(0, len(rows), _ROWS_PER_TASK)]
+    # OpenCV decodes outside of the interpreter's lock, so threads do.
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(tasks), 4 * threads):  # few at a time: memory stays bounded
+            pieces = tasks[start : start + 4 * threads]
+            for crops in pool.map(lambda piece: [photos.read(row) for row in piece], pieces):
+                yield from crops
+
+
+@contextlib.contextmanager
+def _silent_tfds() -> Iterator[None]:
+    """TFDS talks on standard output of downloads that there are none of."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+# ── the seal ──
+
+
+def _seal(photos: Photos, folder: Path, fingerprint: str) -> dict:
+    """Returns what reading needs to know and what a sound store is known by."""
+    paths = sorted(folder.rglob("*.tfrecord-*"))
+    record_bytes, places = _find_layout(paths)
+    return {
+        "fingerprint": fingerprint,
+        "crop_size": photos.crop_size,
+        "points": photos.points,
+        "rows": len(photos),
+        "rows_per_shard": _rows_per_shard(photos),
+        "record_bytes": record_bytes,
+        "places": places,
+        "shards": {str(path.relative_to(folder)): _state(path) for path in paths},
+    }
+
+
+def _find_layout(shards: list[Path]) -> tuple[int, dict[str, int]]:
+    """Returns a record's length and where in it the fields' bytes begin, the same in all shards."""
+    layouts = []
+    for path in shards:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(_RECORD_HEADER_BYTES)[:8])
+            record = file.read(length)
+        fields = tf.train.Example.FromString(record).features.feature
+        places = {
+            name: _RECORD_HEADER_BYTES
+            + record.index(fields[name].bytes_list.value[0], record.index(name.encode()))
+            for name in ("image", "landmarks")
+        }
+        record_bytes = _RECORD_HEADER_BYTES + length + _RECORD_FOOTER_BYTES
+        assert path.stat().st_size % record_bytes == 0, f"{path}: records of several lengths"
+        layouts.append((record_bytes, places))
+    assert all(layout == layouts[0] for layout in layouts), f"{shards[0]}: records differ in layout"
+    return layouts[0]
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _is_sound(folder: Path, fingerprint: str) -> bool:
+    """Tells whether the store was made from just this and its files are whole."""
+    try:
+        seal = json.loads((folder / _SEAL).read_text())
+        if seal["fingerprint"] != fingerprint:
+            return False
+        rows = sum(
+            _count_rows(folder / name, state, seal) for name, state in seal["shards"].items()
+        )
+        if rows == seal["rows"]:
+            return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (ValueError, KeyError, TypeError, tf.errors.DataLossError):
+        pass
+    logging.warning("%s is damaged; making it anew", folder)
+    return False
+
+
+def _count_rows(path: Path, state: list[int], seal: dict) -> int:
+    """Counts a shard's records; reads them and their checksums only if the file was touched."""
+    if _state(path) == state:
+        return state[0] // seal["record_bytes"]
+    return int(tf.data.TFRecordDataset(os.fspath(path)).reduce(np.int64(0), lambda n, _: n + 1))

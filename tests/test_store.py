@@ -1,0 +1,217 @@
+import contextlib
+import os
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from folders import contents
+
+from keras_landmarks.data import contest, store
+from keras_landmarks.data.photos import Photos
+from keras_landmarks.data.pipeline import ImageSet
+from keras_landmarks.data.samples import load_samples
+from keras_landmarks.errors import InputError
+
+CROP = 48
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    return tmp_path / "prepared"
+
+
+@pytest.fixture
+def photos(own_faces, prepared):
+    return Photos(load_samples(own_faces, "train", prepared), CROP)
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Shards of ten rows: 24 photos need three."""
+    record_bytes = 3 * CROP**2 + 8 * 971 + 160
+    monkeypatch.setattr(store, "_SHARD_BYTES", 10 * record_bytes + 1)
+
+
+def assert_holds(made, photos):
+    """Every row of the store is what the photos' files give."""
+    assert len(made) == len(photos)
+    for row in range(len(photos)):
+        image, landmarks = np.empty((CROP, CROP, 3), np.uint8), np.empty((971, 2), np.float32)
+        made.read_into(row, image, landmarks)
+        expected_image, expected_landmarks, _ = photos.read(row)
+        np.testing.assert_array_equal(image, expected_image)
+        np.testing.assert_array_equal(landmarks, expected_landmarks)
+
+
+def shards(prepared):
+    return sorted(prepared.rglob("*.tfrecord*"))
+
+
+def made_at(prepared):
+    """Tells one making of the store from another."""
+    (seal,) = prepared.glob("crops-*/store.json")
+    return seal.stat().st_mtime_ns
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_rows_come_back_as_the_photos_give_them(photos, prepared):
+    made = store.prepare(photos, prepared)
+    assert len(shards(prepared)) == 3
+    assert (made.points, made.crop_size) == (971, CROP)
+    assert_holds(made, photos)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_tfds_opens_it_as_any_other_dataset(photos, prepared):
+    store.prepare(photos, prepared)
+    builder = tfds.builder_from_directory(shards(prepared)[0].parent)
+    examples = list(tfds.as_numpy(builder.as_dataset("train")))
+    assert len(examples) == builder.info.splits["train"].num_examples == 24
+    for row, example in enumerate(examples):
+        image, landmarks, framing = photos.read(row)
+        np.testing.assert_array_equal(example["image"], image)
+        np.testing.assert_array_equal(example["landmarks"], landmarks)
+        back = (example["landmarks"] - example["offset"]) / example["scale"]
+        np.testing.assert_allclose(back, photos.samples.landmarks_photo_px[row], atol=1e-3)
+        np.testing.assert_array_equal(example["scale"], framing.scale)
+
+
+def test_a_single_point_at_zero_on_a_black_photo(tmp_path, prepared):
+    (tmp_path / "train" / "images").mkdir(parents=True)
+    images = [np.zeros((CROP, CROP, 3), np.uint8), np.full((CROP, CROP, 3), 9, np.uint8)]
+    for name, image in zip("ab", images, strict=True):
+        (tmp_path / "train" / "images" / name).write_bytes(contest.encode_jpeg(image))
+    points = np.array([[[0, 0]], [[3, 4]]])
+    contest.write_landmarks(tmp_path / "train" / "landmarks.csv", ["a", "b"], points)
+    photos = Photos(load_samples(tmp_path, "train", prepared), CROP)
+    images, landmarks = ImageSet([(store.prepare(photos, prepared), [0, 1])]).load([0, 1])
+    np.testing.assert_array_equal(landmarks, points)
+    assert images[0].max() == 0
+    assert images[1].min() == images[1].max() == 9
+
+
+def test_it_is_made_once(photos, prepared):
+    store.prepare(photos, prepared)
+    before = made_at(prepared)
+    assert_holds(store.prepare(photos, prepared), photos)
+    assert made_at(prepared) == before
+
+
+def test_a_photo_overwritten_in_place_makes_it_anew(photos, prepared):
+    store.prepare(photos, prepared)
+    path = photos.samples.image_folder / photos.samples.file_names[7]
+    image = contest.read_image(path)
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.write(contest.encode_jpeg(255 - image))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert_holds(store.prepare(photos, prepared), photos)
+
+
+def test_another_table_or_limit_takes_its_place(own_faces, photos, prepared):
+    store.prepare(photos, prepared)
+    fewer = Photos(load_samples(own_faces, "train", prepared, limit=5), CROP)
+    assert_holds(store.prepare(fewer, prepared), fewer)
+    assert len(list(prepared.glob("crops-*"))) == 1
+
+
+def test_every_crop_size_and_folder_has_its_own(photos, prepared, faces):
+    store.prepare(photos, prepared)
+    before = contents(prepared)
+    store.prepare(Photos(photos.samples, 32), prepared)
+    store.prepare(Photos(load_samples(faces, "train", prepared), CROP), prepared)
+    assert len(list(prepared.glob("crops-*"))) == 3
+    assert before.items() <= contents(prepared).items()
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_a_record(path):
+    record_bytes = path.stat().st_size // 10
+    os.truncate(path, path.stat().st_size - record_bytes)
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_a_record, os.remove])
+def test_a_damaged_shard_is_noticed_and_the_store_made_anew(photos, prepared, damage):
+    store.prepare(photos, prepared)
+    damage(shards(prepared)[1])
+    assert_holds(store.prepare(photos, prepared), photos)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[", "[]"])
+def test_a_damaged_seal_is_noticed_and_the_store_made_anew(photos, prepared, content):
+    store.prepare(photos, prepared)
+    (seal,) = prepared.glob("crops-*/store.json")
+    seal.write_text(content)
+    assert_holds(store.prepare(photos, prepared), photos)
+
+
+def test_a_touched_but_whole_shard_is_kept(photos, prepared):
+    store.prepare(photos, prepared)
+    before = made_at(prepared)
+    os.utime(shards(prepared)[0])
+    assert_holds(store.prepare(photos, prepared), photos)
+    assert made_at(prepared) == before
+
+
+def test_a_shard_cut_off_while_it_is_read_is_told(photos, prepared):
+    made = store.prepare(photos, prepared)
+    os.truncate(shards(prepared)[0], 100)
+    with pytest.raises(InputError, match=r"tfrecord.*: cut off; start again"):
+        ImageSet([(made, np.arange(24))]).load([23])
+
+
+def test_what_it_takes_is_said_and_refused_if_there_is_less(photos, prepared, monkeypatch):
+    usage = shutil.disk_usage(prepared)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=300_000))
+    with pytest.raises(InputError, match=r"prepared images take 0\.4 MB and 0\.3 MB .*--noprepare"):
+        store.prepare(photos, prepared)
+    assert not list(prepared.glob("*crops-*"))
+
+
+@contextlib.contextmanager
+def no_file_beyond(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(photos, prepared):
+    says = r"crops-48px-.*File too large"
+    with no_file_beyond(100_000), pytest.raises(InputError, match=says):
+        store.prepare(photos, prepared)
+    assert not list(prepared.glob("*crops-*"))
+
+
+def test_a_photo_that_broke_since_is_named_and_leaves_nothing(photos, prepared):
+    (photos.samples.image_folder / photos.samples.file_names[8]).write_bytes(b"")
+    with pytest.raises(InputError, match=f"{photos.samples.file_names[8]}: the file is empty"):
+        store.prepare(photos, prepared)
+    assert not list(prepared.glob("*crops-*"))
+
+
+def test_the_number_of_threads_changes_nothing(photos, prepared):
+    store.prepare(photos, prepared, threads=1)
+    one = [path.read_bytes() for path in shards(prepared)]
+    shutil.rmtree(prepared)
+    store.prepare(photos, prepared, threads=3)
+    assert [path.read_bytes() for path in shards(prepared)] == one
+
+
+def test_tfds_says_nothing(photos, prepared, capfd):
+    capfd.readouterr()
+    store.prepare(photos, prepared)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "24 of 24 images" in err
+    assert "ownload" not in err
