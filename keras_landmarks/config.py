@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
-from keras_landmarks import interruption
+from keras_landmarks import compilation_cache, interruption
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 
@@ -101,6 +101,11 @@ flags.DEFINE_string(
 flags.DEFINE_integer("limit", None, "Use only this many of the first rows.", lower_bound=1)
 flags.DEFINE_enum(
     "precision", "float32", ["float32", "mixed_bfloat16"], "Of the layers; the head is float32."
+)
+flags.DEFINE_string(
+    "compilation_cache",
+    compilation_cache.DEFAULT_FOLDER,
+    "Folder in which XLA's compilations are kept for the next start; empty: nowhere.",
 )
 flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
 flags.DEFINE_bool("strict", False, "End at the first broken sample rather than skip it.")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks import config
+from keras_landmarks import compilation_cache, config
 from keras_landmarks.data import contest, geometry
 from keras_landmarks.data.contest import Reject, TestPoints
 from keras_landmarks.data.geometry import Framing
@@ -24,13 +24,22 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.progress import progress
 
 FLAGS = config.use(
-    "workdir", "data", "split", "submission", "predictions", "rounding", "batch_size", "strict"
+    "workdir",
+    "data",
+    "split",
+    "submission",
+    "predictions",
+    "rounding",
+    "batch_size",
+    "strict",
+    "compilation_cache",
 )
 
 
 def main(_) -> dict:
     """Reads the flags, predicts, returns the figures."""
     config.require("data")
+    compilation_cache.use(FLAGS.compilation_cache)
     workdir, split = Path(FLAGS.workdir), FLAGS.split
     return predict(
         workdir,
@@ -63,6 +72,7 @@ def predict(
         InputError: a file is missing or wrong, or a point is asked that the model does not have.
     """
     # Not at the top: --help does without Keras.
+    from keras_landmarks.models.folding import fold_batch_norm
     from keras_landmarks.models.spec import load_trained
 
     image_folder = contest.find_image_folder(data, split)
@@ -71,6 +81,7 @@ def predict(
     _check_indices(asked, spec.points)
     names = asked.file_names
     started = time.monotonic()
+    model = fold_batch_norm(model)
     landmarks, rejects = _predict_images(model, image_folder, names, spec.image_size, batch_size)
     seconds = time.monotonic() - started
     if rejects:

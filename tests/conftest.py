@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import shutil
 
 import jax
@@ -14,7 +15,9 @@ from keras_landmarks.training.settings import TrainSettings
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
     """Many tests train the same small model; XLA compiles it for the first of them."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    os.environ["XDG_CACHE_HOME"] = folder  # of the commands that tests start
+    jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from keras_landmarks import compilation_cache
 from keras_landmarks.benchmarks.peer import Peer
 from keras_landmarks.benchmarks.timing import (
     calls_per_second,
@@ -122,7 +123,9 @@ def _one_opencv_thread() -> Iterator[None]:
 
 def predict(workload: Workload, peer: Peer | None) -> Figures:
     """Predicts a batch from memory to memory, as `predict` does."""
-    model, (images, _) = workload.compiled_model(), workload.batch
+    from keras_landmarks.models.folding import fold_batch_norm
+
+    model, (images, _) = fold_batch_norm(workload.compiled_model()), workload.batch
 
     def predict_once():
         model.predict_on_batch(images)
@@ -174,7 +177,7 @@ def _compile_seconds(settings: BenchmarkSettings, batch: tuple[np.ndarray, np.nd
 
     from keras_landmarks.training.step import train_step
 
-    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.use("")
     step, state = train_step(compiled_model(settings, batch[1].shape[1]))
     started = time.perf_counter()
     jax.jit(step, donate_argnums=0).lower(state, batch).compile()
@@ -198,12 +201,9 @@ def first_step(workload: Workload, _peer: Peer | None) -> Figures:
 
 def _train_first_step(workload: Workload) -> float:
     """Trains one step with `fit`, compilations kept in `scratch`; returns the time it ended."""
-    import jax
     import keras
 
-    jax.config.update("jax_enable_compilation_cache", True)
-    jax.config.update("jax_compilation_cache_dir", str(workload.scratch / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.use(str(workload.scratch / "compiled"))
     ends = []
     note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda *_, **__: ends.append(time.time())

@@ -76,7 +76,7 @@ def _output_size(size: int, window: int, strides: int) -> int:
 
 @keras.saving.register_keras_serializable(package="keras_landmarks")
 class Convolution(keras.layers.Layer):
-    """A 2-D convolution without bias, channels last, padded alike on every side.
+    """A 2-D convolution, channels last, padded alike on every side; without bias unless told.
 
     (N, H, W, in) → (N, H', W', filters) in the compute dtype. The padding is kernel_size // 2 at
     any stride, as in PyTorch (Keras' "same" pads unevenly at stride 2). The kernel has the layout
@@ -87,12 +87,13 @@ class Convolution(keras.layers.Layer):
         ValueError: `groups` does not divide both the input channels and `filters`.
     """
 
-    def __init__(self, filters, kernel_size, strides=1, groups=1, **kwargs):
+    def __init__(self, filters, kernel_size, strides=1, groups=1, use_bias=False, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
         self.groups = groups
+        self.use_bias = use_bias
 
     def build(self, input_shape):
         """Creates the kernel for as many input channels as `input_shape` ends in."""
@@ -107,10 +108,14 @@ class Convolution(keras.layers.Layer):
             shape=(self.kernel_size, self.kernel_size, channels // self.groups, self.filters),
             initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def call(self, inputs):
         """Convolves in the platform's form."""
-        return _convolve(inputs, ops.convert_to_tensor(self.kernel), self.strides, self.groups)
+        kernel = ops.convert_to_tensor(self.kernel)
+        y = _convolve(inputs, kernel, self.strides, self.groups)
+        return y + self.bias if self.use_bias else y
 
     def compute_output_shape(self, input_shape):
         """(N, H, W, in) → (N, H', W', filters)."""
@@ -125,6 +130,7 @@ class Convolution(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "strides": self.strides,
             "groups": self.groups,
+            "use_bias": self.use_bias,
         }
 
 
