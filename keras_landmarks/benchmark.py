@@ -97,9 +97,10 @@ def benchmark(
     if unknown := [name for name in stages if name not in STAGES]:
         raise InputError(f"--stages={unknown[0]}: choose from {','.join(STAGES)}")
     resnet.member(settings.model)
-    _warn_if_busy()
+    load = os.getloadavg()[0]  # before this command adds to it
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         workload = Workload(settings, _data(settings, Path(scratch)), Path(scratch))
+        _warn_if_busy(load)
         figures = _measure(workload, stages, peer_name)
     figures = {name: float(f"{figures[name]:.4g}") for name in _MEANINGS if name in figures}
     figures["bottleneck"] = bottleneck(figures, settings.augment_online)
@@ -173,8 +174,8 @@ def _open_peer(workload: Workload, stages: Sequence[str], peer_name: str | None)
     return peer.Peer(settings.model, workload.batch, _cores(), device)
 
 
-def _warn_if_busy() -> None:
-    load, cores = os.getloadavg()[0], _cores()
+def _warn_if_busy(load: float) -> None:
+    cores = _cores()
     if load > cores / 2:
         logging.warning(
             "the machine is busy (load %.1f on %d cores): rates will be low and ratios unfair",

@@ -156,7 +156,7 @@ class History(keras.callbacks.Callback):
         text = io.StringIO()
         writer = csv.DictWriter(text, self.rows[-1], lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in self.rows)
+        writer.writerows({name: f"{value:.7g}" for name, value in row.items()} for row in self.rows)
         write_whole(self._path, text.getvalue())
 
 
