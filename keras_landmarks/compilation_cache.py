@@ -13,3 +13,5 @@ def use(folder: str) -> None:
     jax.config.update("jax_enable_compilation_cache", bool(folder))
     if folder:
         jax.config.update("jax_compilation_cache_dir", str(Path(folder).expanduser()))
+        # The first values of the weights are a hundred small compilations, 6 seconds together.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

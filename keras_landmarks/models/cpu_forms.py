@@ -2,7 +2,8 @@
 
 Each function gives what XLA's own operation gives, gradient included (tests/test_layers.py holds
 them against each other); only the way there differs. WORKSPACE.md has the measurements that chose
-these forms. Images are (N, H, W, C); windows are padded by their half on every side, as in PyTorch.
+these forms. `jax.jit` has a form traced once for all layers of one shape. Images are (N, H, W, C);
+windows are padded by their half on every side, as in PyTorch.
 """
 
 import functools
@@ -21,6 +22,7 @@ _PIECES, _MANY_ROWS = 8, 2048  # a product's gradient over that many rows is spl
 # ── convolution ──
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def convolve(x, kernel, strides: int, groups: int = 1):
     """Convolves with a (k, k, in / groups, out) kernel in the form that suits the shapes."""
     if groups > 1:
@@ -250,12 +252,17 @@ def _relu_backward(output, gradient):
 relu.defvjp(_relu_forward, _relu_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+@functools.partial(jax.jit, static_argnums=3)
 def batch_norm(x, gamma, beta, epsilon: float):
     """Normalises each channel by its own statistics; also returns mean and (biased) variance.
 
     No gradient flows through the two statistics that are returned.
     """
+    return _batch_norm(x, gamma, beta, epsilon)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _batch_norm(x, gamma, beta, epsilon: float):
     return _batch_norm_forward(x, gamma, beta, epsilon)[0]
 
 
@@ -278,7 +285,7 @@ def _batch_norm_backward(epsilon, saved, gradients):
     return gradient * scale + x * slope + offset, gamma_gradient, beta_gradient
 
 
-batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+_batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
 
 
 def batch_statistics(x):
