@@ -2,10 +2,10 @@ import dataclasses
 import os
 import shutil
 
-import jax
 import pytest
 
 import keras_landmarks  # noqa: F401 -- chooses the backend before any test imports Keras
+from keras_landmarks import compilation_cache
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.synthesize import synthesize
 from keras_landmarks.train import train
@@ -17,8 +17,7 @@ def compile_once(tmp_path_factory):
     """Many tests train the same small model; XLA compiles it for the first of them."""
     folder = str(tmp_path_factory.mktemp("compiled"))
     os.environ["XDG_CACHE_HOME"] = folder  # of the commands that tests start
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.use(folder)
 
 
 @pytest.fixture(scope="session")

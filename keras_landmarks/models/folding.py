@@ -14,16 +14,19 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     """
     folded = keras.models.clone_model(model, clone_function=_clone)
     for layer in model.layers:
-        if not isinstance(layer, BatchNormalization):
-            if not isinstance(layer, Convolution):
-                folded.get_layer(layer.name).set_weights(layer.get_weights())
-            continue
-        convolution = layer.input._keras_history.operation
-        gamma, beta, mean, variance = layer.get_weights()
-        scale = gamma / np.sqrt(variance + layer.epsilon)
-        (kernel,) = convolution.get_weights()
-        folded.get_layer(convolution.name).set_weights([kernel * scale, beta - mean * scale])
+        if isinstance(layer, BatchNormalization):
+            convolution = layer.input._keras_history.operation
+            folded.get_layer(convolution.name).set_weights(_folded_weights(convolution, layer))
+        elif not isinstance(layer, Convolution):
+            folded.get_layer(layer.name).set_weights(layer.get_weights())
     return folded
+
+
+def _folded_weights(convolution: Convolution, norm: BatchNormalization) -> list[np.ndarray]:
+    gamma, beta, mean, variance = norm.get_weights()
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    (kernel,) = convolution.get_weights()
+    return [kernel * scale, beta - mean * scale]
 
 
 def _clone(layer: keras.Layer) -> keras.Layer:
