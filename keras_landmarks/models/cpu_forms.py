@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_NARROW_GROUP = 4  # channels; up to here a grouped convolution is quicker pixel by pixel
-_SLICE_WIDTH = 16  # channels of a slice at the least
+from keras_landmarks.models import winograd
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+_SLICE_WIDTH, _COLUMNS = 16, 32  # a slice's channels and, with neighbouring pixels, its columns
 _PIECES, _MANY_ROWS = 8, 2048  # a product's gradient over that many rows is split
 
 
@@ -25,25 +27,15 @@ _PIECES, _MANY_ROWS = 8, 2048  # a product's gradient over that many rows is spl
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def convolve(x, kernel, strides: int, groups: int = 1):
     """Convolves with a (k, k, in / groups, out) kernel in the form that suits the shapes."""
-    if groups > 1:
-        return _convolve_grouped(x, kernel, strides, groups)
-    rows, columns = x.shape[1:3]
-    largest_side = (max(rows, columns) - 1) // strides + 1
+    largest_side = max(_output_sides(x, strides))
     # Where the padding outweighs the image, XLA's convolution takes 50 times as long.
-    if kernel.shape[0] == 1 or largest_side <= 3:
+    if groups == 1 and (kernel.shape[0] == 1 or largest_side <= 3):
         return _convolve_patches(x, kernel, strides)
-    return _convolve(x, kernel, strides)
+    return _convolve(x, kernel, strides, groups)
 
 
-def _convolve(x, kernel, strides: int, padding=None):
-    half = kernel.shape[0] // 2
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(strides, strides),
-        padding=padding or [(half, half)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+def _output_sides(x, strides: int) -> list[int]:
+    return [(side - 1) // strides + 1 for side in x.shape[1:3]]
 
 
 def _convolve_patches(x, kernel, strides: int):
@@ -76,65 +68,105 @@ _product.defvjp(_product_forward, _product_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve_grouped(x, kernel, strides: int, groups: int):
-    """A grouped convolution; XLA's own runs naively, its gradient above all."""
-    group_width = kernel.shape[2]
-    if strides == 1 and group_width == kernel.shape[3] // groups <= _NARROW_GROUP:
-        return _convolve_by_pixel(x, kernel, groups)
+def _convolve(x, kernel, strides: int, groups: int):
+    if winograd.suits(x, kernel, strides, groups):
+        return winograd.convolve(x, kernel)
     return _convolve_sliced(x, kernel, strides, groups)
 
 
-def _grouped_forward(x, kernel, strides, groups):
-    return _convolve_grouped(x, kernel, strides, groups), (x, kernel)
+def _convolve_forward(x, kernel, strides, groups):
+    return _convolve(x, kernel, strides, groups), (x, kernel)
 
 
-def _grouped_backward(strides, groups, saved, gradient):
+def _convolve_backward(strides, groups, saved, gradient):
     x, kernel = saved
-    _, kernel_gradient = jax.vjp(lambda k: _convolve_sliced(x, k, strides, groups), kernel)
-    if kernel.shape[0] == 3 and strides == 2:
-        image_gradient = _upsampling_gradient(gradient, kernel, groups, x.shape)
+    if by_winograd := winograd.suits(x, kernel, strides, groups):
+        image_gradient = winograd.image_gradient(gradient, kernel)
     elif strides == 1:
-        image_gradient = _convolve_grouped(gradient, _turned(kernel, groups), 1, groups)
+        image_gradient = _convolve_sliced(gradient, _turned(kernel, groups), 1, groups)
+    elif strides == 2 and kernel.shape[0] == 3:
+        image_gradient = _upsampling_gradient(gradient, kernel, groups, x.shape)
     else:
         _, image_vjp = jax.vjp(lambda x: _convolve_sliced(x, kernel, strides, groups), x)
         (image_gradient,) = image_vjp(gradient)
-    return image_gradient, *kernel_gradient(gradient)
+    if by_winograd:
+        kernel_gradient = winograd.kernel_gradient(x, gradient)
+    else:
+        kernel_gradient = _kernel_gradient(x, gradient, kernel.shape, strides, groups)
+    return image_gradient, kernel_gradient
 
 
-_convolve_grouped.defvjp(_grouped_forward, _grouped_backward)
-
-
-def _convolve_by_pixel(x, kernel, groups: int):
-    """Each output channel as the sum of 9 x (channels of a group) products, image by image.
-
-    With the groups in the last axis, every product is of whole vectors.
-    """
-    *sizes, channels = x.shape
-    size, width = kernel.shape[0], channels // groups
-    x = lax.optimization_barrier(x.reshape(*sizes, groups, width).swapaxes(-1, -2))
-    # (k, k, in, out, groups)
-    kernel = kernel.reshape(size, size, width, groups, -1).swapaxes(-1, -2)
-    total = 0.0
-    for shifted, weights in zip(
-        _shifted(x, size, 1, 0), kernel.reshape(-1, *kernel.shape[2:]), strict=True
-    ):
-        for channel in range(width):
-            total += shifted[..., channel : channel + 1, :] * weights[channel]
-    total = lax.optimization_barrier(total)
-    return lax.optimization_barrier(total.swapaxes(-1, -2).reshape(*sizes, -1))
+_convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def _convolve_sliced(x, kernel, strides: int, groups: int):
-    """A grouped convolution as ordinary ones, each on a slice of several groups' channels.
+    """A grouped convolution as ordinary ones, each on a slice of some groups' channels.
 
-    A group of its own is too narrow to fill the processor: a slice takes several, its kernel
-    block-diagonal over them.
+    Eigen wants some dozens of columns to fill the processor; so a slice's kernel is block-diagonal
+    over its groups, and it gives some neighbouring pixels of a row at once.
     """
+    half, (rows, columns) = kernel.shape[0] // 2, _output_sides(x, strides)
     slices, kernel = _sliced(kernel, groups)
-    kernels = jnp.split(kernel, slices, axis=-1)
-    parts = jnp.split(x, slices, axis=-1)
-    outputs = [_convolve(*part, strides) for part in zip(parts, kernels, strict=True)]
+    pixels = math.gcd(columns, max(1, _COLUMNS * slices // kernel.shape[-1]))
+    kernel = _for_neighbours(kernel, pixels, strides)
+    steps = (strides, strides * pixels)
+    places = (rows, columns // pixels)
+    padding = [
+        (half, (count - 1) * step + window - side - half)
+        for count, step, window, side in zip(
+            places, steps, kernel.shape[:2], x.shape[1:3], strict=True
+        )
+    ]
+    outputs = []
+    for part, weights in zip(
+        jnp.split(x, slices, axis=-1), jnp.split(kernel, slices, axis=-1), strict=True
+    ):
+        weights = weights.reshape(*weights.shape[:3], -1)
+        output = lax.conv_general_dilated(part, weights, steps, padding, dimension_numbers=_NHWC)
+        outputs.append(output.reshape(len(x), rows, columns, -1))
     return lax.optimization_barrier(jnp.concatenate(outputs, axis=-1))
+
+
+def _for_neighbours(kernel, pixels: int, strides: int):
+    """The kernel at its place for each of some neighbours: (k, wide k, in, pixels, out)."""
+    reach = strides * (pixels - 1)
+    widths = [(place, reach - place) for place in range(0, reach + 1, strides)]
+    return jnp.stack([jnp.pad(kernel, [(0, 0), w, (0, 0), (0, 0)]) for w in widths], axis=3)
+
+
+def _kernel_gradient(x, gradient, shape, strides: int, groups: int):
+    """The kernel's gradient: the image convolved by the output's gradient, channels as images.
+
+    Left to itself XLA turns the image slice by slice, which takes longer than turning it whole.
+    """
+    size, _, inputs, _ = shape
+    n, *sides, channels = x.shape
+    x = lax.optimization_barrier(x.reshape(n, -1).T.reshape(*sides, channels, n))
+    gradient = lax.optimization_barrier(gradient.transpose(1, 2, 0, 3))
+    groups_per_slice = _groups_per_slice(inputs, groups)
+    slices = groups // groups_per_slice
+    outputs = [
+        lax.conv_general_dilated(
+            part,
+            part_gradient,
+            window_strides=(1, 1),
+            padding=[
+                (size // 2, size - size // 2 - side + (count - 1) * strides)
+                for side, count in zip(sides, gradient.shape, strict=False)
+            ],
+            rhs_dilation=(strides, strides),
+            dimension_numbers=("HWNC", "HWIO", "NHWC"),
+        )
+        for part, part_gradient in zip(
+            jnp.split(x, slices, axis=2), jnp.split(gradient, slices, axis=3), strict=True
+        )
+    ]
+    # Of a slice's (in, k, k, out) the blocks on the diagonal are its groups'.
+    blocks = jnp.stack(outputs).reshape(
+        slices, groups_per_slice, inputs, size, size, groups_per_slice, -1
+    )
+    diagonal = jnp.eye(groups_per_slice, dtype=x.dtype)[:, None, None, None, :, None]
+    return (blocks * diagonal).sum(5).transpose(3, 4, 2, 0, 1, 5).reshape(shape)
 
 
 def _upsampling_gradient(gradient, kernel, groups: int, shape):
@@ -153,7 +185,10 @@ def _upsampling_gradient(gradient, kernel, groups: int, shape):
         jnp.split(gradient, slices, axis=-1), jnp.split(kernel, slices, axis=3), strict=True
     ):
         weights = weights.transpose(0, 1, 2, 4, 5, 3).reshape(*weights.shape[:3], -1)
-        outputs.append(_convolve(part, weights, 1, padding=[(0, 1), (0, 1)]))
+        ends = [(0, 1), (0, 1)]
+        outputs.append(
+            lax.conv_general_dilated(part, weights, (1, 1), ends, dimension_numbers=_NHWC)
+        )
     pixels = [out.reshape(*out.shape[:3], 2, 2, -1) for out in outputs]
     return _interleaved(jnp.concatenate(pixels, axis=-1), shape)
 
@@ -166,14 +201,17 @@ def _interleaved(pixels, shape):
 
 
 def _sliced(kernel, groups: int) -> tuple[int, jax.Array]:
-    """The number of slices and the kernel with several groups in each: (k, k, in/slices, out)."""
+    """The number of slices and the kernel with some groups in each: (k, k, in / slices, out)."""
     height, width, inputs, outputs = kernel.shape
-    channels = inputs * groups
-    groups_per_slice = math.gcd(groups, max(1, max(_SLICE_WIDTH, channels // 32) // inputs))
+    groups_per_slice = _groups_per_slice(inputs, groups)
     kernel = kernel.reshape(height, width, 1, inputs, -1, groups_per_slice, outputs // groups)
     diagonal = jnp.eye(groups_per_slice, dtype=kernel.dtype)[:, None, None, :, None]
     kernel = (kernel * diagonal).reshape(height, width, groups_per_slice * inputs, outputs)
     return groups // groups_per_slice, kernel
+
+
+def _groups_per_slice(group_inputs: int, groups: int) -> int:
+    return math.gcd(groups, max(1, _SLICE_WIDTH // group_inputs))
 
 
 def _turned(kernel, groups: int):
@@ -241,7 +279,7 @@ def relu(x):
 
 
 def _relu_forward(x):
-    output = relu(x)
+    output = lax.optimization_barrier(relu(x))  # it has several readers
     return output, output
 
 
