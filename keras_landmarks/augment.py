@@ -19,8 +19,9 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import augmentation, contest
+from keras_landmarks.data import contest
 from keras_landmarks.data.samples import Samples, load_samples
+from keras_landmarks.data.seeding import sample_seed
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_folder, write_json
 from keras_landmarks.parallel import parallel_map
@@ -136,7 +137,7 @@ def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -
     """Returns the source's name, the JPEG and its points; None for both if a point was lost."""
     number, file_name, landmarks_px = attempt
     image = contest.read_image(image_folder / file_name)
-    seed = augmentation.sample_seed(settings.seed, number)
+    seed = sample_seed(settings.seed, number)
     image, varied_px = _augmenter(settings)(image, landmarks_px, seed)
     if landmarks_px.dtype == np.int16:  # a table of whole numbers gets whole numbers
         varied_px = np.rint(varied_px).astype(np.int16)
@@ -147,7 +148,10 @@ def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -
 
 
 @functools.cache
-def _augmenter(settings: AugmentSettings) -> augmentation.Augmenter:
+def _augmenter(settings: AugmentSettings):
+    # Not at the top: albumentations takes a second to import, and `train` imports this module.
+    from keras_landmarks.data import augmentation
+
     transform = augmentation.ShiftScaleRotate(
         settings.rotate_limit, settings.shift_limit, settings.scale_limit
     )

@@ -31,7 +31,7 @@ from typing import Any
 
 from absl import logging
 
-from keras_landmarks import config
+from keras_landmarks import config, huge_pages
 from keras_landmarks.benchmarks import peer
 from keras_landmarks.benchmarks.aot import compile_ahead
 from keras_landmarks.benchmarks.stages import STAGES
@@ -66,6 +66,7 @@ _MEANINGS = {
 
 def main(_) -> dict[str, Any]:
     """Reads the flags, prints the table, returns the figures."""
+    huge_pages.use()
     settings = config.read(BenchmarkSettings)
     if FLAGS.aot:
         figures = compile_ahead(FLAGS.aot, settings) | _model(settings)

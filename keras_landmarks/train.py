@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks import compilation_cache, config
+from keras_landmarks import compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest
 from keras_landmarks.data.samples import Samples, load_samples, split_rows
@@ -36,6 +36,7 @@ FLAGS = config.use(TrainSettings, AugmentSettings, "compilation_cache")
 def main(_) -> dict:
     """Reads the flags, trains, returns the figures."""
     config.require("data")
+    huge_pages.use()
     compilation_cache.use(FLAGS.compilation_cache)
     return train(config.read(TrainSettings), config.read(AugmentSettings))
 

@@ -5,6 +5,7 @@ import pytest
 
 from keras_landmarks.data import augmentation, layout
 from keras_landmarks.data.augmentation import Augmenter, ShiftScaleRotate, online_augmenter
+from keras_landmarks.data.seeding import sample_seed
 
 WIDTH, HEIGHT = 160, 120
 BLANK = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
@@ -130,7 +131,7 @@ def test_light_and_place_are_drawn_apart():
 
 def test_seeds_of_neighbours_differ():
     seeds = {
-        augmentation.sample_seed(seed, epoch, row)
+        sample_seed(seed, epoch, row)
         for seed in range(5)
         for epoch in range(5)
         for row in range(40)

@@ -10,7 +10,15 @@ import keras_landmarks
 PACKAGE = Path(keras_landmarks.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 # Leaves that every part may stand on.
-GROUND = {"compilation_cache", "errors", "files", "interruption", "progress", "xla_flags"}
+GROUND = {
+    "compilation_cache",
+    "errors",
+    "files",
+    "huge_pages",
+    "interruption",
+    "progress",
+    "xla_flags",
+}
 ALLOWED = {
     "data": {"data"} | GROUND,
     "models": {"models"} | GROUND,

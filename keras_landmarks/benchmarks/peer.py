@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
+from keras_landmarks import huge_pages
 from keras_landmarks.benchmarks.timing import fresh_process, time_calls
 from keras_landmarks.errors import InputError
 
@@ -33,6 +34,8 @@ class Peer:
             raise InputError('--peer=torch: PyTorch is missing: pip install -e ".[peer]"')
         arguments = (model, batch, threads, device)
         self._process = fresh_process(initializer=_start, initargs=arguments)
+        with huge_pages.without():  # as it is for whoever uses PyTorch
+            self._time("predict", 1)
 
     def __enter__(self):
         return self

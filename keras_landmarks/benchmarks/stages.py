@@ -26,7 +26,6 @@ from keras_landmarks.benchmarks.timing import (
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload, compiled_model
 from keras_landmarks.data import contest, geometry
 from keras_landmarks.data.augment_pool import AugmentPool
-from keras_landmarks.data.augmentation import online_augmenter
 
 Figures = dict[str, float]
 _TABLE_ROWS = 4000
@@ -85,6 +84,8 @@ def read(workload: Workload, _peer: Peer | None) -> Figures:
 
 def augment(workload: Workload, _peer: Peer | None) -> Figures:
     """Varies images and points online: whole batches with all cores, and one process alone."""
+    from keras_landmarks.data.augmentation import online_augmenter
+
     settings, points = workload.settings, workload.samples.points
     make = functools.partial(online_augmenter, points)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch, strict=True))

@@ -96,11 +96,6 @@ def mirror(
     return cv2.flip(image, 1), mirrored_px
 
 
-def sample_seed(*numbers: int) -> int:
-    """Mixes whole numbers (a run's seed, an epoch, a row) into one seed of 32 bits."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
 def _as_keypoints(landmarks_px: np.ndarray) -> np.ndarray:
     """Returns points as albumentations' transforms pass them on: x, y, z, angle, scale."""
     keypoints = np.zeros((len(landmarks_px), 5), np.float32)

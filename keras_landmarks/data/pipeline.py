@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from keras_landmarks.data import contest, geometry
 from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
-from keras_landmarks.data.augmentation import sample_seed
 from keras_landmarks.data.contest import Reject
+from keras_landmarks.data.seeding import sample_seed
 from keras_landmarks.errors import InputError
 
 _BATCHES_AHEAD = 4  # tf.data's own choice grows to hundreds of megabytes

@@ -11,7 +11,6 @@ import keras
 from keras_landmarks import interruption
 from keras_landmarks.data import pipeline
 from keras_landmarks.data.augment_pool import AugmentPool
-from keras_landmarks.data.augmentation import online_augmenter
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import pretrained, resnet, spec
@@ -106,6 +105,9 @@ def fit(
 def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManager:
     if not settings.augment_online:
         return contextlib.nullcontext()
+    # Not at the top: albumentations takes a second to import.
+    from keras_landmarks.data.augmentation import online_augmenter
+
     make = functools.partial(online_augmenter, points)
     return AugmentPool(make, settings.image_size, points, settings.batch_size, settings.processes)
 
