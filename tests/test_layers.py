@@ -3,6 +3,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_landmarks.models import winograd
 from keras_landmarks.models.layers import (
     BatchNormalization,
     Convolution,
@@ -91,6 +92,13 @@ def test_convolution_forms_agree(channels, filters, kernel_size, groups, strides
     layer = Convolution(filters, kernel_size, strides, groups)
     x = np.random.default_rng(0).normal(size=(2, *size, channels)).astype(np.float32)
     assert_forms_agree(layer, x)
+
+
+@pytest.mark.parametrize(("channels", "filters"), [(64, 64), (64, 80)])
+def test_winograds_form_agrees(channels, filters):
+    x = np.random.default_rng(0).normal(size=(2, 10, 16, channels)).astype(np.float32)
+    assert winograd.suits(x, np.zeros((3, 3, channels, filters)), strides=1)
+    assert_forms_agree(Convolution(filters, 3), x)
 
 
 def test_max_pooling_forms_agree():

@@ -16,7 +16,6 @@ from jax import lax
 
 from keras_landmarks.models import winograd
 
-_NHWC = ("NHWC", "HWIO", "NHWC")
 _SLICE_WIDTH, _COLUMNS = 16, 32  # a slice's channels and, with neighbouring pixels, its columns
 _PIECES, _MANY_ROWS = 8, 2048  # a product's gradient over that many rows is split
 
@@ -27,11 +26,21 @@ _PIECES, _MANY_ROWS = 8, 2048  # a product's gradient over that many rows is spl
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def convolve(x, kernel, strides: int, groups: int = 1):
     """Convolves with a (k, k, in / groups, out) kernel in the form that suits the shapes."""
-    largest_side = max(_output_sides(x, strides))
+    if groups > 1:
+        return _convolve_grouped(x, kernel, strides, groups)
     # Where the padding outweighs the image, XLA's convolution takes 50 times as long.
-    if groups == 1 and (kernel.shape[0] == 1 or largest_side <= 3):
+    if kernel.shape[0] == 1 or max(_output_sides(x, strides)) <= 3:
         return _convolve_patches(x, kernel, strides)
-    return _convolve(x, kernel, strides, groups)
+    if winograd.suits(x, kernel, strides):
+        return winograd.convolve(x, kernel)
+    half = kernel.shape[0] // 2
+    return _convolve(x, kernel, (strides, strides), [(half, half)] * 2)
+
+
+def _convolve(x, kernel, strides, padding):
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def _output_sides(x, strides: int) -> list[int]:
@@ -68,35 +77,27 @@ _product.defvjp(_product_forward, _product_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve(x, kernel, strides: int, groups: int):
-    if winograd.suits(x, kernel, strides, groups):
-        return winograd.convolve(x, kernel)
+def _convolve_grouped(x, kernel, strides: int, groups: int):
     return _convolve_sliced(x, kernel, strides, groups)
 
 
-def _convolve_forward(x, kernel, strides, groups):
-    return _convolve(x, kernel, strides, groups), (x, kernel)
+def _grouped_forward(x, kernel, strides, groups):
+    return _convolve_sliced(x, kernel, strides, groups), (x, kernel)
 
 
-def _convolve_backward(strides, groups, saved, gradient):
+def _grouped_backward(strides, groups, saved, gradient):
     x, kernel = saved
-    if by_winograd := winograd.suits(x, kernel, strides, groups):
-        image_gradient = winograd.image_gradient(gradient, kernel)
-    elif strides == 1:
+    if strides == 1:
         image_gradient = _convolve_sliced(gradient, _turned(kernel, groups), 1, groups)
     elif strides == 2 and kernel.shape[0] == 3:
         image_gradient = _upsampling_gradient(gradient, kernel, groups, x.shape)
     else:
         _, image_vjp = jax.vjp(lambda x: _convolve_sliced(x, kernel, strides, groups), x)
         (image_gradient,) = image_vjp(gradient)
-    if by_winograd:
-        kernel_gradient = winograd.kernel_gradient(x, gradient)
-    else:
-        kernel_gradient = _kernel_gradient(x, gradient, kernel.shape, strides, groups)
-    return image_gradient, kernel_gradient
+    return image_gradient, _kernel_gradient(x, gradient, kernel.shape, strides, groups)
 
 
-_convolve.defvjp(_convolve_forward, _convolve_backward)
+_convolve_grouped.defvjp(_grouped_forward, _grouped_backward)
 
 
 def _convolve_sliced(x, kernel, strides: int, groups: int):
@@ -122,7 +123,7 @@ def _convolve_sliced(x, kernel, strides: int, groups: int):
         jnp.split(x, slices, axis=-1), jnp.split(kernel, slices, axis=-1), strict=True
     ):
         weights = weights.reshape(*weights.shape[:3], -1)
-        output = lax.conv_general_dilated(part, weights, steps, padding, dimension_numbers=_NHWC)
+        output = _convolve(part, weights, steps, padding)
         outputs.append(output.reshape(len(x), rows, columns, -1))
     return lax.optimization_barrier(jnp.concatenate(outputs, axis=-1))
 
@@ -135,7 +136,7 @@ def _for_neighbours(kernel, pixels: int, strides: int):
 
 
 def _kernel_gradient(x, gradient, shape, strides: int, groups: int):
-    """The kernel's gradient: the image convolved by the output's gradient, channels as images.
+    """A grouped kernel's gradient: the image convolved by the output's, channels as images.
 
     Left to itself XLA turns the image slice by slice, which takes longer than turning it whole.
     """
@@ -152,7 +153,7 @@ def _kernel_gradient(x, gradient, shape, strides: int, groups: int):
             window_strides=(1, 1),
             padding=[
                 (size // 2, size - size // 2 - side + (count - 1) * strides)
-                for side, count in zip(sides, gradient.shape, strict=False)
+                for side, count in zip(sides, gradient.shape[:2], strict=True)
             ],
             rhs_dilation=(strides, strides),
             dimension_numbers=("HWNC", "HWIO", "NHWC"),
@@ -185,10 +186,7 @@ def _upsampling_gradient(gradient, kernel, groups: int, shape):
         jnp.split(gradient, slices, axis=-1), jnp.split(kernel, slices, axis=3), strict=True
     ):
         weights = weights.transpose(0, 1, 2, 4, 5, 3).reshape(*weights.shape[:3], -1)
-        ends = [(0, 1), (0, 1)]
-        outputs.append(
-            lax.conv_general_dilated(part, weights, (1, 1), ends, dimension_numbers=_NHWC)
-        )
+        outputs.append(_convolve(part, weights, (1, 1), [(0, 1), (0, 1)]))
     pixels = [out.reshape(*out.shape[:3], 2, 2, -1) for out in outputs]
     return _interleaved(jnp.concatenate(pixels, axis=-1), shape)
 

@@ -8,6 +8,7 @@ differs from the plain one by a few units of the last place.
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -18,13 +19,13 @@ _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
 _FEWEST_CHANNELS = 64  # below, transforming takes longer than is won
 
 
-def suits(x, kernel, strides: int, groups: int) -> bool:
+def suits(x, kernel, strides: int) -> bool:
     """Whether a convolution can be done in this form and is quicker for it."""
     size, _, inputs, outputs = kernel.shape
     n, height, width, _ = x.shape
     windows = n * height * width // 4
     return (
-        (size, strides, groups) == (3, 1, 1)
+        (size, strides) == (3, 1)
         and height % 2 == width % 2 == 0
         and x.dtype == jnp.float32
         and min(inputs, outputs) >= _FEWEST_CHANNELS
@@ -32,14 +33,23 @@ def suits(x, kernel, strides: int, groups: int) -> bool:
     )
 
 
+@jax.custom_vjp
 def convolve(x, kernel):
     """(N, H, W, in), (3, 3, in, out) → (N, H, W, out), padded by 1; H and W are even."""
     return _convolve(x, kernel, contracted=0)
 
 
-def image_gradient(gradient, kernel):
-    """The gradient (N, H, W, in) of the image from the output's gradient and the kernel."""
-    return _convolve(gradient, kernel[::-1, ::-1], contracted=1)
+def _forward(x, kernel):
+    return convolve(x, kernel), (x, kernel)
+
+
+def _backward(saved, gradient):
+    x, kernel = saved
+    image_gradient = _convolve(gradient, kernel[::-1, ::-1], contracted=1)
+    return image_gradient, _kernel_gradient(x, gradient)
+
+
+convolve.defvjp(_forward, _backward)
 
 
 def _convolve(x, kernel, contracted: int):
@@ -58,8 +68,7 @@ def _convolve(x, kernel, contracted: int):
     return lax.optimization_barrier(jnp.stack(rows, axis=2).reshape(n, height, width, -1))
 
 
-def kernel_gradient(x, gradient):
-    """The gradient (3, 3, in, out) of the kernel from the image and the output's gradient."""
+def _kernel_gradient(x, gradient):
     blocks = [[gradient[:, row::2, column::2] for column in (0, 1)] for row in (0, 1)]
     sums = [
         [
