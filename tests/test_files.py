@@ -8,6 +8,7 @@ import pytest
 from folders import contents
 
 from keras_landmarks import files
+from keras_landmarks.synthesize import synthesize
 
 
 def write_half(whole, name, error):
@@ -247,6 +248,12 @@ def test_a_full_disk_is_told_by_name_and_what_was_there_is_left(small_disk, writ
         write(small_disk)
     left = {path: content for path, content in contents(small_disk).items() if path[0] != "."}
     assert left == before
+
+
+def test_synthesize_tells_of_a_full_disk_and_leaves_nothing(small_disk):
+    with pytest.raises(OSError, match="/faces: No space left on device; make room"):
+        synthesize(small_disk / "faces", train_images=24, test_images=8, processes=1)
+    assert contents(small_disk) == {}
 
 
 def test_a_fingerprint_changes_with_facts_and_files(tmp_path):

@@ -236,7 +236,7 @@ def _write(photos: Photos, folder: Path, threads: int) -> None:
     builder = Crops(photos, folder)
     rows = builder.rows_left()
     crops = progress(_read_rows(photos, rows, threads), "preparing", "images", len(rows))
-    with contextlib.closing(crops):
+    with contextlib.closing(crops), _silent_tfds():
         builder.write(crops)
 
 
@@ -249,6 +249,17 @@ def _read_rows(photos: Photos, rows: list[int], threads: int) -> Iterator[tuple]
             pieces = tasks[start : start + 4 * threads]
             for crops in pool.map(lambda piece: [photos.read(row) for row in piece], pieces):
                 yield from crops
+
+
+@contextlib.contextmanager
+def _silent_tfds() -> Iterator[None]:
+    """TFDS logs which split it is at; there is one."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 # ── the seal ──
@@ -324,6 +335,6 @@ def _is_sound(folder: Path, fingerprint: str) -> bool:
 def _count_rows(path: Path, size: int, sealed_ns: int, record_bytes: int) -> int:
     """Counts a shard's records; reads them and their checksums only if it was touched since."""
     status = path.stat()
-    if status.st_size == size and status.st_mtime_ns <= sealed_ns:
+    if status.st_size == size and status.st_mtime_ns < sealed_ns:
         return size // record_bytes
     return int(tf.data.TFRecordDataset(os.fspath(path)).reduce(np.int64(0), lambda n, _: n + 1))
