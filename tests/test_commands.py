@@ -11,7 +11,7 @@ import pytest
 
 from keras_landmarks.config import FLAGS
 
-COMMANDS = ["synthesize", "augment", "train", "predict", "evaluate", "draw", "benchmark"]
+COMMANDS = ["synthesize", "check", "augment", "train", "predict", "evaluate", "draw", "benchmark"]
 
 
 def run(command, *flags):
@@ -39,6 +39,8 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("train", ["--dta=x"], "Did you mean: data"),
         ("train", ["data=x"], "'data=x' is not a flag"),
         ("train", ["--flagfile=nowhere.cfg"], "nowhere.cfg"),
+        ("check", [], "--data is needed"),
+        ("check", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("augment", ["--data=x"], "--augment_count is needed"),
         ("predict", ["--data=nowhere"], "nowhere/test/images: no such folder"),
         ("predict", ["--data=x", "--rounding=up"], "--rounding=up"),
