@@ -180,6 +180,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         rest = FLAGS(argv)[1:]
     except flags.Error as error:
         _fail(str(error))
+    except (ValueError, RecursionError) as error:  # absl lets them through
+        _fail(f"a flag or the file of --flagfile is broken: {error}")
     if rest:
         _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
     return argv

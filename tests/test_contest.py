@@ -185,6 +185,13 @@ def test_a_name_that_is_not_utf8_is_told_as_its_bytes_are(write):
     assert path.read_text().splitlines()[1].startswith("b\\udce9.jpg\t2\tnot the name of a file")
 
 
+@pytest.mark.parametrize("end", ["-", "", "\v", "4\0", "4-", "--4"])
+def test_the_tables_last_number_is_a_number(write, end):
+    (rows,) = contest.iterate_landmarks(write(f"{HEADER}a.jpg,1,2\nb.jpg,3,{end}"))
+    assert rows.file_names == ["a.jpg"]
+    assert [reject.line for reject in rows.rejects] == [3]
+
+
 @pytest.mark.parametrize("name", ["two words.jpg", "älteste Straße.jpg", "人/a.jpg", "./a.jpg"])
 def test_names_have_spaces_letters_of_any_kind_and_folders(write, name):
     assert contest.read_landmarks(write(f"{HEADER}{name},1,2\n")).file_names == [name]

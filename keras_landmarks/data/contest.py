@@ -316,8 +316,8 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
     if any(row.count(separator) != numbers - 1 for row in cells):
         return None
     text = separator.join(cells)
-    # NumPy would pass over white space of any kind.
-    if text.translate(None, b"-0123456789" + separator):
+    # NumPy passes over white space of any kind, and takes a minus at the very end for 0.
+    if text.translate(None, b"-0123456789" + separator) or text.endswith(b"-"):
         return None
     try:
         # Whole numbers parse twice as fast as floats. int64: a narrower type would wrap around.

@@ -27,14 +27,16 @@ def restore_state(path: Path, model: keras.Model) -> int:
         return 0
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            epochs_done = json.loads(file.metadata()["epochs_done"])
+            epochs_done = int(file.metadata()["epochs_done"])
+        if epochs_done < 0:
+            raise ValueError(f"{epochs_done} epochs done")
         arrays = safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); remove it to start over") from None
     model.optimizer.build(model.trainable_variables)
     variables = _variables(model)
-    if {name: array.shape for name, array in arrays.items()} != {
-        name: tuple(variable.shape) for name, variable in variables.items()
+    if {name: (array.shape, array.dtype.name) for name, array in arrays.items()} != {
+        name: (tuple(variable.shape), variable.dtype) for name, variable in variables.items()
     }:
         raise InputError(f"{path}: the state of another model; give another --workdir")
     for name, variable in variables.items():
