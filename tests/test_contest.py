@@ -39,6 +39,7 @@ LANDMARK_DIALECTS = dialects(TABLE) | {
 ASKED_DIALECTS = dialects(ASKED) | {
     "tabs": re.sub(r'^([^,]+),"?([^"\n]*)"?', r'\1\t"\2"', ASKED, flags=re.MULTILINE),
     "unquoted": ASKED.replace('"', ""),
+    "padded": ASKED.replace("[", " [ ").replace("]", " ] "),
 }
 
 
@@ -147,6 +148,9 @@ BROKEN_ROWS = {
     "inner/../../b.jpg,1,2": "not the name of a file",
     "/etc/b.jpg,1,2": "not the name of a file",
     ",1,2": "not the name of a file",
+    ",": "not the name of a file",
+    "b.jpg,-,2": "empty or not a number",
+    "b.jpg,1,-": "empty or not a number",
     "b\0.jpg,1,2": "not the name of a file",
     "b\t.jpg,1,2": "not the name of a file",
     "b.jpg,1\0,2": "empty or not a number",

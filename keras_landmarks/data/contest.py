@@ -35,6 +35,7 @@ from keras_landmarks.files import whole_file, write_whole
 _BLOCK_BYTES = 1 << 23  # tables are read in pieces of this size, so memory stays bounded
 _LONGEST_LINE_BYTES = 1 << 20
 _LARGEST_COORDINATE = 32767  # what int16 holds
+_READ_LAXLY = (b" ", b"\t", b"\v", b"\f", b"\r", b"+")
 _INDEX_LIST = re.compile(r"\[ *(?:0|[1-9][0-9]{0,4})(?: *, *(?:0|[1-9][0-9]{0,4}))* *\]")
 # Control characters, and what `_unquote` makes of bytes that are not UTF-8.
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -302,11 +303,11 @@ def _parse_rows(block: list[bytes], first_line: int, separator: bytes, numbers: 
     names, cells = zip(*pairs, strict=True)
     points = _parse_numbers_fast(cells, separator, numbers)
     if points is None:
-        return _parse_rows_one_by_one(names, cells, first_line, separator, numbers)
+        return _parse_rows_one_by_one(block, first_line, separator, numbers)
     try:
         file_names = [_checked_name(_unquote(name)) for name in names]
     except ValueError:
-        return _parse_rows_one_by_one(names, cells, first_line, separator, numbers)
+        return _parse_rows_one_by_one(block, first_line, separator, numbers)
     lines = list(range(first_line, first_line + len(block)))
     return Rows(file_names, points.reshape(len(block), -1, 2), lines, [])
 
@@ -316,8 +317,10 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
     if any(row.count(separator) != numbers - 1 for row in cells):
         return None
     text = separator.join(cells)
-    # NumPy passes over white space of any kind, and takes a minus at the very end for 0.
-    if text.translate(None, b"-0123456789" + separator) or text.endswith(b"-"):
+    # NumPy passes over white space and takes a sign alone for 0.
+    if any(mark in text for mark in _READ_LAXLY if mark != separator):
+        return None
+    if b"-" + separator in text or text.endswith(b"-"):
         return None
     try:
         # Whole numbers parse twice as fast as floats. int64: a narrower type would wrap around.
@@ -331,18 +334,22 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
     return values.astype(np.int16)
 
 
-def _parse_rows_one_by_one(names, cells, first_line: int, separator: bytes, numbers: int) -> Rows:
+def _parse_rows_one_by_one(
+    block: list[bytes], first_line: int, separator: bytes, numbers: int
+) -> Rows:
     rows = Rows([], [], [], [])
-    for line, (name, row) in enumerate(zip(names, cells, strict=True), start=first_line):
-        if not row and not name.strip():  # a blank line
+    for line, row in enumerate(block, start=first_line):
+        if not row.strip():
             continue
+        name, _, cells = row.rstrip(b"\r").partition(separator)
+        name = _unquote(name)
         try:
-            file_name = _checked_name(_unquote(name))
-            points = _parse_numbers(row, separator, numbers)
+            _checked_name(name)
+            points = _parse_numbers(cells, separator, numbers)
         except ValueError as error:
-            rows.rejects.append(Reject(_unquote(name), line, str(error)))
+            rows.rejects.append(Reject(name, line, str(error)))
             continue
-        rows.file_names.append(file_name)
+        rows.file_names.append(name)
         rows.points.append(points)
         rows.lines.append(line)
     points = np.array(rows.points, np.float32).reshape(-1, numbers // 2, 2)
@@ -366,6 +373,7 @@ def _parse_numbers(row: bytes, separator: bytes, numbers: int) -> np.ndarray:
 
 
 def _parse_indices(text: str) -> np.ndarray:
+    text = text.strip(" ")
     if not _INDEX_LIST.fullmatch(text):
         raise ValueError(f"not a list of point indices: {text[:40]!r}")
     indices = np.array([int(index) for index in text[1:-1].split(",")])
