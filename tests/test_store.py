@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -236,6 +238,26 @@ def test_the_number_of_threads_changes_nothing(photos, prepared):
     shutil.rmtree(prepared)
     store.prepare(photos, prepared, threads=3)
     assert [path.read_bytes() for path in shards(prepared)] == one
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from keras_landmarks.data import samples, store
+from keras_landmarks.data.photos import Photos
+
+data, prepared = map(Path, sys.argv[1:])
+store.prepare(Photos(samples.load_samples(data, "train", prepared), 48), prepared)
+"""
+
+
+def test_every_process_writes_the_same_bytes(photos, prepared, own_faces, tmp_path):
+    """Protobuf orders a record's fields by where the process lies in memory, if it is let."""
+    store.prepare(photos, prepared)
+    for number in range(3):
+        out = tmp_path / str(number)
+        subprocess.run([sys.executable, "-c", PREPARE, own_faces, out], check=True)
+        assert contents(out) == contents(prepared)
 
 
 def test_tfds_says_nothing(photos, prepared, capfd):

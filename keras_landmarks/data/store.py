@@ -40,7 +40,7 @@ from keras_landmarks.files import whole_file, whole_folder, write_json
 from keras_landmarks.progress import progress
 
 _SEAL = "store.json"  # written last: what the store was made from and what its files are
-_FORMAT = 2  # rises when the same photos come to mean other records
+_FORMAT = 3  # rises when the same photos come to mean other records
 _SHARD_BYTES = 1 << 28  # what a kill costs: some seconds' work
 _ROWS_PER_TASK = 16
 _RECORD_HEADER_BYTES, _RECORD_FOOTER_BYTES = 12, 4  # TFRecord: length and checksum; checksum
@@ -223,9 +223,15 @@ class _WholeShards(tfds.core.ExampleWriter):
             return
         try:
             with whole_file(Path(path)) as partial:
-                super().write(partial, examples)
+                super().write(partial, map(_in_order, examples))
         except tf.errors.OpError as error:  # the system's own words come last
             raise OSError(errno.ENOSPC, error.message.rpartition("; ")[2]) from None
+
+
+def _in_order(keyed: tuple[int, bytes]) -> tuple[int, bytes]:
+    # Protobuf writes a record's fields in an order that is another in every process.
+    key, record = keyed
+    return key, tf.train.Example.FromString(record).SerializeToString(deterministic=True)
 
 
 def _rows_per_shard(photos: Photos) -> int:
