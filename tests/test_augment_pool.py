@@ -155,7 +155,7 @@ def run_here(code):
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         start_new_session=True,
     )
 

@@ -73,9 +73,9 @@ def test_a_run_that_was_ended_amid_an_epoch_comes_to_the_same_bits(
     _, said = process.communicate(timeout=60)
     if number == signal.SIGTERM:
         epochs, steps = divmod(saved_step(workdir), STEPS)
-        after = f"{epochs} epochs" + (f" and {steps} steps" if steps else "")
         assert process.returncode == 130
-        assert said.endswith(f"interrupted: the same command goes on after {after}\n")
+        words = f"the same command goes on with epoch {epochs + 1}, step {steps + 1}"
+        assert said.endswith(f"error: interrupted: {words}\n")
     assert saved_step(workdir) < EPOCHS * STEPS
     train(settings, AugmentSettings(0))
     last = "last.safetensors"

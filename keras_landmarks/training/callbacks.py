@@ -111,7 +111,7 @@ class SaveState(keras.callbacks.Callback):
 
     def _save(self, position: Position):
         save_state(self._path, self.model, position, self._steps_per_epoch)
-        interruption.check(f"the same command goes on after {position}")
+        interruption.check(f"the same command goes on with {position}")
 
 
 class Waiting(keras.callbacks.Callback):

@@ -20,7 +20,7 @@ class Position(NamedTuple):
     step: int = 0
 
     def __str__(self) -> str:
-        return f"{self.epoch} epochs" + (f" and {self.step} steps" if self.step else "")
+        return f"epoch {self.epoch + 1}, step {self.step + 1}"  # the next ones, counted from 1
 
 
 def save_state(path: Path, model: keras.Model, position: Position, steps_per_epoch: int) -> None:
