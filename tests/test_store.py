@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +102,16 @@ def test_it_is_made_once(photos, prepared):
     before = made_at(prepared)
     assert_holds(store.prepare(photos, prepared), photos)
     assert made_at(prepared) == before
+
+
+def test_it_is_found_by_whatever_path_the_photos_are_named(
+    photos, prepared, own_faces, monkeypatch
+):
+    store.prepare(photos, prepared)
+    made = made_at(prepared)
+    monkeypatch.chdir(own_faces.parent)
+    store.prepare(Photos(load_samples(Path("faces"), "train", prepared), CROP), prepared)
+    assert made_at(prepared) == made
 
 
 def test_a_photo_overwritten_in_place_makes_it_anew(photos, prepared):

@@ -5,7 +5,6 @@ both is kept under the prepared folder, so the next start takes seconds. Points 
 are mapped into memory, so memory does not grow with the table.
 """
 
-import hashlib
 import itertools
 import json
 import os
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_landmarks import files
 from keras_landmarks.data import contest
 from keras_landmarks.data.contest import Asked, Reject
 from keras_landmarks.errors import InputError
@@ -130,10 +130,7 @@ def split_rows(
 
 
 def _fingerprint(table: Path, image_folder: Path, limit: int | None) -> str:
-    status = table.stat()
-    facts = [_FORMAT, table.resolve(), status.st_size, status.st_mtime_ns, limit]
-    facts.append(image_folder.stat().st_mtime_ns)
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    return files.fingerprint([table.resolve(), image_folder.resolve()], _FORMAT, limit)[:16]
 
 
 # ── the check ──

@@ -110,7 +110,7 @@ def _folder_name(photos: Photos) -> str:
 
 def _fingerprint(photos: Photos) -> str:
     """Changes when the table, the settings, or an image's size or time does."""
-    folder = os.fspath(photos.samples.image_folder)
+    folder = photos.samples.image_folder.resolve()  # however --data names it
     images = (os.path.join(folder, name) for name in photos.samples.file_names)
     facts = photos.samples.fingerprint, photos.crop_size, _rows_per_shard(photos), _FORMAT
     return files.fingerprint(images, *facts)
