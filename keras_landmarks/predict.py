@@ -11,8 +11,9 @@ Example:
 """
 
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,18 +79,19 @@ def predict(
         InputError: a file is missing or wrong, or a point is asked that the model does not have.
     """
     # Not at the top: --help does without Keras.
+    from keras_landmarks.models import spec as model_spec
     from keras_landmarks.models.folding import fold_batch_norm
     from keras_landmarks.models.pretrained import BEST_WEIGHTS
-    from keras_landmarks.models.spec import load_trained
 
     image_folder = contest.find_image_folder(data, split)
     asked = contest.read_test_points(contest.find_test_points(data, split))
     names = asked.file_names
     batch_size = min(batch_size, len(names))
-    used = [workdir / "model.json", workdir / BEST_WEIGHTS]
-    used.extend(image_folder / name for name in names)
+    used = [workdir.resolve() / name for name in (model_spec.FILE_NAME, BEST_WEIGHTS)]
+    folder = image_folder.resolve()
+    used.extend(os.path.join(folder, name) for name in names)
     key = fingerprint(used, batch_size, _FORMAT)
-    spec, model = load_trained(workdir)
+    spec, model = model_spec.load_trained(workdir)
     _check_indices(asked, spec.points)
     model = fold_batch_norm(model)
     batch = np.dtype((np.float32, (batch_size, spec.points, 2)))
@@ -103,10 +105,7 @@ def predict(
         if rejects:
             _stand_in(landmarks, rejects, names, submission, strict)
         contest.write_predictions(predictions, names, landmarks)
-        to_whole = np.rint if rounding == "round" else np.trunc
-        chosen = zip(landmarks, asked.point_indices, strict=True)
-        points = (to_whole(face[indices]) for face, indices in chosen)
-        contest.write_submission(submission, names, points)
+        contest.write_submission(submission, names, _asked_points(landmarks, asked, rounding))
     return {
         "images": len(landmarks),
         "rejected": len(rejects),
@@ -162,6 +161,13 @@ def _read_rejects(path: Path) -> dict[str, Reject]:
     if not path.exists():
         return {}
     return {name: Reject(name, *rest) for name, *rest in json.loads(path.read_text())}
+
+
+def _asked_points(landmarks: np.ndarray, asked: TestPoints, rounding: str) -> Iterator[np.ndarray]:
+    """Yields the points (p, 2) asked of each image, as whole numbers."""
+    to_whole = np.rint if rounding == "round" else np.trunc
+    for face, indices in zip(landmarks, asked.point_indices, strict=True):
+        yield to_whole(face[indices])
 
 
 def _stand_in(
