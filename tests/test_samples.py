@@ -6,7 +6,7 @@ from PIL import Image
 
 from keras_landmarks.data import contest
 from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.samples import lie_far_outside, load_samples, split_rows
+from keras_landmarks.data.samples import boxes, lies_far_outside, load_samples, split_rows
 from keras_landmarks.errors import InputError
 
 
@@ -95,6 +95,26 @@ def test_rows_of_one_name_that_agree_are_one_sample(load, table):
     assert [reject[1:] for reject in samples.rejects] == [(9, reason), (12, reason), (15, reason)]
 
 
+def test_rows_agree_however_they_and_their_neighbours_are_written(load, table, monkeypatch):
+    """Each row is a block: of whole numbers, whole ones with a point, or fractions."""
+    monkeypatch.setattr(contest, "_BLOCK_BYTES", 1000)
+    rows = table.read_text().splitlines(keepends=True)
+    name, _, numbers = rows[4].partition("\t")
+    numbers = numbers.split("\t")[2:]
+    change_row(table, 5, lambda row: "\t".join([name, "0", "30", *numbers]))
+    change_row(table, 9, lambda row: "\t".join([name, "-0.0", "3e1", *numbers]))
+    other = rows[6].partition("\t")[0]
+    change_row(table, 7, lambda row: "\t".join([other, "0", "0.5", *numbers]))
+    change_row(table, 12, lambda row: "\t".join([other, "-0", "5e-1", *numbers]))
+    change_row(table, 15, lambda row: "\t".join([other, "0", "1", *numbers]))
+    assert [reject[1:] for reject in load().rejects] == [
+        (7, "another row of this name disagrees: 15"),
+        (9, "an earlier row has this name: 5"),
+        (12, "an earlier row has this name: 7"),
+        (15, "another row of this name disagrees: 7"),
+    ]
+
+
 def test_rows_of_one_name_that_disagree_are_all_refused(load, table):
     sound = load()
     rows = table.read_text().splitlines(keepends=True)
@@ -132,13 +152,14 @@ def test_fractions_may_begin_in_a_later_block(load, table, monkeypatch):
     np.testing.assert_array_equal(samples.landmarks_photo_px, expected)
 
 
-def test_a_point_may_lie_outside_by_the_images_longer_side():
-    inside = [(0, 0), (99, 49)]
-    for x, y in [(-100, 0), (199, 0), (50, -100), (50, 149), (-40, 20)]:
-        assert not lie_far_outside(np.array([*inside, (x, y)], np.int16), (100, 50))
-    for x, y in [(-101, 0), (200, 0), (50, -101), (50, 150), (-32767, 32767)]:
-        assert lie_far_outside(np.array([*inside, (x, y)], np.int16), (100, 50))
-        assert lie_far_outside(np.array([*inside, (x, y)], np.float32), (100, 50))
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_point_may_lie_outside_by_the_images_longer_side(dtype):
+    within = [(-100, 0), (199, 0), (50, -100), (50, 149), (-40, 20)]
+    beyond = [(-101, 0), (200, 0), (50, -101), (50, 150), (-32767, 32767)]
+    rows = np.array([[(0, 0), point, (99, 49)] for point in within + beyond], dtype)
+    far = [lies_far_outside(box, (100, 50)) for box in boxes(rows)]
+    assert far == [False] * 5 + [True] * 5
+    assert lies_far_outside(boxes(np.full((1, 1, 2), 199.5))[0], (100, 100))
 
 
 def test_a_row_with_a_point_far_outside_is_refused(load, table, images):
