@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from keras_landmarks.data import contest
+from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
-from keras_landmarks.evaluate import evaluate, table
+from keras_landmarks.evaluate import evaluate, mean_shape_mse, table
 
 NAMES = ["a.jpg", "b.jpg"]
 # Four points each; boxes 30 x 120 and 40 x 40: sizes 60 and 40.
@@ -149,6 +150,17 @@ def test_a_face_without_size(paths):
     contest.write_landmarks(paths["truth"], NAMES, TRUE_PX * [[[1, 1]], [[1, 0]]])
     with pytest.raises(InputError, match=r"points of b\.jpg span no area"):
         evaluate(paths["truth"], predictions=paths["predictions"])
+
+
+def test_the_mean_shape_is_not_scored_on_images_outside_the_folder(own_faces, tmp_path):
+    samples = load_samples(own_faces, "train", tmp_path / "prepared")
+    test = own_faces / "test"
+    truth, images = test / "test_landmarks.csv", test / "images"
+    assert mean_shape_mse(samples, truth, images) > 0
+    (images / "face_000003.jpg").rename(test / "outside.jpg")
+    (images / "face_000003.jpg").symlink_to("../outside.jpg")
+    with pytest.raises(InputError, match=r"face_000003\.jpg: a link that leaves the images folder"):
+        mean_shape_mse(samples, truth, images)
 
 
 # ── the command ──

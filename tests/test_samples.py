@@ -27,6 +27,10 @@ def images(own_faces):
     return dict(enumerate(sorted((own_faces / "train" / "images").iterdir()), start=2))
 
 
+def read(path):
+    return contest.read_image(path.parent, path.name)
+
+
 def change_row(table, line, change):
     rows = table.read_text().splitlines(keepends=True)
     rows[line - 1] = change(rows[line - 1])
@@ -41,7 +45,7 @@ def test_sound_samples_are_all_there(load, table, images):
     assert samples.rejects == []
     np.testing.assert_array_equal(samples.landmarks_photo_px, expected.points)
     assert samples.landmarks_photo_px.dtype == np.int16
-    sizes = [contest.read_image(path).shape[1::-1] for path in images.values()]
+    sizes = [read(path).shape[1::-1] for path in images.values()]
     np.testing.assert_array_equal(samples.sizes_px, sizes)
 
 
@@ -163,7 +167,7 @@ def test_a_point_may_lie_outside_by_the_images_longer_side(dtype):
 
 
 def test_a_row_with_a_point_far_outside_is_refused(load, table, images):
-    width, height = contest.read_image(images[4]).shape[1::-1]
+    width, height = read(images[4]).shape[1::-1]
     longer = max(width, height)
     change_row(table, 4, lambda row: row.rpartition("\t")[0] + f"\t{height + longer}\n")
     change_row(table, 5, lambda row: row.rpartition("\t")[0] + f"\t{-longer // 2}\n")
@@ -171,7 +175,7 @@ def test_a_row_with_a_point_far_outside_is_refused(load, table, images):
 
 
 def test_points_of_a_turned_image_are_in_the_displayed_frame(load, table, images):
-    photo = contest.read_image(images[2])
+    photo = read(images[2])
     Image.fromarray(np.rot90(photo)).save(images[2], "JPEG", exif=orientation(6))
     samples = load()
     assert tuple(samples.sizes_px[0]) == photo.shape[1::-1]
@@ -180,6 +184,14 @@ def test_points_of_a_turned_image_are_in_the_displayed_frame(load, table, images
     expected, expected_points, _ = Photos(samples, 64).read(0)
     np.testing.assert_allclose(shown.astype(int), expected, atol=40)
     np.testing.assert_array_equal(points, expected_points)
+
+
+def test_a_photo_that_came_to_be_a_link_out_of_the_folder_is_named(load, images, tmp_path):
+    photos = Photos(load(), 64)
+    images[3].rename(tmp_path / "outside.jpg")
+    images[3].symlink_to(tmp_path / "outside.jpg")
+    with pytest.raises(InputError, match=f"{images[3].name}: a link that leaves the images folder"):
+        photos.read(1)
 
 
 def orientation(value):

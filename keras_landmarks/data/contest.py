@@ -526,6 +526,7 @@ def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
     Raises:
         ValueError: it is missing, broken, or lies elsewhere; the message is the reason alone.
     """
+    _checked_name(name)
     try:
         path = os.path.join(image_folder, name)
         # Where links lead is asked only if there may be one: that costs several system calls.
@@ -540,21 +541,19 @@ def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
         raise ValueError(error.strerror) from None
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Reads an image file as `decode_image` does.
+def read_image(image_folder: Path, name: str) -> np.ndarray:
+    """Reads an image as `read_listed_image` does; for those who cannot go on without it.
 
     Raises:
-        InputError: the file is missing or broken (named).
+        InputError: the file, named, is missing, broken, or lies elsewhere.
     """
     try:
-        return decode_image(_read_content(path))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+        return read_listed_image(image_folder, name)
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{os.path.join(image_folder, name)}: {error}") from None
 
 
-def _read_content(path: Path | str) -> bytes:
+def _read_content(path: str) -> bytes:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):  # to read a pipe is to wait for its writer
         raise ValueError("not an ordinary file")
