@@ -1,3 +1,4 @@
+import csv
 import io
 import os
 import re
@@ -354,6 +355,92 @@ def test_rejects_are_a_table(tmp_path):
     path = tmp_path / "rejects.csv"
     contest.write_rejects(path, [Reject("a.jpg", 3, "the file is empty")])
     assert path.read_text() == "file_name\trow\treason\na.jpg\t3\tthe file is empty\n"
+
+
+# ── names with commas and quotes ──
+
+ODD_NAMES = [
+    "a, b.jpg",
+    'the "best".jpg',
+    '"quoted".jpg',
+    '"all quoted.jpg"',
+    'ends with "',
+    '"',
+    ' "',
+    '",',
+    '""',
+    "' single'.jpg",
+    " spaces around ",
+    "[1, 2].jpg",
+    "plain.jpg",
+]
+
+
+def read_as_others_do(path, separator):
+    """The rows under the header as Python's csv module, and pandas, see them."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file, delimiter=separator, strict=True))[1:]
+
+
+@pytest.mark.parametrize(
+    ("write_table", "separator"),
+    [(contest.write_landmarks, "\t"), (contest.write_submission, ",")],
+)
+def test_odd_names_come_back_in_a_table_of_points(tmp_path, write_table, separator):
+    path = tmp_path / "table.csv"
+    points = np.arange(len(ODD_NAMES) * 4).reshape(-1, 2, 2)
+    write_table(path, ODD_NAMES, points)
+    table = contest.read_landmarks(path)
+    assert table.file_names == ODD_NAMES
+    np.testing.assert_array_equal(table.points, points)
+    rows = [[name, *map(str, row.flat)] for name, row in zip(ODD_NAMES, points, strict=True)]
+    assert read_as_others_do(path, separator) == rows
+
+
+def test_odd_names_come_back_in_other_tables(tmp_path):
+    path = tmp_path / "table.tsv"
+    contest.write_test_points(path, ODD_NAMES, [[3, 1]] * len(ODD_NAMES))
+    assert contest.read_test_points(path).file_names == ODD_NAMES
+    assert read_as_others_do(path, "\t") == [[name, "[3, 1]"] for name in ODD_NAMES]
+    contest.write_groups(path, "group", ODD_NAMES, ODD_NAMES)
+    assert contest.read_groups(path) == dict(zip(ODD_NAMES, ODD_NAMES, strict=True))
+    assert read_as_others_do(path, "\t") == [[name, name] for name in ODD_NAMES]
+    contest.write_rejects(path, [Reject(name, 2, f"no {name!r}") for name in ODD_NAMES])
+    assert read_as_others_do(path, "\t") == [[name, "2", f"no {name!r}"] for name in ODD_NAMES]
+
+
+def test_only_what_needs_quotes_has_them(tmp_path):
+    path = tmp_path / "table.csv"
+    names = ["a b.jpg", "a,b.jpg", "it's.jpg"]
+    contest.write_submission(path, names, np.ones((3, 1, 2)))
+    assert path.read_text().splitlines()[1:] == ["a b.jpg,1,1", '"a,b.jpg",1,1', "it's.jpg,1,1"]
+    contest.write_landmarks(path, names, np.ones((3, 1, 2)))
+    assert '"' not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ('"a,b.jpg","1","2"', "a,b.jpg"),
+        (' "a,b.jpg" , 1, 2', "a,b.jpg"),
+        ('"a""b"".jpg",1,2', 'a"b".jpg'),
+        ('a "b".jpg,1,2', 'a "b".jpg'),
+        ('a".jpg,1,2', 'a".jpg'),
+        ('"a.jpg,1,2', '"a.jpg'),
+        ('a.jpg",1,2', 'a.jpg"'),
+    ],
+)
+def test_quotes_around_a_cell_are_taken_off_and_others_left(write, row, name):
+    assert contest.read_landmarks(write(f"{HEADER}{row}\n")).file_names == [name]
+
+
+@pytest.mark.parametrize("control", ["\t", "\r", "\v", "\0", "\x1b", "\x7f"])
+def test_quotes_do_not_let_control_characters_into_a_name(write, control):
+    path = write(f'{HEADER}"a{control}b, c.jpg",1,2\nd.jpg,3,4\n')
+    (rows,) = contest.iterate_landmarks(path)
+    assert rows.file_names == ["d.jpg"]
+    assert rows.rejects[0].file_name == f"a{control}b, c.jpg"
+    assert "not the name of a file" in rows.rejects[0].reason
 
 
 # ── predictions ──
