@@ -625,6 +625,16 @@ def test_the_end_of_a_thumbnail_is_not_the_jpegs(photo):
         contest.decode_image(whole[:-40])
 
 
+@pytest.mark.parametrize("length", [1, 16, 512])
+def test_a_jpeg_damaged_in_its_middle_goes_unnoticed(length):
+    """libjpeg warns of most such damage, but OpenCV has no way to ask for its warnings."""
+    blobs = np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)
+    jpeg = contest.encode_jpeg(cv2.resize(blobs, (240, 240)))
+    middle = len(jpeg) // 2
+    damaged = contest.decode_image(jpeg[:middle] + bytes(length) + jpeg[middle + length :])
+    assert (damaged != contest.decode_image(jpeg)).any()
+
+
 @pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp", ".gif"])
 def test_other_formats_are_refused(photo, suffix):
     with pytest.raises(ValueError, match="neither a JPEG nor a PNG"):
