@@ -107,6 +107,15 @@ flags.DEFINE_string(
     compilation_cache.DEFAULT_FOLDER,
     "Folder in which XLA's compilations are kept for the next start; empty: nowhere.",
 )
+flags.DEFINE_bool(
+    "resume", True, "Go on from what --workdir holds; --noresume removes that and starts over."
+)
+flags.DEFINE_integer(
+    "save_every_steps",
+    500,
+    "Save the state after so many steps, as well as after every epoch.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
 flags.DEFINE_bool("strict", False, "End at the first broken sample rather than skip it.")
 
@@ -189,8 +198,10 @@ def _report(main: Callable[[Any], dict[str, Any]], argv: list[str]) -> None:
     interruption.listen()
     try:
         figures = main(argv)
-    except KeyboardInterrupt:
-        _fail("interrupted", status=interruption.STATUS)
+    except KeyboardInterrupt as how_to_go_on:
+        _fail(
+            ": ".join(filter(None, ["interrupted", str(how_to_go_on)])), status=interruption.STATUS
+        )
     except (InputError, OSError) as error:
         _fail(str(error))
     print(json.dumps(figures), flush=True)

@@ -32,10 +32,15 @@ def deferred() -> Iterator[None]:
         _deferred = False
 
 
-def check() -> None:
-    """Raises KeyboardInterrupt if a signal has come."""
+def is_asked() -> bool:
+    """Whether a signal has come."""
+    return _asked
+
+
+def check(how_to_go_on: str = "") -> None:
+    """Raises KeyboardInterrupt, with these words for the user, if a signal has come."""
     if _asked:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(how_to_go_on)
 
 
 def _on_signal(_number, _frame) -> None:

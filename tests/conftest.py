@@ -54,6 +54,8 @@ def tiny_settings(faces, tmp_path_factory):
         limit=None,
         augment_online=False,
         precision="float32",
+        resume=True,
+        save_every_steps=1,
         seed=0,
         processes=1,
         strict=False,

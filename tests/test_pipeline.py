@@ -77,6 +77,13 @@ def test_shapes_and_types_are_static(images):
     assert (image_spec.dtype, landmark_spec.dtype) == (np.uint8, np.float32)
 
 
+def test_a_first_epoch_can_begin_at_any_step(images):
+    whole = train_arrays(images, epochs=2)
+    rest = train_arrays(images, epochs=1, first_step=3)
+    for all_rows, rows in zip(whole, rest, strict=True):
+        np.testing.assert_array_equal(rows, all_rows[3 * BATCH : (3 + BATCHES) * BATCH])
+
+
 def test_images_and_landmarks_belong_together(images):
     arrays, landmarks = train_arrays(images)
     for image, index in zip(arrays, indices_of(landmarks, images), strict=True):

@@ -78,6 +78,23 @@ def test_a_run_taken_up_equals_one_that_never_stopped(tiny_run, settings):
     assert (Path(done.workdir) / last).read_bytes() == (Path(settings.workdir) / last).read_bytes()
 
 
+def test_starting_over_forgets_the_run_before(tiny_run, settings):
+    done, _ = tiny_run
+    train(dataclasses.replace(settings, seed=1, image_size=64, epochs=1), NO_EXTRA)
+    train(dataclasses.replace(settings, resume=False), NO_EXTRA)
+    assert len(read_history(settings.workdir)) == 2
+    assert_same_weights(done.workdir, settings.workdir)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_weights(settings):
+    train(dataclasses.replace(settings, epochs=1), NO_EXTRA)
+    before = best_weights(settings.workdir)
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) in epoch 2: lower the --learning"):
+        train(dataclasses.replace(settings, learning_rates="0:1e-2,1:1e38"), NO_EXTRA)
+    for ours, theirs in zip(best_weights(settings.workdir), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_finished_run_is_not_trained_on(tiny_run):
     settings, figures = tiny_run
     before = (Path(settings.workdir) / "last.safetensors").read_bytes()

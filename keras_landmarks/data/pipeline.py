@@ -66,16 +66,18 @@ def train_batches(
     seed: int,
     augment_pool: AugmentPool | None = None,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Yields images (N, crop_size, crop_size, 3) uint8 and landmarks (N, k, 2) float32, for ever.
 
-    An epoch has len(images) // batch_size batches.
+    An epoch has len(images) // batch_size batches; the first one begins at `first_step`.
     """
     steps = len(images) // batch_size
 
     def epoch_batches(epoch):
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), [seed, epoch])
         batches = tf.reshape(order[: steps * batch_size], (steps, batch_size))
+        batches = batches[tf.where(epoch == first_epoch, first_step, 0) :]
         return tf.data.Dataset.from_tensor_slices(batches).map(lambda indices: (epoch, indices))
 
     def load(epoch, indices):

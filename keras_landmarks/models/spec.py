@@ -10,6 +10,8 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_json
 from keras_landmarks.models import pretrained, resnet
 
+FILE_NAME = "model.json"
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
@@ -30,14 +32,14 @@ def claim_workdir(workdir: Path, spec: ModelSpec) -> None:
     Raises:
         InputError: it holds another model.
     """
-    if (workdir / "model.json").exists() and (found := read_spec(workdir)) != spec:
+    if (workdir / FILE_NAME).exists() and (found := read_spec(workdir)) != spec:
         raise InputError(f"{workdir} holds {found}, not {spec}; give another --workdir")
-    write_json(workdir / "model.json", dataclasses.asdict(spec))
+    write_json(workdir / FILE_NAME, dataclasses.asdict(spec))
 
 
 def read_spec(workdir: Path) -> ModelSpec:
     """Returns the spec of the model in a work directory; InputError if there is none."""
-    path = workdir / "model.json"
+    path = workdir / FILE_NAME
     try:
         return ModelSpec(**json.loads(path.read_text()))
     except FileNotFoundError:

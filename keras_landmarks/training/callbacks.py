@@ -9,11 +9,28 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_landmarks import interruption
+from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
-from keras_landmarks.training.state import save_state
+from keras_landmarks.training.state import Position, save_state
+
+
+class RestoreMetrics(keras.callbacks.Callback):
+    """Puts back what the metrics had added up, where a run is taken up amid an epoch.
+
+    `fit` empties them at an epoch's start. This is for the first epoch that it trains.
+    """
+
+    def __init__(self, values: list[np.ndarray]):
+        super().__init__()
+        self._values = values
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in zip(self.model.metrics_variables, self._values, strict=True):
+            variable.assign(value)
 
 
 class ResetOptimizer(keras.callbacks.Callback):
@@ -51,25 +68,50 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
             self._partial.unlink(missing_ok=True)
 
 
-class Interruptible(keras.callbacks.Callback):
-    """Ends training after the step in which Ctrl-C or SIGTERM came; for within `deferred`."""
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends training with an error when the loss is not a number; it must come before SaveState."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        interruption.check()
-
-    def on_test_batch_end(self, batch, logs=None):
-        interruption.check()
+        if not np.isfinite(logs["loss"]):
+            raise InputError(
+                f"the loss is {float(logs['loss'])} in epoch {self._epoch + 1}: lower the"
+                " --learning_rates, or look for wrong points in the data; the best weights so far"
+                " are kept"
+            )
 
 
 class SaveState(keras.callbacks.Callback):
-    """Writes the run's state after every epoch, so that it can be taken up again."""
+    """Writes the run's state after every epoch and every `every_steps` steps of one.
 
-    def __init__(self, path: Path):
+    Within `interruption.deferred` it also ends training, the state saved, after the step (or the
+    validation) in which Ctrl-C or SIGTERM came.
+    """
+
+    def __init__(self, path: Path, every_steps: int, steps_per_epoch: int, first_step: int):
+        """`first_step` is where the first epoch begins."""
         super().__init__()
-        self._path = path
+        self._path, self._every_steps = path, every_steps
+        self._steps_per_epoch, self._first_step = steps_per_epoch, first_step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self._first_step + batch + 1
+        if step == self._steps_per_epoch:  # the epoch's end comes, after validation
+            self._first_step = 0
+        elif step % self._every_steps == 0 or interruption.is_asked():
+            self._save(Position(self._epoch, step))
 
     def on_epoch_end(self, epoch, logs=None):
-        save_state(self._path, self.model, epochs_done=epoch + 1)
+        self._save(Position(epoch + 1))
+
+    def _save(self, position: Position):
+        save_state(self._path, self.model, position, self._steps_per_epoch)
+        interruption.check(f"the same command goes on after {position}")
 
 
 class Waiting(keras.callbacks.Callback):
@@ -114,11 +156,11 @@ class History(keras.callbacks.Callback):
     seconds and images_per_s of training.
     """
 
-    def __init__(self, path: Path, images_per_epoch: int, epochs_done: int):
+    def __init__(self, path: Path, batch_size: int, epochs_done: int):
         """Takes up what `path` says of the first `epochs_done` epochs."""
         super().__init__()
         self._path = path
-        self._images_per_epoch = images_per_epoch
+        self._batch_size = batch_size
         self.rows = _read_rows(path)[:epochs_done]
 
     @property
@@ -140,7 +182,10 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.monotonic()
-        self._seconds = None
+        self._seconds, self._steps = None, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
 
     def on_test_begin(self, logs=None):  # validation is not training time
         self._seconds = time.monotonic() - self._start
@@ -148,7 +193,7 @@ class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = self._seconds or time.monotonic() - self._start
         figures = {name: float(value) for name, value in logs.items()}
-        rate = self._images_per_epoch / seconds
+        rate = self._steps * self._batch_size / seconds
         self.rows.append({"epoch": epoch, **figures, "seconds": seconds, "images_per_s": rate})
         self._write()
 
@@ -163,8 +208,10 @@ class History(keras.callbacks.Callback):
 class LogLines(keras.callbacks.Callback):
     """Plain lines about the training on standard error, where no terminal can show a bar."""
 
-    def __init__(self, seconds_between_lines: float = 30):
+    def __init__(self, steps_per_epoch: int, first_step: int, seconds_between_lines: float = 30):
+        """`first_step` is where the first epoch begins."""
         super().__init__()
+        self._steps_per_epoch, self._first_step = steps_per_epoch, first_step
         self._seconds_between_lines = seconds_between_lines
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -173,9 +220,11 @@ class LogLines(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if time.monotonic() - self._last > self._seconds_between_lines:
             self._last = time.monotonic()
-            self._print(f"step {batch + 1} of {self.params['steps']}", logs)
+            step = self._first_step + batch + 1
+            self._print(f"step {step} of {self._steps_per_epoch}", logs)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._first_step = 0
         self._print("done", logs)
 
     def _print(self, where: str, logs: dict):

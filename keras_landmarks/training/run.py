@@ -2,11 +2,14 @@
 
 import contextlib
 import functools
+import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_landmarks import interruption
 from keras_landmarks.data import pipeline
@@ -18,9 +21,9 @@ from keras_landmarks.training import callbacks
 from keras_landmarks.training.callbacks import History
 from keras_landmarks.training.schedule import step_schedule
 from keras_landmarks.training.settings import TrainSettings
-from keras_landmarks.training.state import restore_state
+from keras_landmarks.training.state import Position, restore_state
 
-_LAST_STATE = "last.safetensors"
+_LAST_STATE, _HISTORY, _LOGS = "last.safetensors", "history.csv", "logs"
 
 
 def check(settings: TrainSettings) -> None:
@@ -32,17 +35,29 @@ def check(settings: TrainSettings) -> None:
 def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
     """Returns a compiled model with its first weights; makes the work directory its own.
 
+    Without `settings.resume` an earlier run's files there are removed.
+
     Raises:
         InputError: the work directory holds another model, or there are no such weights.
     """
     model_spec = spec.ModelSpec(settings.model, points, settings.image_size)
-    spec.claim_workdir(Path(settings.workdir), model_spec)
+    workdir = Path(settings.workdir)
+    if not settings.resume:
+        _remove_run(workdir)
+    spec.claim_workdir(workdir, model_spec)
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
     model = model_spec.build()
     pretrained.initialise(model, settings.model, settings.init_weights)
     compile_recipe(model)
     return model
+
+
+def _remove_run(workdir: Path) -> None:
+    # The state first: without it, what is left if this is cut short is no run to go on with.
+    for name in (_LAST_STATE, _HISTORY, pretrained.BEST_WEIGHTS, spec.FILE_NAME):
+        (workdir / name).unlink(missing_ok=True)
+    shutil.rmtree(workdir / _LOGS, ignore_errors=True)
 
 
 def compile_recipe(model: keras.Model) -> None:
@@ -61,45 +76,57 @@ def fit(
     """Trains up to `settings.epochs` epochs, going on from what the work directory holds.
 
     The work directory gets the best weights, the last state, the history and TensorBoard's logs.
+    A run that was ended amid an epoch, in whatever way, and taken up comes to the same weights, to
+    the bit, as one that was not.
 
     Returns:
         The figures of every epoch.
 
     Raises:
-        InputError: there are fewer images than a batch takes, or an image broke meanwhile.
+        InputError: there are fewer images than a batch takes, an image broke meanwhile, or the loss
+            is no longer a number.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; the state is saved.
     """
     if len(training) < settings.batch_size:
         raise InputError(
             f"--batch_size={settings.batch_size}: only {len(training)} training images"
         )
-    workdir = Path(settings.workdir)
-    steps = len(training) // settings.batch_size
-    epochs_done = restore_state(workdir / _LAST_STATE, model)
-    history = History(workdir / "history.csv", steps * settings.batch_size, epochs_done)
-    waiting = callbacks.Waiting()
+    workdir, steps = Path(settings.workdir), len(training) // settings.batch_size
+    position, metrics = restore_state(workdir / _LAST_STATE, model, steps)
+    history = History(workdir / _HISTORY, settings.batch_size, position.epoch)
     with (
         _augment_pool(training.points, settings) as augment_pool,
         pipeline.input_errors(),
         interruption.deferred(),
     ):
-        batches = pipeline.train_batches(
-            training,
-            settings.batch_size,
-            settings.seed,
-            augment_pool,
-            first_epoch=epochs_done,
-        )
-        model.fit(
-            waiting.timed(batches.as_numpy_iterator()),
-            validation_data=_validation_batches(validation, settings),
-            steps_per_epoch=steps,
-            shuffle=False,
-            initial_epoch=epochs_done,
-            epochs=settings.epochs,
-            verbose=int(sys.stdout.isatty()),
-            callbacks=[waiting, *_callbacks(workdir, settings, history)],
-        )
+        for start, end in _stretches(position, settings.epochs):
+            batches = pipeline.train_batches(
+                training, settings.batch_size, settings.seed, augment_pool, *start
+            )
+            waiting = callbacks.Waiting()
+            model.fit(
+                waiting.timed(batches.as_numpy_iterator()),
+                validation_data=_validation_batches(validation, settings),
+                steps_per_epoch=steps - start.step,
+                shuffle=False,
+                initial_epoch=start.epoch,
+                epochs=end,
+                verbose=int(sys.stdout.isatty()),
+                callbacks=[waiting, *_callbacks(settings, history, steps, start.step, metrics)],
+            )
     return history
+
+
+def _stretches(position: Position, epochs: int) -> Iterator[tuple[Position, int]]:
+    """Yields the start and the last epoch of each call of Keras's `fit`.
+
+    What is left of an epoch has fewer steps than the others, and `fit` knows one number.
+    """
+    if position.step:
+        yield position, position.epoch + 1
+        position = Position(position.epoch + 1)
+    if position.epoch < epochs:
+        yield position, epochs
 
 
 def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManager:
@@ -118,16 +145,26 @@ def _validation_batches(images: ImageSet, settings: TrainSettings):
     return pipeline.validation_batches(images, settings.batch_size)
 
 
-def _callbacks(workdir: Path, settings: TrainSettings, history: History) -> list:
+def _callbacks(
+    settings: TrainSettings,
+    history: History,
+    steps: int,
+    first_step: int,
+    metrics: list[np.ndarray],
+) -> list:
+    workdir = Path(settings.workdir)
     chosen = [keras.callbacks.LearningRateScheduler(step_schedule(settings.learning_rates))]
-    if settings.reset_optimizer_each_epoch:
+    if first_step:
+        chosen.append(callbacks.RestoreMetrics(metrics))
+    elif settings.reset_optimizer_each_epoch:
         chosen.append(callbacks.ResetOptimizer())
-    chosen.append(callbacks.Interruptible())
+    chosen.append(callbacks.StopAtNaN())
     chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))
-    chosen.append(keras.callbacks.TensorBoard(workdir / "logs", write_graph=False))
+    chosen.append(keras.callbacks.TensorBoard(workdir / _LOGS, write_graph=False))
     chosen.append(history)
     if not sys.stdout.isatty():
-        chosen.append(callbacks.LogLines())
-    # Last: an epoch counts as done when all of the above is on disk.
-    chosen.append(callbacks.SaveState(workdir / _LAST_STATE))
+        chosen.append(callbacks.LogLines(steps, first_step))
+    # Last: what it writes counts as done, so all of the above must be on disk.
+    state = workdir / _LAST_STATE
+    chosen.append(callbacks.SaveState(state, settings.save_every_steps, steps, first_step))
     return chosen

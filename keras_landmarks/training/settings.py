@@ -23,6 +23,8 @@ class TrainSettings:
     limit: int | None
     augment_online: bool
     precision: str
+    resume: bool
+    save_every_steps: int
     seed: int
     processes: int | None
     strict: bool

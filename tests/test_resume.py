@@ -1,0 +1,96 @@
+"""`train` in a process of its own, ended amid an epoch and started again."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors
+
+from keras_landmarks import config
+from keras_landmarks.augment import AugmentSettings
+from keras_landmarks.errors import InputError
+from keras_landmarks.train import train
+
+EPOCHS, STEPS = 12, 10
+
+
+@pytest.fixture(scope="module")
+def short_steps(tiny_settings):
+    return dataclasses.replace(
+        tiny_settings, batch_size=2, epochs=EPOCHS, learning_rates="0:1e-2,4:1e-3"
+    )
+
+
+@pytest.fixture(scope="module")
+def never_stopped(short_steps, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole")
+    train(dataclasses.replace(short_steps, workdir=str(workdir)), AugmentSettings(0))
+    return workdir
+
+
+def start(settings, folder):
+    flagfile = folder / "flags.cfg"
+    config.write_flagfile(flagfile, dataclasses.asdict(settings))
+    command = [sys.executable, "-m", "keras_landmarks.train", f"--flagfile={flagfile}"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def saved_step(workdir):
+    """The step, from the start of all, at which the state was saved last; None if it was not."""
+    try:
+        with safetensors.safe_open(workdir / "last.safetensors", "numpy") as file:
+            facts = json.loads(file.metadata()["run"])
+    except FileNotFoundError:
+        return None
+    return facts["epoch"] * STEPS + facts["step"]
+
+
+def wait_for_a_step_amid_an_epoch(process, workdir):
+    while process.poll() is None:
+        step = saved_step(workdir)
+        if step and step % STEPS not in (0, STEPS - 1):
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.stderr.read())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_was_ended_amid_an_epoch_comes_to_the_same_bits(
+    short_steps, never_stopped, tmp_path, number
+):
+    workdir = tmp_path / "work"
+    settings = dataclasses.replace(short_steps, workdir=str(workdir))
+    process = start(settings, tmp_path)
+    wait_for_a_step_amid_an_epoch(process, workdir)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    if number == signal.SIGTERM:
+        epochs, steps = divmod(saved_step(workdir), STEPS)
+        after = f"{epochs} epochs" + (f" and {steps} steps" if steps else "")
+        assert process.returncode == 130
+        assert said.endswith(f"interrupted: the same command goes on after {after}\n")
+    assert saved_step(workdir) < EPOCHS * STEPS
+    train(settings, AugmentSettings(0))
+    for name in ("last.safetensors", "best.weights.h5"):
+        assert (workdir / name).read_bytes() == (never_stopped / name).read_bytes(), name
+    assert losses(workdir) == losses(never_stopped)
+
+
+def losses(workdir):
+    rows = (Path(workdir) / "history.csv").read_text().splitlines()
+    return [row.split(",")[:2] for row in rows]
+
+
+def test_a_state_amid_an_epoch_of_another_length_is_refused(short_steps, tmp_path):
+    settings = dataclasses.replace(short_steps, workdir=str(tmp_path / "work"))
+    process = start(settings, tmp_path)
+    wait_for_a_step_amid_an_epoch(process, tmp_path / "work")
+    process.kill()
+    process.communicate(timeout=60)
+    with pytest.raises(InputError, match="amid an epoch of 10 steps; now there are 5"):
+        train(dataclasses.replace(settings, batch_size=4), AugmentSettings(0))
