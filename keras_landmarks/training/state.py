@@ -11,6 +11,7 @@ import safetensors.numpy
 
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
+from keras_landmarks.training import distribution
 
 
 class Position(NamedTuple):
@@ -42,10 +43,22 @@ def restore_state(
         metrics there: `fit` empties those at an epoch's start.
 
     Raises:
-        InputError: the file is damaged, another model's, or amid an epoch of another length.
+        InputError: the file is damaged, another model's, amid an epoch of another length, or not
+            the same for all processes.
     """
+    position, metrics, arrays = _read(path, model, steps_per_epoch)
+    distribution.check_agreement([*position, steps_per_epoch], f"{path} and the data's epochs")
+    if arrays:
+        _fill(path, model, arrays)
+    return position, metrics
+
+
+def _read(
+    path: Path, model: keras.Model, steps_per_epoch: int
+) -> tuple[Position, list[np.ndarray], dict[str, np.ndarray]]:
+    """Returns how far the run had come, its metrics, and all else by name."""
     if not path.exists():
-        return Position(0), []
+        return Position(0), [], {}
     try:
         with safetensors.safe_open(path, "numpy") as file:
             facts = json.loads(file.metadata()["run"])
@@ -59,8 +72,7 @@ def restore_state(
             f"{path}: amid an epoch of {facts.get('steps_per_epoch')} steps; now there are"
             f" {steps_per_epoch}: give the flags and the data that it began with, or --noresume"
         )
-    _fill(path, model, arrays)
-    return position, metrics
+    return position, metrics, arrays
 
 
 def _fill(path: Path, model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
