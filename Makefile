@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo test lint benchmark install clean
+.PHONY: demo test torture lint benchmark install clean
 
 demo: install  ## procedural faces -> a trained model, its CSV, its figures and a contact sheet
 	rm -rf demo
@@ -15,6 +15,9 @@ demo: install  ## procedural faces -> a trained model, its CSV, its figures and 
 
 test: install  ## all tests
 	$(RUN) pytest
+
+torture: install  ## commands killed at random moments, over a hundred times
+	$(RUN) pytest -m slow -s tests/test_torture.py
 
 lint: install  ## style and formatting
 	$(RUN) ruff check .

@@ -2,7 +2,7 @@
 
 The result is itself a folder in the contest's form, <prepared>/augmented. A sample that loses a
 point over the image's edge is dropped (and counted). The same seed gives the same files, whatever
-the number of processes.
+the number of processes and however often it was killed: started again it makes the rest.
 
 Example, the recipe's 40,000:
 
@@ -23,13 +23,14 @@ from keras_landmarks.data import contest
 from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.data.seeding import sample_seed
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import whole_folder, write_json
+from keras_landmarks.files import Journal, whole_folder, write_json
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 
 # With --augment_refill: give up when on average not one of so many attempts keeps its points.
 _ATTEMPTS_PER_IMAGE = 20
 _FORMAT = 1  # rises when the same settings come to mean other images
+_JOURNAL = "attempts.bin"  # while the images are made: what became of each attempt
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,16 @@ def augment(
         return made["figures"] | {"folder": str(folder), "made": False}
     if made:
         logging.info("%s was made with other settings; making it anew", folder)
-    with whole_folder(folder) as partial:
-        figures = _write_images(samples, partial, settings, processes)
-        write_json(partial / "settings.json", {"settings": wanted, "figures": figures})
-    return figures | {"folder": str(folder), "made": True}
+    with whole_folder(folder, key=json.dumps(wanted)) as partial:
+        made = _read_settings(partial)  # if it was killed just before the end
+        if not made:
+            made = {
+                "settings": wanted,
+                "figures": _write_images(samples, partial, settings, processes),
+            }
+            write_json(partial / "settings.json", made)
+        (partial / _JOURNAL).unlink(missing_ok=True)
+    return made["figures"] | {"folder": str(folder), "made": True}
 
 
 def _read_settings(folder: Path) -> dict | None:
@@ -99,42 +106,50 @@ def _write_images(
     samples: Samples, folder: Path, settings: AugmentSettings, processes: int | None
 ) -> dict:
     images = folder / "train" / "images"
-    images.mkdir(parents=True)
+    images.mkdir(parents=True, exist_ok=True)
     make = functools.partial(_make_image, settings, samples.image_folder)
-    results = parallel_map(make, _attempts(samples, settings), processes)
-    results = progress(results, "augmenting", "images", settings.augment_count)
-    sources, landmarks, dropped = [], [], 0
-    for source, jpeg, landmarks_px in results:
-        if jpeg is None:
-            dropped += 1
-            continue
-        (images / _file_name(len(sources))).write_bytes(jpeg)
-        sources.append(source)
-        landmarks.append(landmarks_px)
-        if len(sources) == settings.augment_count:
-            break
-    if not sources:
+    points_px = samples.landmarks_photo_px
+    attempt = np.dtype([("kept", bool), ("landmarks_px", points_px.dtype, points_px.shape[1:])])
+    with Journal(folder / _JOURNAL, attempt) as journal:
+        written = int(journal.read()["kept"].sum())
+        results = parallel_map(make, _attempts(samples, settings, len(journal)), processes)
+        results = progress(results, "augmenting", "images", settings.augment_count - written)
+        while written < settings.augment_count and (result := next(results, None)):
+            jpeg, landmarks_px = result
+            if jpeg is not None:
+                (images / _file_name(written)).write_bytes(jpeg)
+                written += 1
+            # Only now: what the journal says is there.
+            journal.append(np.array((jpeg is not None, landmarks_px), attempt))
+        attempts = journal.read()
+    if not written:
         raise InputError("every extra image lost a point over its edge; lower the limits")
-    file_names = [_file_name(index) for index in range(len(sources))]
+    kept = np.flatnonzero(attempts["kept"])
+    file_names = [_file_name(index) for index in range(written)]
+    landmarks = (attempts[number]["landmarks_px"] for number in kept)
     contest.write_landmarks(folder / "train" / "landmarks.csv", file_names, landmarks)
+    sources = [samples.file_names[number % len(samples)] for number in kept]
     contest.write_groups(folder / "sources.csv", "source", file_names, sources)
-    return {"written": len(sources), "dropped": dropped}
+    return {"written": written, "dropped": len(attempts) - written}
 
 
 def _file_name(index: int) -> str:
     return f"extra_{index:06d}.jpg"
 
 
-def _attempts(samples: Samples, settings: AugmentSettings) -> Iterator[tuple]:
-    """Yields attempt number, file name and points: from the first row on, round and round."""
+def _attempts(samples: Samples, settings: AugmentSettings, first: int) -> Iterator[tuple]:
+    """Yields attempt number, file name and points: from the first row on, round and round.
+
+    Those before attempt `first` are left out.
+    """
     attempts = settings.augment_count * (_ATTEMPTS_PER_IMAGE if settings.augment_refill else 1)
-    for attempt in range(attempts):
+    for attempt in range(first, attempts):
         row = attempt % len(samples)
         yield attempt, samples.file_names[row], np.array(samples.landmarks_photo_px[row])
 
 
 def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -> tuple:
-    """Returns the source's name, the JPEG and its points; None for both if a point was lost."""
+    """Returns the JPEG, or None if a point was lost, and its points."""
     number, file_name, landmarks_px = attempt
     image = contest.read_image(image_folder / file_name)
     seed = sample_seed(settings.seed, number)
@@ -143,8 +158,8 @@ def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -
         varied_px = np.rint(varied_px).astype(np.int16)
     height, width = image.shape[:2]
     if np.any(varied_px < 0) or np.any(varied_px >= (width, height)):
-        return file_name, None, None
-    return file_name, contest.encode_jpeg(image), varied_px
+        return None, varied_px
+    return contest.encode_jpeg(image), varied_px
 
 
 @functools.cache

@@ -38,6 +38,7 @@ flags.DEFINE_string("submission", None, "The contest's CSV: the asked points of 
 flags.DEFINE_string("predictions", None, "All points of every image: .npz, no pickle inside.")
 flags.DEFINE_string("truth", None, "Table of true points, in the form of landmarks.csv.")
 flags.DEFINE_string("test_points", None, "Table that says which points are asked of an image.")
+flags.DEFINE_string("rejects", None, "Table to write of what cannot be used: name, row, reason.")
 flags.DEFINE_string("out", "contact_sheet.png", "Picture to write.")
 
 # ── making images ──
@@ -203,6 +204,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         rest = FLAGS(argv)[1:]
     except flags.Error as error:
         _fail(str(error))
+    except (ValueError, RecursionError) as error:  # absl lets them through
+        _fail(f"a flag or the file of --flagfile is broken: {error}")
     if rest:
         _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
     return argv

@@ -1,55 +1,138 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, whenever the process is killed.
+
+What is in the making lies beside its target under a name that is always the same, and is locked by
+the process that makes it. So a killed process leaves nothing that the next one does not find: a
+file is begun anew, and a folder with a `key` is gone on with.
+"""
 
 import contextlib
+import errno
+import fcntl
+import glob
+import hashlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there becomes `path` at the end.
 
-    If the block fails, the temporary file is removed and an earlier `path` stays as it was.
+    If the block fails, the temporary file is removed and an earlier `path` stays as it was. Another
+    process that writes the same file waits.
+
+    Raises:
+        OSError: the disk is full; the message names the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _explained(path), _locked_file(partial):
+        try:
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, key: str = "") -> Iterator[Path]:
     """Yields a temporary folder beside `path`; at the end it takes the place of `path`.
 
-    If the block fails, the temporary folder is removed and an earlier `path` stays as it was.
+    With a `key` the folder is a `scratch_folder`. Without, it is empty at first, and gone if the
+    block fails. Either way an earlier `path` stays as it was until the end.
+
+    Raises:
+        OSError: the disk is full, or another process makes it; the message names the folder.
     """
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, earlier = _beside(path, "partial"), _beside(path, "earlier")
-    partial.mkdir()
-    try:
+    with scratch_folder(path, key) as partial:
         yield partial
+        earlier = _beside(path, "earlier")
+        shutil.rmtree(earlier, ignore_errors=True)
         if path.exists():
             path.rename(earlier)
-        partial.rename(path)
+        # First: nothing would look for it any more once the new folder is there.
         shutil.rmtree(earlier, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        partial.rename(path)
 
 
-def _beside(path: Path, kind: str) -> Path:
-    # Process numbers recur in containers. The ending stays last: writers choose a format by it.
-    return path.with_name(f".{kind}-{secrets.token_hex(4)}-{path.name}")
+@contextlib.contextmanager
+def scratch_folder(path: Path, key: str) -> Iterator[Path]:
+    """Yields a folder beside `path` for the pieces that `path` is made of; removed at the end.
+
+    If the block fails or the process is killed, the folder stays, and the next call with the same
+    `key`, which says all that the pieces depend on, finds it again. Those of other keys are
+    removed, unless a living process uses them. An empty key finds nothing and leaves nothing.
+
+    Raises:
+        OSError: the disk is full, or another process uses it; the message names `path`.
+    """
+    folder = _scratch(path, hashlib.sha256(key.encode()).hexdigest()[:16])
+    for stale in path.parent.glob(_scratch(Path(glob.escape(path.name)), "?" * 16).name):
+        if not key or stale != folder:
+            with contextlib.suppress(OSError), _locked_folder(stale, path):
+                shutil.rmtree(stale)
+    with _explained(path), _locked_folder(folder, path) as descriptor:
+        try:
+            yield folder
+        except BaseException:
+            if not key or not any(path.is_file() for path in folder.rglob("*")):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if _is_open(descriptor, folder):  # not renamed
+            shutil.rmtree(folder)
+
+
+class Journal:
+    """A file of equally long records, written one by one, of which a kill costs only the last."""
+
+    def __init__(self, path: Path, record: np.dtype):
+        """Opens or makes the file; cuts off what is less than a record."""
+        self._path, self.record = path, record
+        self._file = path.open("ab", buffering=0)
+        self._file.truncate(len(self) * record.itemsize)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self._path.stat().st_size // self.record.itemsize
+
+    def append(self, record: np.ndarray) -> None:
+        """Adds a record."""
+        rest = memoryview(record.tobytes())
+        while rest:  # a disk that fills up takes a part, and tells with the next one
+            rest = rest[self._file.write(rest) :]
+
+    def read(self) -> np.ndarray:
+        """Returns all records, from the first on."""
+        return np.fromfile(self._path, self.record)
+
+
+def fingerprint(paths: Iterable[str | Path], *facts: Any) -> str:
+    """Returns what changes when one of the facts does, or a file's size or time."""
+    known = hashlib.sha256(repr(facts).encode())
+    for path in paths:
+        try:
+            status = os.stat(path)
+            known.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        except FileNotFoundError:
+            known.update(f"{path} is missing\n".encode())
+    return known.hexdigest()
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -61,3 +144,74 @@ def write_whole(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON to `path` whole."""
     write_whole(path, json.dumps(value, indent=1) + "\n")
+
+
+def _beside(path: Path, kind: str) -> Path:
+    # The ending stays last: writers choose a format by it.
+    return path.with_name(f".{kind}-{path.name}")
+
+
+def _scratch(path: Path, key: str) -> Path:
+    return _beside(path, f"partial-{key}")
+
+
+@contextlib.contextmanager
+def _locked_file(path: Path) -> Iterator[None]:
+    """Makes the file `path`, empty and this process's own; waits while another one has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor, fcntl.LOCK_EX)
+            if _is_open(descriptor, path):  # not renamed by the one that had it
+                os.truncate(descriptor, 0)
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked_folder(path: Path, target: Path) -> Iterator[int]:
+    """Makes the folder `path`, if need be, this process's own; OSError if another one has it."""
+    path.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        locked = _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not locked or not _is_open(descriptor, path):
+            raise BlockingIOError(
+                f"{target}: another process is making it; start again when it is done"
+            )
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, operation: int) -> bool:
+    # The system unlocks when the process ends, however it does.
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            raise
+    return True
+
+
+def _is_open(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Names the file or folder where the system's own message does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise OSError(f"{path}: {error.strerror}; make room and start again") from None

@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -33,8 +34,7 @@ def parallel_map(
         return
     # Fresh processes: a copy of this one could hold a lock of JAX or TensorFlow for ever.
     spawn = multiprocessing.get_context("spawn")
-    # One OpenCV thread each, or the workers' threads fight for the cores.
-    pool = ProcessPoolExecutor(processes, spawn, initializer=cv2.setNumThreads, initargs=(1,))
+    pool = ProcessPoolExecutor(processes, spawn, initializer=_start_worker)
     items = iter(items)
     try:
         while piece := list(itertools.islice(items, processes * _ITEMS_PER_PROCESS_AT_ONCE)):
@@ -45,3 +45,15 @@ def parallel_map(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    # One OpenCV thread each, or the workers' threads fight for the cores.
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A parent that was killed closes no queue: its workers would wait for work for ever.
+    multiprocessing.parent_process().join()
+    os._exit(1)

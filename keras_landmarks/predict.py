@@ -3,14 +3,17 @@
 Writes the contest's CSV (the points that test_points.csv asks for, whole photo pixels) and an .npz
 with all points of every image (float32 photo pixels). An image that does not decode is given the
 mean of the other predictions, so that the CSV stays complete, and is listed in a file beside it.
+A run that was killed, started again, goes on with the batch that it was at.
 
 Example:
 
     python -m keras_landmarks.predict --workdir=work --data=contest --submission=submission.csv
 """
 
+import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,10 @@ from keras_landmarks.data import contest, geometry
 from keras_landmarks.data.contest import Reject, TestPoints
 from keras_landmarks.data.geometry import Framing
 from keras_landmarks.errors import InputError
+from keras_landmarks.files import Journal, fingerprint, scratch_folder, write_json
 from keras_landmarks.progress import progress
+
+_FORMAT = 1  # rises when the same model and images come to mean other predictions
 
 FLAGS = config.use(
     "workdir",
@@ -73,29 +79,37 @@ def predict(
         InputError: a file is missing or wrong, or a point is asked that the model does not have.
     """
     # Not at the top: --help does without Keras.
+    from keras_landmarks.models import spec as model_spec
     from keras_landmarks.models.folding import fold_batch_norm
-    from keras_landmarks.models.spec import load_trained
+    from keras_landmarks.models.pretrained import BEST_WEIGHTS
 
     image_folder = contest.find_image_folder(data, split)
     asked = contest.read_test_points(contest.find_test_points(data, split))
-    spec, model = load_trained(workdir)
-    _check_indices(asked, spec.points)
     names = asked.file_names
-    started = time.monotonic()
+    batch_size = min(batch_size, len(names))
+    used = [workdir.resolve() / name for name in (model_spec.FILE_NAME, BEST_WEIGHTS)]
+    folder = image_folder.resolve()
+    used.extend(os.path.join(folder, name) for name in names)
+    key = fingerprint(used, batch_size, _FORMAT)
+    spec, model = model_spec.load_trained(workdir)
+    _check_indices(asked, spec.points)
     model = fold_batch_norm(model)
-    landmarks, rejects = _predict_images(model, image_folder, names, spec.image_size, batch_size)
-    seconds = time.monotonic() - started
-    if rejects:
-        _stand_in(landmarks, rejects, names, submission, strict)
-    contest.write_predictions(predictions, names, landmarks)
-    to_whole = np.rint if rounding == "round" else np.trunc
-    chosen = zip(landmarks, asked.point_indices, strict=True)
-    points = (to_whole(face[indices]) for face, indices in chosen)
-    contest.write_submission(submission, names, points)
+    batch = np.dtype((np.float32, (batch_size, spec.points, 2)))
+    with scratch_folder(predictions, key) as scratch, Journal(scratch / "batches", batch) as done:
+        left = names[len(done) * batch_size :]
+        started = time.monotonic()
+        notes = scratch / "rejects.json"
+        rejects = _predict_rest(model, image_folder, names, spec.image_size, done, notes)
+        images_per_s = len(left) / (time.monotonic() - started)
+        landmarks = done.read().reshape(-1, spec.points, 2)[: len(names)]
+        if rejects:
+            _stand_in(landmarks, rejects, names, submission, strict)
+        contest.write_predictions(predictions, names, landmarks)
+        contest.write_submission(submission, names, _asked_points(landmarks, asked, rounding))
     return {
         "images": len(landmarks),
         "rejected": len(rejects),
-        "images_per_s": round(len(landmarks) / seconds, 1),
+        "images_per_s": round(images_per_s, 1),
         "submission": str(submission),
         "predictions": str(predictions),
     }
@@ -111,43 +125,68 @@ def _check_indices(asked: TestPoints, points: int) -> None:
             )
 
 
-def _predict_images(
-    model, image_folder: Path, file_names: Sequence[str], crop_size: int, batch_size: int
-) -> tuple[np.ndarray, dict[str, Reject]]:
-    """Returns landmarks (n, k, 2) float32 in photo pixels and the images that are broken."""
+def _predict_rest(
+    model, image_folder: Path, file_names: list[str], crop_size: int, done: Journal, notes: Path
+) -> list[Reject]:
+    """Adds the batches that `done` lacks: landmarks (N, k, 2) float32 in photo pixels.
+
+    Returns the images that are broken, of all batches; `notes` remembers them.
+    """
     from keras_landmarks.data import pipeline
 
-    rejects = {}
+    batch_size = done.record.shape[0]
+    first = len(done) * batch_size
+    rejects = _read_rejects(notes)
+    noted = len(rejects)
     batches = pipeline.prediction_batches(
         image_folder,
-        file_names,
+        file_names[first:],
         crop_size,
-        min(batch_size, len(file_names)),
-        on_reject=lambda reject: rejects.update({reject.file_name: reject}),
+        batch_size,
+        on_reject=lambda reject: rejects.update(
+            {reject.file_name: reject._replace(line=first + int(reject.line))}
+        ),
     )
-    landmarks = []
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
         landmarks_crop_px = model.predict_on_batch(images)
-        landmarks.append(geometry.to_photo(landmarks_crop_px, Framing(scale, offset)))
-    return np.concatenate(landmarks)[: len(file_names)], rejects
+        if len(told := list(rejects.values())) > noted:  # before the batch: what is done is known
+            write_json(notes, told)
+            noted = len(told)
+        done.append(geometry.to_photo(landmarks_crop_px, Framing(scale, offset)))
+    return sorted(rejects.values(), key=lambda reject: reject.line)
+
+
+def _read_rejects(path: Path) -> dict[str, Reject]:
+    if not path.exists():
+        return {}
+    return {name: Reject(name, *rest) for name, *rest in json.loads(path.read_text())}
+
+
+def _asked_points(landmarks: np.ndarray, asked: TestPoints, rounding: str) -> Iterator[np.ndarray]:
+    """Yields the points (p, 2) asked of each image, as whole numbers."""
+    to_whole = np.rint if rounding == "round" else np.trunc
+    for face, indices in zip(landmarks, asked.point_indices, strict=True):
+        yield to_whole(face[indices])
 
 
 def _stand_in(
     landmarks: np.ndarray,
-    rejects: dict[str, Reject],
+    rejects: list[Reject],
     file_names: Sequence[str],
     submission: Path,
     strict: bool,
 ) -> None:
     """Puts the mean of the other predictions where the image was broken."""
-    first = next(iter(rejects.values()))
-    broken = np.array([name in rejects for name in file_names])
+    names = {reject.file_name for reject in rejects}
+    broken = np.array([name in names for name in file_names])
     if strict or broken.all():
-        raise InputError(f"{first.reason} ({len(rejects)} of {len(file_names)} images are broken)")
+        raise InputError(
+            f"{rejects[0].reason} ({len(rejects)} of {len(file_names)} images are broken)"
+        )
     landmarks[broken] = landmarks[~broken].mean(axis=0)
     table = submission.with_name(f"{submission.stem}_rejects.csv")
-    contest.write_rejects(table, rejects.values())
+    contest.write_rejects(table, rejects)
     logging.warning(
         "%d images are broken and got the mean of the others' points; %s lists them",
         len(rejects),

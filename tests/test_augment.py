@@ -5,8 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from folders import contents
+from folders import contents, no_file_beyond
 
+from keras_landmarks import augment as augment_module
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest
 from keras_landmarks.data.samples import load_samples
@@ -28,6 +29,10 @@ def made(samples, tmp_path_factory):
     prepared = tmp_path_factory.mktemp("augmented")
     augment(samples, prepared, TEN, processes=1)
     return prepared
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def sources_of(prepared):
@@ -118,20 +123,54 @@ def test_limits_that_spoil_every_image_are_refused(samples, tmp_path):
     settings = AugmentSettings(augment_count=3, scale_limit=0.0, shift_limit=5.0)
     with pytest.raises(InputError, match="lower the limits"):
         augment(samples, tmp_path, settings, processes=1)
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "augmented").exists()
 
 
 def test_an_interrupted_run_leaves_what_was_there(samples, tmp_path, monkeypatch):
     augment(samples, tmp_path, TEN, processes=1)
-    before = contents(tmp_path)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
+    before = contents(tmp_path / "augmented")
     monkeypatch.setattr(contest, "write_landmarks", interrupt)
     with pytest.raises(KeyboardInterrupt):
         augment(samples, tmp_path, ROUGH, processes=1)
-    assert contents(tmp_path) == before
+    assert contents(tmp_path / "augmented") == before
+
+
+@pytest.mark.parametrize("kills", [[5], [0, 3, 39]])
+def test_an_interrupted_run_goes_on_where_it_was(samples, tmp_path, monkeypatch, kills):
+    """However often it is started, every attempt is made once, and the files are the same."""
+    made = []
+
+    def make_image(settings, image_folder, attempt):
+        if kills and attempt[0] == kills[0]:
+            del kills[0]
+            raise KeyboardInterrupt
+        made.append(attempt[0])
+        return make(settings, image_folder, attempt)
+
+    augment(samples, tmp_path / "straight", ROUGH, processes=1)
+    make = augment_module._make_image
+    monkeypatch.setattr(augment_module, "_make_image", make_image)
+    while kills:
+        with pytest.raises(KeyboardInterrupt):
+            augment(samples, tmp_path / "resumed", ROUGH, processes=1)
+    augment(samples, tmp_path / "resumed", ROUGH, processes=1)
+    assert made == list(range(40))
+    assert contents(tmp_path / "resumed") == contents(tmp_path / "straight")
+
+
+def test_an_interrupted_run_of_other_settings_is_not_gone_on_with(samples, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(contest, "write_landmarks", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            augment(samples, tmp_path, ROUGH, processes=1)
+    augment(samples, tmp_path, TEN, processes=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["augmented"]
+
+
+def test_a_full_disk_is_told_and_what_is_done_is_kept(samples, made, tmp_path):
+    with no_file_beyond(50_000), pytest.raises(OSError, match="augmented: File too large; make"):
+        augment(samples, tmp_path, dataclasses.replace(TEN, augment_count=20), processes=1)
+    assert not (tmp_path / "augmented").exists()
 
 
 def test_an_image_that_broke_since_is_named(own_faces, tmp_path):

@@ -155,7 +155,7 @@ def run_here(code):
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         start_new_session=True,
     )
 
@@ -172,6 +172,8 @@ def test_nothing_is_left_however_the_process_ends(how, status):
 
 def interrupt_and_go_on():
     """Presses Ctrl-C, which reaches every process of the group, and uses the pool again."""
+    # Shells have what they start in the background ignore Ctrl-C, the tests perhaps.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with AugmentPool(make_invert, SIZE, POINTS, BATCH, processes=2) as pool:
         for _ in range(2):  # the first time the workers are still starting
             try:

@@ -119,7 +119,8 @@ def test_the_bottleneck_is_the_slowest_of_what_a_step_needs(read, augment, train
     assert bottleneck(figures, online) == slowest
 
 
-def test_runners_take_turns_and_each_round_counts_the_same():
+@pytest.mark.parametrize(("step_s", "steps"), [(0.5, 5), (0.1, 10)])
+def test_runners_take_turns_and_each_round_counts_the_same(step_s, steps):
     order = []
 
     def runner(name, seconds):
@@ -129,9 +130,9 @@ def test_runners_take_turns_and_each_round_counts_the_same():
 
         return run
 
-    rounds = take_turns([runner("ours", 0.5), runner("theirs", 0.25)], seconds=0.0)
-    np.testing.assert_array_equal(rounds, [[0.5, 0.25]] * 3)
-    assert order[3:] == [("ours", 2), ("theirs", 2)] * 3
+    rounds = take_turns([runner("ours", step_s), runner("theirs", 0.25)], seconds=0.0)
+    np.testing.assert_array_equal(rounds, [[step_s, 0.25]] * 3)
+    assert order[3:] == [("ours", steps), ("theirs", steps)] * 3
 
 
 # ── the peer ──

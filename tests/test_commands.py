@@ -11,7 +11,7 @@ import pytest
 
 from keras_landmarks.config import FLAGS
 
-COMMANDS = ["synthesize", "augment", "train", "predict", "evaluate", "draw", "benchmark"]
+COMMANDS = ["synthesize", "check", "augment", "train", "predict", "evaluate", "draw", "benchmark"]
 
 
 def run(command, *flags):
@@ -37,8 +37,12 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("train", ["--data=x", "--precision=half"], "--precision=half"),
         ("train", ["--data=x", "--epochs=none"], "--epochs=none"),
         ("train", ["--dta=x"], "Did you mean: data"),
+        ("train", ["--noprepare=yes"], "--noprepare=yes does not take an argument"),
+        ("train", ["--" + "x" * 2000], "a flag or the file of --flagfile is broken"),
         ("train", ["data=x"], "'data=x' is not a flag"),
         ("train", ["--flagfile=nowhere.cfg"], "nowhere.cfg"),
+        ("check", [], "--data is needed"),
+        ("check", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("augment", ["--data=x"], "--augment_count is needed"),
         ("predict", ["--data=nowhere"], "nowhere/test/images: no such folder"),
         ("predict", ["--data=x", "--rounding=up"], "--rounding=up"),
@@ -56,6 +60,14 @@ def test_a_mistake_is_one_line_and_a_status(command, flags, says):
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_a_flagfile_that_is_no_text_is_told_in_one_line(tmp_path):
+    (tmp_path / "flags.cfg").write_bytes(b"--data=\xff\n")
+    done = run("train", f"--flagfile={tmp_path / 'flags.cfg'}")
+    assert done.returncode == 1
+    assert "the file of --flagfile is broken" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_from_nothing_to_figures(tmp_path):
@@ -124,7 +136,7 @@ def test_an_interrupted_training_leaves_at_once_and_goes_on_when_started_again(t
     training.send_signal(signal.SIGTERM)
     _, errors = training.communicate(timeout=60)
     assert training.returncode == 130
-    assert errors.splitlines()[-1] == "error: interrupted"
+    assert errors.splitlines()[-1].startswith("error: interrupted: the same command goes on with")
     done = len((work / "history.csv").read_text().splitlines()) - 1
     again = run("train", *flags, f"--epochs={done + 1}")
     assert json.loads(again.stdout.splitlines()[-1])["epochs"] == done + 1

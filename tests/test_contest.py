@@ -1,9 +1,15 @@
+import io
+import os
 import re
+import struct
 import tracemalloc
+import zipfile
+import zlib
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_landmarks.data import contest
 from keras_landmarks.data.contest import Reject
@@ -33,6 +39,7 @@ LANDMARK_DIALECTS = dialects(TABLE) | {
 ASKED_DIALECTS = dialects(ASKED) | {
     "tabs": re.sub(r'^([^,]+),"?([^"\n]*)"?', r'\1\t"\2"', ASKED, flags=re.MULTILINE),
     "unquoted": ASKED.replace('"', ""),
+    "padded": ASKED.replace("[", " [ ").replace("]", " ] "),
 }
 
 
@@ -124,9 +131,9 @@ def test_a_missing_file_is_named(tmp_path, read):
 
 
 BROKEN_ROWS = {
-    "b.jpg": "0 numbers where the header has 2",
-    "b.jpg,1": "1 numbers",
-    "b.jpg,1,2,3": "3 numbers",
+    "b.jpg": "fewer numbers than the header has: 0, not 2",
+    "b.jpg,1": "fewer numbers than the header has: 1, not 2",
+    "b.jpg,1,2,3": "more numbers than the header has: 3, not 2",
     "b.jpg,,2": "empty or not a number",
     "b.jpg,1,": "empty or not a number",
     "b.jpg,1 2,3": "empty or not a number",
@@ -141,6 +148,17 @@ BROKEN_ROWS = {
     "inner/../../b.jpg,1,2": "not the name of a file",
     "/etc/b.jpg,1,2": "not the name of a file",
     ",1,2": "not the name of a file",
+    ",": "not the name of a file",
+    "b.jpg,-,2": "empty or not a number",
+    "b.jpg,1,-": "empty or not a number",
+    "b\0.jpg,1,2": "not the name of a file",
+    "b\t.jpg,1,2": "not the name of a file",
+    "b.jpg,1\0,2": "empty or not a number",
+    "b.jpg,\v1,2": "empty or not a number",
+    "b.jpg,1_0,2": "empty or not a number",
+    "b.jpg,\u0661,2": "empty or not a number",
+    "b.jpg,1;2": "fewer numbers",
+    "b.jpg,1e5,2": "beyond 32767 px",
 }
 
 
@@ -158,6 +176,49 @@ def test_a_broken_row_is_told_and_spoils_no_other(write, row, reason):
     with pytest.raises(InputError, match=r"table.csv, line 3 \(") as error:
         contest.read_landmarks(path)
     assert reason in str(error.value)
+
+
+def test_a_name_that_is_not_utf8_is_told_as_its_bytes_are(write):
+    path = write(HEADER.encode() + b"b\xe9.jpg,1,2\nc.jpg,3,4\n")
+    (rows,) = contest.iterate_landmarks(path)
+    assert rows.file_names == ["c.jpg"]
+    (reject,) = rows.rejects
+    assert os.fsencode(reject.file_name) == b"b\xe9.jpg"
+    assert "not the name of a file" in reject.reason
+    contest.write_rejects(path, [reject])
+    assert path.read_text().splitlines()[1].startswith("b\\udce9.jpg\t2\tnot the name of a file")
+
+
+@pytest.mark.parametrize("end", ["-", "", "\v", "4\0", "4-", "--4"])
+def test_the_tables_last_number_is_a_number(write, end):
+    (rows,) = contest.iterate_landmarks(write(f"{HEADER}a.jpg,1,2\nb.jpg,3,{end}"))
+    assert rows.file_names == ["a.jpg"]
+    assert [reject.line for reject in rows.rejects] == [3]
+
+
+@pytest.mark.parametrize("name", ["two words.jpg", "älteste Straße.jpg", "人/a.jpg", "./a.jpg"])
+def test_names_have_spaces_letters_of_any_kind_and_folders(write, name):
+    assert contest.read_landmarks(write(f"{HEADER}{name},1,2\n")).file_names == [name]
+
+
+@pytest.mark.parametrize("end", ["b.jpg,3", "b.jpg,", "b.jpg", "b.j"])
+def test_a_table_cut_in_mid_row_loses_that_row_and_says_so(write, end):
+    (rows,) = contest.iterate_landmarks(write(f"{HEADER}a.jpg,1,2\n{end}"))
+    assert rows.file_names == ["a.jpg"]
+    (reject,) = rows.rejects
+    assert reject.line == 3
+    assert "fewer numbers than the header has" in reject.reason
+
+
+@pytest.mark.parametrize("start", [b"", HEADER.encode(), b"file_name,point_index_list\n"])
+def test_a_line_without_an_end_is_refused_and_not_read_whole(tmp_path, start):
+    path = tmp_path / "table.csv"
+    path.write_bytes(start)
+    with path.open("r+b") as file:
+        file.truncate(1 << 36)  # 64 GB, none of them on the disk
+    read = contest.read_test_points if b"list" in start else contest.read_landmarks
+    with pytest.raises(InputError, match=r"table\.csv: a line is over 1,048,576 bytes long"):
+        read(path)
 
 
 def test_a_short_row_and_a_long_one_do_not_make_up_for_each_other(write):
@@ -224,6 +285,15 @@ def test_asked_points_come_back(tmp_path):
         "7",
         "[]",
         "[1, 2",
+        "[1, 2, ]",
+        "[1 2]",
+        "[1,, 2]",
+        "[+1]",
+        "[1_0]",
+        "[007]",
+        "[\u0661]",
+        "[0x1]",
+        "[" + "9" * 5000 + "]",
         "(1, 2)",
         "[-1]",
         "[True]",
@@ -271,6 +341,11 @@ def test_groups_come_back(tmp_path):
     assert contest.read_groups(path) == {"a.jpg": "Ada", "b.jpg": "Bo B"}
 
 
+def test_a_name_in_two_groups_is_told(write):
+    with pytest.raises(InputError, match=r"line 3: an earlier row has a\.jpg in another group"):
+        contest.read_groups(write("file_name,person\na.jpg,Ada\na.jpg,Bo\n"))
+
+
 def test_a_row_without_a_group_is_told(write):
     with pytest.raises(InputError, match=r"table.csv, line 3: a row is a file name and a group"):
         contest.read_groups(write("file_name,person\na.jpg,Ada\nb.jpg,\n"))
@@ -279,7 +354,7 @@ def test_a_row_without_a_group_is_told(write):
 def test_rejects_are_a_table(tmp_path):
     path = tmp_path / "rejects.csv"
     contest.write_rejects(path, [Reject("a.jpg", 3, "the file is empty")])
-    assert path.read_text() == "file_name\tline\treason\na.jpg\t3\tthe file is empty\n"
+    assert path.read_text() == "file_name\trow\treason\na.jpg\t3\tthe file is empty\n"
 
 
 # ── predictions ──
@@ -304,14 +379,39 @@ def test_predictions_come_back(tmp_path):
         {"file_names": np.array(["a.jpg"]), "landmarks": np.zeros((1, 3, 3))},
         {"file_names": np.array(["a.jpg"]), "landmarks": np.zeros((1, 2))},
         {"file_names": np.array("a.jpg"), "landmarks": np.zeros((1, 3, 2))},
+        {"file_names": np.array(["a.jpg"]), "landmarks": np.zeros((1, 3, 2), "m8[s]")},
     ],
-    ids=["pickle", "no landmarks", "too many", "three axes", "no points", "one name"],
+    ids=["pickle", "no landmarks", "too many", "three axes", "no points", "one name", "times"],
 )
 def test_arrays_that_are_no_predictions_are_refused(tmp_path, arrays):
     np.savez(tmp_path / "predictions.npz", **arrays)
     with pytest.raises(InputError, match=r"predictions\.npz: ") as error:
         contest.read_predictions(tmp_path / "predictions.npz")
     assert "\n" not in str(error.value)
+
+
+def array_file(array, shape):
+    """The bytes of an .npy file that says `shape` and holds `array`."""
+    file = io.BytesIO()
+    description = {"descr": array.dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, description)
+    return file.getvalue() + array.tobytes()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_memory_is_not_taken_for_what_a_predictions_file_claims(tmp_path, compression):
+    path = tmp_path / "predictions.npz"
+    rows = 1 << 30 if compression == zipfile.ZIP_STORED else 1 << 16
+    landmarks = np.zeros((1 if compression == zipfile.ZIP_STORED else rows, 3, 2), np.float32)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("file_names.npy", array_file(np.array(["a.jpg"]), (1,)))
+        archive.writestr("landmarks.npy", array_file(landmarks, (rows, 3, 2)))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"predictions\.npz: not a predictions file"):
+        contest.read_predictions(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b[40:], lambda b: b"text"])
@@ -366,8 +466,11 @@ def test_an_image_is_turned_as_its_exif_says(photo):
         (lambda jpeg: jpeg[: len(jpeg) // 2], "the JPEG is truncated"),
         (lambda jpeg: jpeg[:-2], "the JPEG is truncated"),
         (lambda jpeg: b"", "the file is empty"),
-        (lambda jpeg: b"<html>not found</html>", "the image does not decode"),
-        (lambda jpeg: jpeg[:20] + jpeg[-2:], "the image does not decode"),
+        (lambda jpeg: jpeg[:20] + jpeg[-2:], "the JPEG is truncated"),
+        (lambda jpeg: jpeg[:3], "the JPEG is truncated"),
+        (lambda jpeg: jpeg.replace(b"\xff\xdb", b"\xff\xfe"), "the image does not decode"),
+        (lambda jpeg: b"<html>not found</html>", "neither a JPEG nor a PNG"),
+        (lambda jpeg: b"\x89PNG\r\n\x1a\n", "the image does not decode"),
     ],
 )
 def test_a_broken_image_is_named(photo, write, damage, says):
@@ -377,8 +480,150 @@ def test_a_broken_image_is_named(photo, write, damage, says):
 
 
 def test_a_folder_is_no_image(tmp_path):
-    with pytest.raises(InputError, match=tmp_path.name):
+    with pytest.raises(InputError, match=f"{tmp_path.name}: not an ordinary file"):
         contest.read_image(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"a\.jpg: not an ordinary file"):
+        contest.read_image(tmp_path / "a.jpg")
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(1 << 36)
+    with pytest.raises(InputError, match=r"a\.jpg: over 268,435,456 bytes: 68,719,476,736"):
+        contest.read_image(tmp_path / "a.jpg")
+
+
+def test_cmyk_becomes_rgb(photo):
+    buffer = io.BytesIO()
+    Image.fromarray(photo).convert("CMYK").save(buffer, "JPEG", quality=95, subsampling=0)
+    np.testing.assert_allclose(contest.decode_image(buffer.getvalue()).astype(int), photo, atol=12)
+
+
+@pytest.mark.parametrize("channels", [slice(None, None, -1), 0], ids=["colour", "grey"])
+def test_sixteen_bits_become_eight(photo, channels):
+    deep = photo[..., channels].astype(np.uint16) * 257
+    decoded = contest.decode_image(cv2.imencode(".png", deep)[1].tobytes())
+    expected = photo if deep.ndim == 3 else np.stack([photo[..., 0]] * 3, axis=-1)
+    np.testing.assert_array_equal(decoded, expected)
+
+
+def test_what_is_transparent_keeps_its_colour(photo):
+    faint = np.dstack([photo[..., ::-1], np.zeros(photo.shape[:2], np.uint8)])
+    decoded = contest.decode_image(cv2.imencode(".png", faint)[1].tobytes())
+    np.testing.assert_array_equal(decoded, photo)
+
+
+def test_an_image_one_pixel_wide_is_read(photo):
+    narrow = photo[:, :1]
+    decoded = contest.decode_image(cv2.imencode(".png", narrow[..., ::-1])[1].tobytes())
+    np.testing.assert_array_equal(decoded, narrow)
+
+
+def test_a_side_over_a_hundred_times_the_other_is_refused():
+    assert contest.decode_image(contest.encode_jpeg(np.zeros((100, 1, 3), np.uint8))).size
+    with pytest.raises(ValueError, match="a side is over 100 times the other: 1 x 101"):
+        contest.decode_image(contest.encode_jpeg(np.zeros((101, 1, 3), np.uint8)))
+
+
+def test_what_follows_a_jpegs_end_does_not_matter(photo):
+    jpeg = contest.encode_jpeg(photo)
+    decoded = contest.decode_image(jpeg + bytes(100_000))  # a film, as some telephones append
+    np.testing.assert_array_equal(decoded, contest.decode_image(jpeg))
+
+
+def test_the_end_of_a_thumbnail_is_not_the_jpegs(photo):
+    jpeg = contest.encode_jpeg(photo)
+    thumbnail = b"\xff\xe1" + (len(jpeg) + 2).to_bytes(2, "big") + jpeg
+    whole = jpeg[:2] + thumbnail + jpeg[2:]
+    np.testing.assert_array_equal(contest.decode_image(whole), contest.decode_image(jpeg))
+    with pytest.raises(ValueError, match="the JPEG is truncated"):
+        contest.decode_image(whole[:-40])
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp", ".gif"])
+def test_other_formats_are_refused(photo, suffix):
+    with pytest.raises(ValueError, match="neither a JPEG nor a PNG"):
+        contest.decode_image(cv2.imencode(suffix, photo)[1].tobytes())
+
+
+def png_chunk(kind, content):
+    body = kind + content
+    return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(photo, kind, monkeypatch):
+    side = 20_000
+    if kind == "png":  # 1 bit a pixel: 50 MB of zeros in 49 kB, 1.2 GB decoded
+        header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+        pixels = zlib.compress(bytes(side * (side // 8 + 1)), 9)
+        chunks = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
+        bomb = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+        assert len(bomb) < 50_000
+    else:
+        jpeg = contest.encode_jpeg(photo)
+        size = jpeg.index(b"\xff\xc0") + 5
+        bomb = jpeg[:size] + struct.pack(">HH", side, side) + jpeg[size + 4 :]
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(ValueError, match="over 100,000,000 pixels: 20000 x 20000"):
+        contest.decode_image(bomb)
+
+
+@pytest.fixture
+def photo_folder(tmp_path, photo):
+    """A folder `images` with a.png, and a.png beside it."""
+    for folder in (tmp_path, tmp_path / "images"):
+        folder.mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / "a.png"), photo[..., ::-1])
+    return tmp_path / "images"
+
+
+def test_a_link_within_the_images_folder_is_followed(photo_folder, photo):
+    (photo_folder / "inner").mkdir()
+    (photo_folder / "inner" / "b.png").symlink_to("../a.png")
+    (photo_folder / "c.png").symlink_to(photo_folder / "inner" / "b.png")
+    for name in ("a.png", "inner/b.png", "c.png"):
+        np.testing.assert_array_equal(contest.read_listed_image(photo_folder, name), photo)
+
+
+def test_the_images_folder_may_be_a_link(photo_folder, photo):
+    link = photo_folder.with_name("link")
+    link.symlink_to(photo_folder)
+    (photo_folder / "b.png").symlink_to("a.png")
+    for name in ("a.png", "b.png"):
+        np.testing.assert_array_equal(contest.read_listed_image(link, name), photo)
+
+
+def test_a_link_that_leaves_the_images_folder_is_refused(photo_folder):
+    (photo_folder / "file.png").symlink_to("../a.png")
+    (photo_folder / "outside").symlink_to("..")
+    (photo_folder / "twice.png").symlink_to("file.png")
+    (photo_folder / "away.png").symlink_to(photo_folder.parent / "nowhere.png")
+    for name in ("file.png", "outside/a.png", "twice.png", "away.png"):
+        with pytest.raises(ValueError, match="a link that leaves the images folder"):
+            contest.read_listed_image(photo_folder, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("b.png", "there is no such image"),
+        ("dangling.png", "there is no such image"),
+        ("circle.png", "Too many levels of symbolic links"),
+        (".", "not an ordinary file"),
+        ("a.png/b.png", "Not a directory"),
+        ("b" * 300, "File name too long"),
+    ],
+)
+def test_what_is_no_image_is_told(photo_folder, name, reason):
+    (photo_folder / "dangling.png").symlink_to("b.png")
+    (photo_folder / "circle.png").symlink_to("circle.png")
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        contest.read_listed_image(photo_folder, name)
 
 
 def test_blank_lines_are_passed_over(tmp_path):

@@ -169,7 +169,7 @@ def test_a_signal_to_one_has_all_leave_after_the_same_step(losses, steps20, tmp_
     assert [status for status, _, _ in ends] == [130, 130]
     last_lines = {said.splitlines()[-1] for _, _, said in ends}
     assert len(last_lines) == 1
-    assert last_lines.pop().startswith("error: interrupted: the same command goes on after")
+    assert last_lines.pop().startswith("error: interrupted: the same command goes on with")
     finish_well(start(settings, tmp_path, 2))
     np.testing.assert_allclose(read_losses(workdir), losses, rtol=TOLERANCE)
 

@@ -1,7 +1,14 @@
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 from folders import contents
 
 from keras_landmarks import files
+from keras_landmarks.synthesize import synthesize
 
 
 def write_half(whole, name, error):
@@ -52,12 +59,212 @@ def test_a_failed_folder_leaves_what_was_there(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path):
-    abandoned = files.whole_folder(tmp_path / "photos")
-    abandoned.__enter__()
-    with files.whole_folder(tmp_path / "photos") as partial:
+# Begins what the arguments say, says that it is there, and waits for its end.
+HOLD = """
+import sys, time
+from pathlib import Path
+from keras_landmarks import files
+
+make, path, *key = sys.argv[1:]
+with getattr(files, make)(Path(path), *key) as partial:
+    (partial / "half" if partial.is_dir() else partial).write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def hold():
+    """Starts a process that makes a file or folder for ever; it is killed when the test ends."""
+    processes = []
+
+    def start(*arguments):
+        command = [sys.executable, "-c", HOLD, *map(str, arguments)]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert processes[-1].stdout.readline() == "ready\n"
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def kill(process):
+    process.kill()
+    process.wait()
+
+
+def test_what_a_killed_process_left_of_a_file_is_taken_over(tmp_path, hold):
+    path = tmp_path / "notes.txt"
+    kill(hold("whole_file", path))
+    assert len(contents(tmp_path)) == 1
+    with files.whole_file(path) as partial:
+        assert partial.read_text() == ""
+        partial.write_text("all")
+    assert contents(tmp_path) == {"notes.txt": b"all"}
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path, hold):
+    path = tmp_path / "photos"
+    kill(hold("whole_folder", path))
+    with files.whole_folder(path) as partial:
+        assert contents(partial) == {}
         (partial / "new.txt").write_text("all")
-    assert (tmp_path / "photos" / "new.txt").read_text() == "all"
+    assert contents(tmp_path) == {"photos/new.txt": b"all"}
+
+
+def test_with_a_key_a_folder_is_gone_on_with(tmp_path, hold):
+    path = tmp_path / "photos"
+    kill(hold("whole_folder", path, "ten photos"))
+    with files.whole_folder(path, "ten photos") as partial:
+        (partial / "new.txt").write_text("all")
+    assert contents(tmp_path) == {"photos/half": b"half", "photos/new.txt": b"all"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_of_another_key_is_removed_but_not_a_living_process_s(tmp_path, hold):
+    path = tmp_path / "photos"
+    living = hold("whole_folder", path, "ten photos")
+    kill(hold("whole_folder", path, "nine photos"))
+    with files.whole_folder(path, "eight photos") as partial:
+        (partial / "new.txt").write_text("all")
+    assert sorted(contents(tmp_path).values()) == [b"all", b"half"]
+    kill(living)
+    with files.whole_folder(path):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_whose_name_ends_alike_is_another_one(tmp_path, hold):
+    kill(hold("whole_folder", tmp_path / "0123456789abcdef-photos", "x"))
+    with files.whole_folder(tmp_path / "photos", "x"):
+        pass
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("key", ["", "ten photos"])
+def test_two_processes_do_not_make_the_same_folder(tmp_path, hold, key):
+    path = tmp_path / "photos"
+    process = hold("whole_folder", path, key)
+    with pytest.raises(OSError, match="photos: another process is making it; start again"):
+        files.whole_folder(path, key).__enter__()
+    kill(process)
+    with files.whole_folder(path, key):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_processes_that_write_the_same_file_take_turns(tmp_path):
+    """Four at once: the file is always one of theirs, whole, and nothing is left beside it."""
+    path = tmp_path / "notes.txt"
+    script = f"""
+from pathlib import Path
+from keras_landmarks import files
+import os
+for _ in range(50):
+    files.write_whole(Path({str(path)!r}), str(os.getpid()) * 10_000)
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            seen.add(path.read_text())
+    assert seen
+    assert seen <= {str(writer.pid) * 10_000 for writer in writers}
+    assert all(writer.returncode == 0 for writer in writers)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_failed_folder_with_a_key_keeps_what_is_in_it_for_the_next_start(tmp_path):
+    path = tmp_path / "photos"
+    with pytest.raises(KeyboardInterrupt):
+        write_half(files.whole_folder(path, "ten photos"), "new.txt", KeyboardInterrupt)
+    assert not path.exists()
+    with files.whole_folder(path, "ten photos"):
+        pass
+    assert contents(tmp_path) == {"photos/new.txt": b"half"}
+
+
+def test_a_journal_loses_no_record_but_a_torn_one(tmp_path):
+    path, record = tmp_path / "journal", np.dtype([("kept", bool), ("points", np.int16, (3, 2))])
+    rows = np.zeros(3, record)
+    rows["points"] = np.arange(18).reshape(3, 3, 2)
+    with files.Journal(path, record) as journal:
+        assert len(journal) == len(journal.read()) == 0
+        for row in rows[:2]:
+            journal.append(row)
+    with path.open("ab") as file:
+        file.write(rows[2].tobytes()[:-1])
+    with files.Journal(path, record) as journal:
+        assert len(journal) == 2
+        journal.append(rows[2])
+        np.testing.assert_array_equal(journal.read(), rows)
+
+
+def write_much(folder):
+    with files.whole_file(folder / "notes.txt") as partial:
+        partial.write_bytes(bytes(500_000))
+
+
+def fill_folder(folder):
+    with files.whole_folder(folder / "photos") as partial:
+        for number in range(50):
+            (partial / str(number)).write_bytes(bytes(10_000))
+
+
+def fill_journal(folder):
+    with (
+        files.scratch_folder(folder / "points.npz", "key") as scratch,
+        files.Journal(scratch / "journal", np.dtype((np.uint8, (9_999,)))) as journal,
+    ):
+        for _ in range(50):
+            journal.append(np.zeros(9_999, np.uint8))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own with room for 200 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=200k", "none", folder]
+    mount = shutil.which("mount")
+    if not mount or subprocess.run([mount, *options], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [(write_much, "notes.txt"), (fill_folder, "photos"), (fill_journal, "points.npz")],
+)
+def test_a_full_disk_is_told_by_name_and_what_was_there_is_left(small_disk, write, name):
+    files.write_whole(small_disk / name / "earlier" if name == "photos" else small_disk / name, "x")
+    before = contents(small_disk)
+    says = f"/{name}: No space left on device; make room and start again"
+    with pytest.raises(OSError, match=says):
+        write(small_disk)
+    left = {path: content for path, content in contents(small_disk).items() if path[0] != "."}
+    assert left == before
+
+
+def test_synthesize_tells_of_a_full_disk_and_leaves_nothing(small_disk):
+    with pytest.raises(OSError, match="/faces: No space left on device; make room"):
+        synthesize(small_disk / "faces", train_images=24, test_images=8, processes=1)
+    assert contents(small_disk) == {}
+
+
+def test_a_fingerprint_changes_with_facts_and_files(tmp_path):
+    path = tmp_path / "photo.jpg"
+    seen = {files.fingerprint([path], 1), files.fingerprint([path], 2)}
+    path.write_text("one")
+    seen.add(files.fingerprint([path], 1))
+    assert files.fingerprint([path], 1) in seen
+    os.utime(path, ns=(0, 0))
+    seen.add(files.fingerprint([path], 1))
+    assert len(seen) == 4
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ import itertools
 import operator
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -39,3 +41,23 @@ def test_an_error_of_the_function_comes_out(processes):
 def test_a_killed_worker_is_told():
     with pytest.raises(InputError, match=r"a worker process was killed; .*--processes"):
         list(parallel_map(be_killed, range(4), processes=2))
+
+
+# Works for a minute and a half, and says when the workers do.
+WORK = """
+import time
+from keras_landmarks.parallel import parallel_map
+
+if __name__ == "__main__":
+    for _ in parallel_map(time.sleep, [0] * 16 + [3] * 64, 2):
+        print("ready", flush=True)
+"""
+
+
+def test_workers_end_with_a_killed_parent():
+    """They have its output open: as long as one of them lives, it does not end."""
+    command = [sys.executable, "-c", WORK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        process.communicate(timeout=20)

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import contents, no_file_beyond
 
 from keras_landmarks.data import contest
 from keras_landmarks.errors import InputError
+from keras_landmarks.files import Journal
 from keras_landmarks.predict import predict
 
 
@@ -100,3 +102,70 @@ def test_a_point_that_the_model_lacks_is_refused(predict_tiny, own_faces):
 def test_a_folder_that_is_no_run_is_refused(faces, tmp_path):
     with pytest.raises(InputError, match=r"model\.json: no such file; --workdir"):
         predict(tmp_path, faces, "test", tmp_path / "s.csv", tmp_path / "p.npz")
+
+
+@pytest.fixture
+def interrupt_at_batch(monkeypatch):
+    """Interrupts the prediction when a batch is done that is not to be: by its number, from 0."""
+    append = Journal.append
+
+    def interrupt_at(number):
+        def append_or_end(journal, record):
+            if len(journal) == number:
+                raise KeyboardInterrupt
+            append(journal, record)
+
+        monkeypatch.setattr(Journal, "append", append_or_end)
+
+    return interrupt_at
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    predict_tiny, own_faces, tmp_path, interrupt_at_batch
+):
+    """Broken images in the batches before and after, and in those read ahead, are all told."""
+    for number in (1, 4, 7):
+        (own_faces / "test" / "images" / f"face_{number:06d}.jpg").write_bytes(b"")
+    results = ["p.npz", "s.csv", "s_rejects.csv"]
+    predict_tiny(own_faces, batch_size=2)
+    straight = {name: (tmp_path / name).read_bytes() for name in results}
+    for name in results:
+        (tmp_path / name).unlink()
+    for number in (2, 3):
+        interrupt_at_batch(number)
+        with pytest.raises(KeyboardInterrupt):
+            predict_tiny(own_faces, batch_size=2)
+        assert not any((tmp_path / name).exists() for name in results)
+    interrupt_at_batch(None)
+    _, _, figures = predict_tiny(own_faces, batch_size=2)
+    assert (figures["images"], figures["rejected"]) == (8, 3)
+    assert {name: (tmp_path / name).read_bytes() for name in results} == straight
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("change", ["image", "batch size"])
+def test_an_interrupted_run_of_other_images_or_batches_is_not_gone_on_with(
+    predict_tiny, own_faces, interrupt_at_batch, change
+):
+    _, straight, _ = predict_tiny(own_faces, batch_size=2)
+    interrupt_at_batch(2)
+    with pytest.raises(KeyboardInterrupt):
+        predict_tiny(own_faces, batch_size=2)
+    interrupt_at_batch(None)
+    if change == "image":
+        images = own_faces / "test" / "images"
+        shutil.copy(images / "face_000005.jpg", images / "face_000000.jpg")
+        _, predicted, _ = predict_tiny(own_faces, batch_size=2)
+        np.testing.assert_allclose(predicted.points[0], straight.points[5], atol=1e-3)
+    else:
+        _, predicted, _ = predict_tiny(own_faces, batch_size=1)
+        np.testing.assert_allclose(predicted.points, straight.points, atol=1e-3)
+
+
+def test_a_full_disk_is_told_and_an_earlier_file_is_left(predict_tiny, tmp_path):
+    predict_tiny()
+    before = contents(tmp_path)
+    with no_file_beyond(60_000), pytest.raises(OSError, match=r"p\.npz: File too large; make room"):
+        predict_tiny(batch_size=8)
+    left = {name: content for name, content in contents(tmp_path).items() if name[0] != "."}
+    assert left == before

@@ -2,9 +2,11 @@ import functools
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_landmarks.data import contest
-from keras_landmarks.data.samples import load_samples, split_rows
+from keras_landmarks.data.photos import Photos
+from keras_landmarks.data.samples import lie_far_outside, load_samples, split_rows
 from keras_landmarks.errors import InputError
 
 
@@ -60,13 +62,14 @@ def broken(table, images):
     images[3].write_bytes(images[3].read_bytes()[:-100])
     images[4].unlink()
     change_row(table, 6, lambda row: row.rpartition("\t")[0] + "\n")
-    change_row(table, 7, lambda row: row.replace(images[7].name, images[2].name))
+    rows = table.read_text().splitlines(keepends=True)
+    change_row(table, 7, lambda row: rows[1])
     images[9].write_text("")
     return {
         3: "the JPEG is truncated",
         4: "there is no such image",
-        6: "1941 numbers where the header has 1942",
-        7: "an earlier row has this name",
+        6: "fewer numbers than the header has: 1941, not 1942",
+        7: "an earlier row has this name: 2",
         9: "the file is empty",
     }
 
@@ -79,6 +82,89 @@ def test_broken_samples_are_skipped_and_listed(load, table, broken):
     assert [reject.line for reject in samples.rejects] == sorted(broken)
     assert samples.file_names == sound
     assert len(samples) == len(samples.landmarks_photo_px) == len(samples.sizes_px) == 19
+
+
+def test_rows_of_one_name_that_agree_are_one_sample(load, table):
+    rows = table.read_text().splitlines(keepends=True)
+    change_row(table, 9, lambda row: rows[4])
+    change_row(table, 12, lambda row: rows[4].replace("\n", ".0\n"))
+    change_row(table, 15, lambda row: "./" + rows[4])
+    samples = load()
+    assert samples.file_names.count(rows[4].partition("\t")[0]) == 1
+    reason = "an earlier row has this name: 5"
+    assert [reject[1:] for reject in samples.rejects] == [(9, reason), (12, reason), (15, reason)]
+
+
+def test_rows_of_one_name_that_disagree_are_all_refused(load, table):
+    sound = load()
+    rows = table.read_text().splitlines(keepends=True)
+    name = rows[4].partition("\t")[0]
+    change_row(table, 9, lambda row: rows[4])
+    change_row(table, 12, lambda row: name + "\t" + row.partition("\t")[2])
+    change_row(table, 15, lambda row: rows[4])
+    samples = load()
+    assert [reject[1:] for reject in samples.rejects] == [
+        (5, "another row of this name disagrees: 12"),
+        (9, "an earlier row has this name: 5"),
+        (12, "another row of this name disagrees: 5"),
+        (15, "another row of this name disagrees: 5"),
+    ]
+    kept = [row for row in range(24) if row + 2 not in (5, 9, 12, 15)]
+    assert samples.file_names == [sound.file_names[row] for row in kept]
+    np.testing.assert_array_equal(samples.landmarks_photo_px, sound.landmarks_photo_px[kept])
+    np.testing.assert_array_equal(samples.sizes_px, sound.sizes_px[kept])
+
+
+def test_a_broken_row_does_not_bring_down_a_sound_one_of_its_name(load, table):
+    rows = table.read_text().splitlines(keepends=True)
+    change_row(table, 3, lambda row: rows[4].rpartition("\t")[0] + "\tnan\n")
+    assert [reject.line for reject in load().rejects] == [3]
+
+
+def test_fractions_may_begin_in_a_later_block(load, table, monkeypatch):
+    monkeypatch.setattr(contest, "_BLOCK_BYTES", 10_000)
+    change_row(table, 20, lambda row: row.replace("\n", ".5\n"))
+    change_row(table, 3, lambda row: row.rpartition("\t")[0] + "\n")
+    samples = load()
+    rows = [row.split("\t") for row in table.read_text().splitlines()[1:]]
+    expected = [np.array(row[1:], np.float32).reshape(-1, 2) for row in rows if len(row) == 1943]
+    assert samples.landmarks_photo_px.dtype == np.float32
+    np.testing.assert_array_equal(samples.landmarks_photo_px, expected)
+
+
+def test_a_point_may_lie_outside_by_the_images_longer_side():
+    inside = [(0, 0), (99, 49)]
+    for x, y in [(-100, 0), (199, 0), (50, -100), (50, 149), (-40, 20)]:
+        assert not lie_far_outside(np.array([*inside, (x, y)], np.int16), (100, 50))
+    for x, y in [(-101, 0), (200, 0), (50, -101), (50, 150), (-32767, 32767)]:
+        assert lie_far_outside(np.array([*inside, (x, y)], np.int16), (100, 50))
+        assert lie_far_outside(np.array([*inside, (x, y)], np.float32), (100, 50))
+
+
+def test_a_row_with_a_point_far_outside_is_refused(load, table, images):
+    width, height = contest.read_image(images[4]).shape[1::-1]
+    longer = max(width, height)
+    change_row(table, 4, lambda row: row.rpartition("\t")[0] + f"\t{height + longer}\n")
+    change_row(table, 5, lambda row: row.rpartition("\t")[0] + f"\t{-longer // 2}\n")
+    assert [r[1:] for r in load().rejects] == [(4, "a point lies far outside the image")]
+
+
+def test_points_of_a_turned_image_are_in_the_displayed_frame(load, table, images):
+    photo = contest.read_image(images[2])
+    Image.fromarray(np.rot90(photo)).save(images[2], "JPEG", exif=orientation(6))
+    samples = load()
+    assert tuple(samples.sizes_px[0]) == photo.shape[1::-1]
+    shown, points, _ = Photos(samples, 64).read(0)
+    images[2].write_bytes(contest.encode_jpeg(photo))
+    expected, expected_points, _ = Photos(samples, 64).read(0)
+    np.testing.assert_allclose(shown.astype(int), expected, atol=40)
+    np.testing.assert_array_equal(points, expected_points)
+
+
+def orientation(value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif
 
 
 @pytest.mark.usefixtures("broken")

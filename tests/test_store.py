@@ -1,12 +1,13 @@
-import contextlib
 import os
-import resource
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from folders import contents
+from folders import contents, no_file_beyond
 
 from keras_landmarks.data import contest, store
 from keras_landmarks.data.photos import Photos
@@ -43,6 +44,10 @@ def assert_holds(made, photos):
         expected_image, expected_landmarks, _ = photos.read(row)
         np.testing.assert_array_equal(image, expected_image)
         np.testing.assert_array_equal(landmarks, expected_landmarks)
+
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def shards(prepared):
@@ -97,6 +102,16 @@ def test_it_is_made_once(photos, prepared):
     before = made_at(prepared)
     assert_holds(store.prepare(photos, prepared), photos)
     assert made_at(prepared) == before
+
+
+def test_it_is_found_by_whatever_path_the_photos_are_named(
+    photos, prepared, own_faces, monkeypatch
+):
+    store.prepare(photos, prepared)
+    made = made_at(prepared)
+    monkeypatch.chdir(own_faces.parent)
+    store.prepare(Photos(load_samples(Path("faces"), "train", prepared), CROP), prepared)
+    assert made_at(prepared) == made
 
 
 def test_a_photo_overwritten_in_place_makes_it_anew(photos, prepared):
@@ -176,21 +191,49 @@ def test_what_it_takes_is_said_and_refused_if_there_is_less(photos, prepared, mo
     assert not list(prepared.glob("*crops-*"))
 
 
-@contextlib.contextmanager
-def no_file_beyond(size):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(photos, prepared):
-    says = r"crops-48px-.*File too large"
-    with no_file_beyond(100_000), pytest.raises(InputError, match=says):
+    says = r"crops-48px-\w+: File too large; make room and start again"
+    with no_file_beyond(100_000), pytest.raises(OSError, match=says):
         store.prepare(photos, prepared)
     assert not list(prepared.glob("*crops-*"))
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_an_interrupted_preparation_goes_on_with_the_shard_it_was_at(
+    photos, prepared, tmp_path, monkeypatch
+):
+    store.prepare(photos, tmp_path / "straight")
+    kills, rows, read = [13, 13, 24], [], Photos.read
+
+    def read_unless_killed(photos, row):
+        if kills and row == kills[0]:
+            del kills[0]
+            raise KeyboardInterrupt
+        rows.append(row)
+        return read(photos, row)
+
+    monkeypatch.setattr(Photos, "read", read_unless_killed)
+    monkeypatch.setattr(store, "_ROWS_PER_TASK", 1)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            store.prepare(photos, prepared, threads=1)
+    kills.clear()
+    store.prepare(photos, prepared, threads=1)
+    assert rows.count(3) == 1
+    assert rows.count(12) == 3
+    made = {name: content for name, content in contents(prepared).items() if "crops" in name}
+    assert made == contents(tmp_path / "straight")
+
+
+def test_a_preparation_of_other_photos_is_not_gone_on_with(photos, prepared, monkeypatch):
+    monkeypatch.setattr(store, "_SHARD_BYTES", 60_000)
+    with no_file_beyond(100_000), monkeypatch.context() as patch:
+        patch.setattr(store, "_seal", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.prepare(photos, prepared)
+    os.utime(photos.samples.image_folder / photos.samples.file_names[3])
+    store.prepare(photos, prepared)
+    assert len(list(prepared.glob("*crops-*"))) == len(list(prepared.glob("crops-*"))) == 1
 
 
 def test_a_photo_that_broke_since_is_named_and_leaves_nothing(photos, prepared):
@@ -206,6 +249,26 @@ def test_the_number_of_threads_changes_nothing(photos, prepared):
     shutil.rmtree(prepared)
     store.prepare(photos, prepared, threads=3)
     assert [path.read_bytes() for path in shards(prepared)] == one
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from keras_landmarks.data import samples, store
+from keras_landmarks.data.photos import Photos
+
+data, prepared = map(Path, sys.argv[1:])
+store.prepare(Photos(samples.load_samples(data, "train", prepared), 48), prepared)
+"""
+
+
+def test_every_process_writes_the_same_bytes(photos, prepared, own_faces, tmp_path):
+    """Protobuf orders a record's fields by where the process lies in memory, if it is let."""
+    store.prepare(photos, prepared)
+    for number in range(3):
+        out = tmp_path / str(number)
+        subprocess.run([sys.executable, "-c", PREPARE, own_faces, out], check=True)
+        assert contents(out) == contents(prepared)
 
 
 def test_tfds_says_nothing(photos, prepared, capfd):

@@ -145,7 +145,7 @@ def test_extra_images_are_made_once_and_never_of_held_out_people(settings, faces
 
 
 def test_broken_samples_are_skipped_counted_and_listed(settings, own_faces, tmp_path):
-    (own_faces / "train" / "images" / "face_000003.jpg").write_bytes(b"\xff\xd8 cut off")
+    (own_faces / "train" / "images" / "face_000003.jpg").write_bytes(b"\xff\xd8\xff cut off")
     settings = dataclasses.replace(
         settings, data=str(own_faces), prepared=str(tmp_path / "prepared"), epochs=1
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_ROUNDS, _ROUND_S = 3, 1.0
+_ROUNDS, _ROUND_S, _ROUND_STEPS = 3, 1.0, 5
 
 
 def time_calls(function: Callable[[], Any], count: int) -> list[float]:
@@ -33,18 +33,19 @@ def calls_per_second(function: Callable[[], Any], seconds: float) -> float:
 def take_turns(runners: Sequence[Callable[[int], list[float]]], seconds: float) -> np.ndarray:
     """Lets runners run in turns, round by round, for at least so many seconds and three rounds.
 
-    What disturbs a machine for a while disturbs all the runners alike.
+    What disturbs a machine for a while disturbs all the runners alike. A turn has some steps, as
+    the first after a pause is slow: memory has to come back from the system, data to the caches.
 
     Args:
         runners: from a number of steps to the seconds that each took, as `time_calls`.
-        seconds: for all of them together, warming up aside.
+        seconds: for all of them together, at the least, warming up aside.
 
     Returns:
         (rounds, runners): median seconds of a step.
     """
     for runner in runners:
         runner(1)
-    steps = max(1, round(_ROUND_S / max(*runners[0](2), 1e-6)))
+    steps = max(_ROUND_STEPS, round(_ROUND_S / max(*runners[0](2), 1e-6)))
     until, rounds = time.perf_counter() + seconds, []
     while len(rounds) < _ROUNDS or time.perf_counter() < until:
         rounds.append([np.median(runner(steps)) for runner in runners])

@@ -6,14 +6,25 @@
 Tables have one header line and are separated by tabs or commas; CRLF, a byte-order mark and quoted
 cells are read too. Any number of points is right as long as every row has as many as the header.
 Points are photo pixels: (0, 0) is the middle of the upper left pixel; some lie outside the image.
+
+Files come from strangers: nothing in them is evaluated or unpickled, and what they claim of their
+size is compared with what is there before memory is taken for it.
+
+What is wrong with a row or an image is told as a reason, "what: the particulars", so that reasons
+can be counted by what stands before the colon.
 """
 
-import ast
+import itertools
+import os
+import re
+import stat
+import struct
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,8 +33,21 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_file, write_whole
 
 _BLOCK_BYTES = 1 << 23  # tables are read in pieces of this size, so memory stays bounded
+_LONGEST_LINE_BYTES = 1 << 20
 _LARGEST_COORDINATE = 32767  # what int16 holds
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_READ_LAXLY = (b" ", b"\t", b"\v", b"\f", b"\r", b"+")
+_INDEX_LIST = re.compile(r"\[ *(?:0|[1-9][0-9]{0,4})(?: *, *(?:0|[1-9][0-9]{0,4}))* *\]")
+# Control characters, and what `_unquote` makes of bytes that are not UTF-8.
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+_MOST_PIXELS = 100_000_000  # 300 MB decoded
+_MOST_IMAGE_BYTES = 1 << 28
+_LARGEST_ASPECT_RATIO = 100  # the shorter side is scaled to the crop's, and the longer one with it
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of segments with the size
+_JPEG_SCAN = 0xDA
+_JPEG_ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers that no segment follows
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,14 @@ class Reject(NamedTuple):
     reason: str
 
 
+class Asked(NamedTuple):
+    """A row of `test_points.csv`: which points are asked of an image, int64."""
+
+    file_name: str
+    line: int
+    point_indices: np.ndarray
+
+
 class Rows(NamedTuple):
     """A piece of a landmark table: names, points (n, k, 2), line numbers, broken rows.
 
@@ -73,19 +105,24 @@ def iterate_landmarks(path: Path, limit: int | None = None) -> Iterator[Rows]:
     With a `limit` only so many rows are read, broken ones included.
 
     Raises:
-        InputError: the file is missing, or its header is not that of such a table.
+        InputError: the file is missing, its header is not that of such a table, or a line has no
+            end.
     """
     with _open_table(path) as file:
-        separator, columns = _read_header(path, file.readline())
-        if columns < 3 or columns % 2 == 0:
-            raise InputError(
-                f"{path}: the header has {columns} columns; a landmark table has file_name and then"
-                " an x and a y for each point"
-            )
+        separator, numbers = _read_landmark_header(path, file)
         line, stop = 2, 2 + limit if limit else sys.maxsize
-        while block := file.readlines(_BLOCK_BYTES)[: stop - line]:
-            yield _parse_rows(block, line, separator, numbers=columns - 1)
+        for lines in _iterate_blocks(path, file):
+            if block := lines[: stop - line]:
+                yield _parse_rows(block, line, separator, numbers)
             line += len(block)
+            if line == stop:
+                break
+
+
+def count_points(path: Path) -> int:
+    """Returns how many points a landmark table's header has; InputError as `iterate_landmarks`."""
+    with _open_table(path) as file:
+        return _read_landmark_header(path, file)[1] // 2
 
 
 def read_landmarks(path: Path) -> LandmarkTable:
@@ -113,6 +150,19 @@ def smallest_dtype(points: np.ndarray) -> np.dtype:
     return np.dtype(np.int16 if whole else np.float32)
 
 
+def iterate_test_points(path: Path) -> Iterator[Asked | Reject]:
+    """Yields every row of `test_points.csv`, as what is asked or as a reject.
+
+    Raises:
+        InputError: the file is missing, has no such header, or a line has no end.
+    """
+    for line, name, indices in _iterate_pairs(path):
+        try:
+            yield Asked(_checked_name(name), line, _parse_indices(indices))
+        except ValueError as error:
+            yield Reject(name, line, str(error))
+
+
 def read_test_points(path: Path) -> TestPoints:
     """Reads `test_points.csv`: a name and a list of point indices a row.
 
@@ -120,12 +170,11 @@ def read_test_points(path: Path) -> TestPoints:
         InputError: the file is missing or a row (named) is not a name and a list of indices.
     """
     file_names, point_indices = [], []
-    for line, name, indices in _iterate_pairs(path):
-        try:
-            file_names.append(_checked_name(name))
-            point_indices.append(_parse_indices(indices))
-        except ValueError as error:
-            raise InputError(f"{path}, line {line}: {error}") from None
+    for row in iterate_test_points(path):
+        if isinstance(row, Reject):
+            raise InputError(f"{path}, line {row.line}: {row.reason}")
+        file_names.append(row.file_name)
+        point_indices.append(row.point_indices)
     if not file_names:
         raise InputError(f"{path}: there is no row under the header")
     return TestPoints(file_names, point_indices)
@@ -151,22 +200,31 @@ def write_test_points(
 
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
-    """Writes samples that cannot be used as a table: file name, line, reason."""
-    lines = ["\t".join(map(str, reject)) + "\n" for reject in rejects]
-    write_whole(path, "file_name\tline\treason\n" + "".join(lines))
+    """Writes samples that cannot be used as a table: file name, row, reason.
+
+    The row is the line in its table. Tabs and the like in a name are written as \\t.
+    """
+    lines = ["\t".join(printable(str(cell)) for cell in reject) + "\n" for reject in rejects]
+    write_whole(path, "file_name\trow\treason\n" + "".join(lines))
+
+
+def printable(text: str) -> str:
+    """Returns the text with what does not print, or is no UTF-8, as \\t, \\x00, \\udcff."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def read_groups(path: Path) -> dict[str, str]:
     """Reads a table of file name and group (a person, say): name -> group.
 
     Raises:
-        InputError: the file is missing or a row has no group.
+        InputError: the file is missing, a row has no group, or two rows give a name two groups.
     """
     groups = {}
     for line, name, group in _iterate_pairs(path):
         if not group:
             raise InputError(f"{path}, line {line}: a row is a file name and a group")
-        groups[name] = group
+        if groups.setdefault(name, group) != group:
+            raise InputError(f"{path}, line {line}: an earlier row has {name} in another group")
     return groups
 
 
@@ -179,22 +237,51 @@ def write_groups(path: Path, column: str, file_names: Iterable[str], groups: Ite
 def _iterate_pairs(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yields line number, first cell and the rest of every row under the header."""
     with _open_table(path) as file:
-        separator, _ = _read_header(path, file.readline())
-        for line, row in enumerate(file, start=2):
+        separator, _ = _read_header(path, file)
+        rows = itertools.chain.from_iterable(_iterate_blocks(path, file))
+        for line, row in enumerate(rows, start=2):
             name, _, rest = row.partition(separator)
             if row.strip():
                 yield line, _unquote(name), _unquote(rest)
 
 
-def _open_table(path: Path):
+def _open_table(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
 
 
-def _read_header(path: Path, header: bytes) -> tuple[bytes, int]:
+def _iterate_blocks(path: Path, file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yields the lines that follow, without their newlines, some megabytes at a time."""
+    while block := file.read(_BLOCK_BYTES):
+        lines = (block + _read_line(path, file)).split(b"\n")
+        if not lines[-1]:  # what comes after the last newline
+            lines.pop()
+        yield lines
+
+
+def _read_line(path: Path, file: BinaryIO) -> bytes:
+    line = file.readline(_LONGEST_LINE_BYTES)
+    if len(line) == _LONGEST_LINE_BYTES and not line.endswith(b"\n"):
+        raise InputError(f"{path}: a line is over {_LONGEST_LINE_BYTES:,} bytes long; is it text?")
+    return line
+
+
+def _read_landmark_header(path: Path, file: BinaryIO) -> tuple[bytes, int]:
+    """Returns the separator and how many numbers a row has."""
+    separator, columns = _read_header(path, file)
+    if columns < 3 or columns % 2 == 0:
+        raise InputError(
+            f"{path}: the header has {columns} columns; a landmark table has file_name and then"
+            " an x and a y for each point"
+        )
+    return separator, columns - 1
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[bytes, int]:
     """Returns the separator and the number of columns."""
+    header = _read_line(path, file)
     if not header:
         raise InputError(f"{path}: the file is empty")
     separator = b"\t" if b"\t" in header else b","
@@ -212,26 +299,32 @@ def _read_header(path: Path, header: bytes) -> tuple[bytes, int]:
 
 
 def _parse_rows(block: list[bytes], first_line: int, separator: bytes, numbers: int) -> Rows:
-    pairs = [row.rstrip(b"\r\n").partition(separator)[::2] for row in block]
+    pairs = [row.rstrip(b"\r").partition(separator)[::2] for row in block]
     names, cells = zip(*pairs, strict=True)
     points = _parse_numbers_fast(cells, separator, numbers)
     if points is None:
-        return _parse_rows_one_by_one(names, cells, first_line, separator, numbers)
+        return _parse_rows_one_by_one(block, first_line, separator, numbers)
     try:
         file_names = [_checked_name(_unquote(name)) for name in names]
     except ValueError:
-        return _parse_rows_one_by_one(names, cells, first_line, separator, numbers)
+        return _parse_rows_one_by_one(block, first_line, separator, numbers)
     lines = list(range(first_line, first_line + len(block)))
     return Rows(file_names, points.reshape(len(block), -1, 2), lines, [])
 
 
 def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
     """Parses many rows in one call; None if any of them needs a closer look."""
-    if any(row.count(separator) != numbers - 1 or b" " in row for row in cells):
+    if any(row.count(separator) != numbers - 1 for row in cells):
+        return None
+    text = separator.join(cells)
+    # NumPy passes over white space and takes a sign alone for 0.
+    if any(mark in text for mark in _READ_LAXLY if mark != separator):
+        return None
+    if b"-" + separator in text or text.endswith(b"-"):
         return None
     try:
         # Whole numbers parse twice as fast as floats. int64: a narrower type would wrap around.
-        values = np.fromstring(separator.join(cells), np.int64, sep=separator.decode())
+        values = np.fromstring(text, np.int64, sep=separator.decode())
     except ValueError:
         return None
     if values.size != numbers * len(cells):
@@ -241,18 +334,22 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
     return values.astype(np.int16)
 
 
-def _parse_rows_one_by_one(names, cells, first_line: int, separator: bytes, numbers: int) -> Rows:
+def _parse_rows_one_by_one(
+    block: list[bytes], first_line: int, separator: bytes, numbers: int
+) -> Rows:
     rows = Rows([], [], [], [])
-    for line, (name, row) in enumerate(zip(names, cells, strict=True), start=first_line):
-        if not name and not row:  # a blank line
+    for line, row in enumerate(block, start=first_line):
+        if not row.strip():
             continue
+        name, _, cells = row.rstrip(b"\r").partition(separator)
+        name = _unquote(name)
         try:
-            file_name = _checked_name(_unquote(name))
-            points = _parse_numbers(row, separator, numbers)
+            _checked_name(name)
+            points = _parse_numbers(cells, separator, numbers)
         except ValueError as error:
-            rows.rejects.append(Reject(_unquote(name), line, str(error)))
+            rows.rejects.append(Reject(name, line, str(error)))
             continue
-        rows.file_names.append(file_name)
+        rows.file_names.append(name)
         rows.points.append(points)
         rows.lines.append(line)
     points = np.array(rows.points, np.float32).reshape(-1, numbers // 2, 2)
@@ -260,37 +357,39 @@ def _parse_rows_one_by_one(names, cells, first_line: int, separator: bytes, numb
 
 
 def _parse_numbers(row: bytes, separator: bytes, numbers: int) -> np.ndarray:
-    cells = row.split(separator)
+    cells = [cell.strip(b' "') for cell in row.split(separator)] if row else []
     if len(cells) != numbers:
-        raise ValueError(f"{len(cells) if row else 0} numbers where the header has {numbers}")
+        few = "fewer" if len(cells) < numbers else "more"
+        raise ValueError(f"{few} numbers than the header has: {len(cells)}, not {numbers}")
     try:
-        values = np.array([float(_unquote(cell)) for cell in cells])
+        if b"".join(cells).translate(None, b"+-.0123456789Ee"):  # float takes nan and 1_000, too
+            raise ValueError
+        values = np.array([float(cell) for cell in cells])
     except ValueError:
         raise ValueError("a cell is empty or not a number") from None
-    if not np.all(np.abs(values) <= _LARGEST_COORDINATE):  # False for nan, too
-        raise ValueError(f"a coordinate is not a number or beyond {_LARGEST_COORDINATE} px")
+    if np.abs(values).max() > _LARGEST_COORDINATE:
+        raise ValueError(f"a coordinate is beyond {_LARGEST_COORDINATE} px")
     return values
 
 
 def _parse_indices(text: str) -> np.ndarray:
-    try:
-        indices = ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        indices = None
-    if not isinstance(indices, list) or not indices or any(type(i) is not int for i in indices):
+    text = text.strip(" ")
+    if not _INDEX_LIST.fullmatch(text):
         raise ValueError(f"not a list of point indices: {text[:40]!r}")
-    if min(indices) < 0 or max(indices) > _LARGEST_COORDINATE:
-        raise ValueError(f"a point index is below 0 or too large: {text[:40]!r}")
-    return np.array(indices)
+    indices = np.array([int(index) for index in text[1:-1].split(",")])
+    if indices.max() > _LARGEST_COORDINATE:
+        raise ValueError(f"a point index is too large: {indices.max()}")
+    return indices
 
 
 def _unquote(cell: bytes) -> str:
-    return cell.decode(errors="replace").strip().strip('"')
+    # As Python decodes the names in a folder: bytes that are not UTF-8 are kept, and told apart.
+    return cell.decode(errors="surrogateescape").strip().strip('"')
 
 
 def _checked_name(name: str) -> str:
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
+    climbs = name.startswith("/") or ".." in name.split("/")
+    if not name or climbs or _NOT_IN_NAMES.search(name):
         raise ValueError(f"not the name of a file in the images folder: {name!r}")
     return name
 
@@ -322,38 +421,123 @@ def read_predictions(path: Path) -> LandmarkTable:
         InputError: the file is missing or is not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            file_names, landmarks = arrays["file_names"], arrays["landmarks"]
+        with zipfile.ZipFile(path) as archive:
+            file_names = _read_array(archive, "file_names", kind="U").tolist()
+            landmarks = _read_array(archive, "landmarks", kind="f").astype(np.float32)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a broken file
         raise InputError(f"{path}: not a predictions file ({error})") from None
-    if file_names.ndim != 1 or landmarks.shape != (len(file_names), *landmarks.shape[1:2], 2):
+    if landmarks.shape != (len(file_names), *landmarks.shape[1:2], 2):
         raise InputError(
-            f"{path}: {file_names.shape} names and {landmarks.shape} landmarks do not match"
+            f"{path}: {len(file_names)} names and {landmarks.shape} landmarks do not match"
         )
-    return LandmarkTable(file_names.tolist(), landmarks.astype(np.float32))
+    return LandmarkTable(file_names, landmarks)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, kind: str) -> np.ndarray:
+    """Reads an array of an .npz file; never takes more memory than the file has bytes.
+
+    `np.load` takes what the header asks for before it looks whether it is there.
+    """
+    if archive.getinfo(f"{name}.npy").compress_type != zipfile.ZIP_STORED:
+        raise ValueError("it is compressed")
+    with archive.open(f"{name}.npy") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("it is of another version")
+        shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype.kind != kind or columns_first:
+            raise ValueError(f"{name} are of type {dtype}")
+        return np.frombuffer(file.read(), dtype).reshape(shape)
 
 
 # ── images and the folder ──
 
 
 def decode_image(content: bytes) -> np.ndarray:
-    """Decodes an image file to (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+    """Decodes a JPEG or PNG to (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
     Raises:
-        ValueError: it does not decode, or it is a JPEG without its end.
+        ValueError: it is neither, does not decode, is a JPEG without its end, has too many pixels,
+            or one side is a hundred times the other.
     """
-    # OpenCV fills what is missing of a JPEG with grey and says nothing.
-    if content.startswith(_JPEG_START) and _JPEG_END not in content[-1024:]:
-        raise ValueError("the JPEG is truncated")
+    if not content:
+        raise ValueError("the file is empty")
+    # Before it is decoded: a file of some kilobytes can hold gigabytes of one colour.
+    width, height = _image_size(content)
+    if width * height > _MOST_PIXELS:
+        raise ValueError(f"over {_MOST_PIXELS:,} pixels: {width} x {height}")
+    if max(width, height) > _LARGEST_ASPECT_RATIO * min(width, height):
+        raise ValueError(
+            f"a side is over {_LARGEST_ASPECT_RATIO} times the other: {width} x {height}"
+        )
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         image = None
     if image is None:
-        raise ValueError("the image does not decode" if content else "the file is empty")
+        raise ValueError("the image does not decode")
     return image
+
+
+def _image_size(content: bytes) -> tuple[int, int]:
+    """Returns width and height as the file's header has them, not turned."""
+    try:
+        if content.startswith(_PNG_START):
+            return struct.unpack_from(">II", content, 16)
+        if content.startswith(_JPEG_START):
+            return _jpeg_size(content)
+    except struct.error:
+        raise ValueError("the image does not decode") from None
+    # OpenCV reads more formats, some of them (HDR, GIF) wrongly for our purpose.
+    raise ValueError("neither a JPEG nor a PNG")
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int]:
+    size = None
+    for marker, place in _jpeg_segments(content):
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", content, place + 5)
+            size = width, height
+        # An end before the first scan is a thumbnail's. OpenCV fills what is missing with grey and
+        # says nothing.
+        if marker == _JPEG_SCAN and size and content.rfind(_JPEG_END) > place:
+            return size
+    raise ValueError("the JPEG is truncated")
+
+
+def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yields marker and place of each segment, found as libjpeg finds them."""
+    place = 2
+    while (place := content.find(b"\xff", place)) >= 0 and place + 4 <= len(content):
+        marker = content[place + 1]
+        if marker == 0xFF:
+            place += 1
+        elif marker in _JPEG_ALONE:
+            place += 2
+        else:
+            yield marker, place
+            place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+
+
+def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
+    """Reads an image of the folder as `decode_image` does, by its name in a table.
+
+    Raises:
+        ValueError: it is missing, broken, or lies elsewhere; the message is the reason alone.
+    """
+    try:
+        path = os.path.join(image_folder, name)
+        # Where links lead is asked only if there may be one: that costs several system calls.
+        if "/" in name or os.path.islink(path):
+            path, folder = os.path.realpath(path), os.path.realpath(image_folder)
+            if os.path.commonpath([path, folder]) != folder:
+                raise ValueError("a link that leaves the images folder")
+        return decode_image(_read_content(path))
+    except FileNotFoundError:
+        raise ValueError("there is no such image") from None
+    except OSError as error:
+        raise ValueError(error.strerror) from None
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -363,11 +547,21 @@ def read_image(path: Path) -> np.ndarray:
         InputError: the file is missing or broken (named).
     """
     try:
-        return decode_image(path.read_bytes())
+        return decode_image(_read_content(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _read_content(path: Path | str) -> bytes:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # to read a pipe is to wait for its writer
+        raise ValueError("not an ordinary file")
+    if status.st_size > _MOST_IMAGE_BYTES:
+        raise ValueError(f"over {_MOST_IMAGE_BYTES:,} bytes: {status.st_size:,}")
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:

@@ -5,9 +5,9 @@ both is kept under the prepared folder, so the next start takes seconds. Points 
 are mapped into memory, so memory does not grow with the table.
 """
 
-import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,17 +16,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_landmarks import files
 from keras_landmarks.data import contest
-from keras_landmarks.data.contest import Reject
+from keras_landmarks.data.contest import Asked, Reject
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import whole_folder, write_json
+from keras_landmarks.files import whole_file, whole_folder, write_json
 from keras_landmarks.progress import progress
 
 _LANDMARKS, _INDEX = "landmarks.bin", "index.json"
+_FORMAT = 2  # rises when other samples come to be sound
 
 
-class _Sample(NamedTuple):
+# A point may lie outside its image by so many times the image's longer side.
+_FARTHEST_OUTSIDE = 1
+
+
+class Sample(NamedTuple):
+    """A sound row of a landmark table; int16 or float32 points (k, 2)."""
+
     file_name: str
+    line: int
     landmarks_photo_px: np.ndarray
     size_px: tuple[int, int]
 
@@ -121,51 +130,112 @@ def split_rows(
 
 
 def _fingerprint(table: Path, image_folder: Path, limit: int | None) -> str:
-    status = table.stat()
-    facts = [table.resolve(), status.st_size, status.st_mtime_ns, limit]
-    facts.append(image_folder.stat().st_mtime_ns)
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    return files.fingerprint([table.resolve(), image_folder.resolve()], _FORMAT, limit)[:16]
 
 
-def _check_and_remember(table: Path, image_folder: Path, limit: int | None, folder: Path) -> None:
-    file_names, sizes_px, rejects, dtype, points = [], [], [], "int16", 0
-    checked = _check(table, image_folder, limit)
-    with (folder / _LANDMARKS).open("wb") as file:
-        for item in progress(checked, f"checking {table.parent.name}", "rows", limit):
-            if isinstance(item, Reject):
-                rejects.append(item)
-                continue
-            dtype, points = item.landmarks_photo_px.dtype.name, len(item.landmarks_photo_px)
-            file.write(item.landmarks_photo_px.tobytes())
-            file_names.append(item.file_name)
-            sizes_px.append(item.size_px)
-    rejects.sort(key=lambda reject: reject.line)
-    index = {"points": points, "dtype": dtype, "file_names": file_names}
-    write_json(folder / _INDEX, index | {"sizes_px": sizes_px, "rejects": rejects})
+# ── the check ──
 
 
-def _check(table: Path, image_folder: Path, limit: int | None) -> Iterator[_Sample | Reject]:
-    """Yields the first `limit` rows of the table, each as a sound sample or as a reject."""
-    seen, dtype = set(), None
+def check_landmarks(
+    table: Path, image_folder: Path, limit: int | None = None
+) -> Iterator[Sample | Reject]:
+    """Yields the first `limit` rows of a landmark table, each as a sound sample or as a reject.
+
+    A reject may come for a row that was yielded as a sample before: it takes the sample back.
+
+    Raises:
+        InputError: as `contest.iterate_landmarks`.
+    """
+    first_rows = _FirstRows()
     with ThreadPoolExecutor() as pool:
         for rows in contest.iterate_landmarks(table, limit):
             yield from rows.rejects
+            points = rows.points.astype(contest.smallest_dtype(rows.points))
             sizes = _image_sizes(pool, image_folder, rows.file_names)
-            dtype = dtype or contest.smallest_dtype(rows.points)
-            points = rows.points.astype(dtype)
-            exact = np.all(points == rows.points, axis=(1, 2))
-            for index, (name, line, size) in enumerate(
-                zip(rows.file_names, rows.lines, sizes, strict=True)
+            for name, line, landmarks, size in zip(
+                rows.file_names, rows.lines, points, sizes, strict=True
             ):
                 if isinstance(size, str):
                     yield Reject(name, line, size)
-                elif name in seen:
-                    yield Reject(name, line, "an earlier row has this name")
-                elif not exact[index]:
-                    yield Reject(name, line, "fractions, though earlier rows are whole numbers")
+                elif lie_far_outside(landmarks, size):
+                    yield Reject(name, line, "a point lies far outside the image")
+                elif rejects := first_rows.compare(name, line, landmarks.astype(np.float32)):
+                    yield from rejects
                 else:
-                    seen.add(name)
-                    yield _Sample(name, points[index], size)
+                    yield Sample(name, line, landmarks, size)
+
+
+def check_test_points(table: Path, image_folder: Path, points: int) -> Iterator[Asked | Reject]:
+    """Yields the rows of `test_points.csv`, sound or as a reject, as `check_landmarks` does.
+
+    Args:
+        table: the file.
+        image_folder: where its images are.
+        points: how many points a face has.
+
+    Raises:
+        InputError: as `contest.iterate_test_points`.
+    """
+    first_rows, asked_before = _FirstRows(), None
+    rows = list(contest.iterate_test_points(table))
+    yield from (row for row in rows if isinstance(row, Reject))
+    rows = [row for row in rows if isinstance(row, Asked)]
+    with ThreadPoolExecutor() as pool:
+        sizes = _image_sizes(pool, image_folder, [row.file_name for row in rows])
+        for row, size in zip(rows, sizes, strict=True):
+            name, line, indices = row
+            asked_before = asked_before or len(indices)
+            if isinstance(size, str):
+                yield Reject(name, line, size)
+            elif indices.max() >= points:
+                yield Reject(
+                    name, line, f"no such point: {indices.max()}, the last is {points - 1}"
+                )
+            elif len(indices) != asked_before:
+                counts = f"{len(indices)}, not {asked_before}"
+                yield Reject(name, line, f"another count of points than before: {counts}")
+            elif rejects := first_rows.compare(name, line, indices):
+                yield from rejects
+            else:
+                yield row
+
+
+def lie_far_outside(landmarks_photo_px: np.ndarray, size_px: tuple[int, int]) -> bool:
+    """Whether a point (k, 2) is farther from the image than the image's longer side.
+
+    Faces at an image's edge have points outside; one so far out is no point of this image.
+    """
+    margin = _FARTHEST_OUTSIDE * max(size_px)
+    lowest, highest = landmarks_photo_px.min(axis=0), landmarks_photo_px.max(axis=0)
+    return min(lowest) < -margin or any(highest > np.add(size_px, margin - 1))
+
+
+class _FirstRows:
+    """The first sound row of each file, and what it says."""
+
+    def __init__(self):
+        self._rows: dict[str, tuple[int, int]] = {}
+        self._distrusted: set[str] = set()
+
+    def compare(self, name: str, line: int, values: np.ndarray) -> list[Reject]:
+        """Returns the rejects that a row, sound so far, leads to; none if it is the first.
+
+        Rows that agree cost nothing but a row. Of rows that disagree one is wrong and none can tell
+        which, so all are refused.
+        """
+        file = os.path.normpath(name)
+        says = hash((values + 0).tobytes())  # -0.0 is 0.0
+        first_line, first_says = self._rows.setdefault(file, (line, says))
+        if first_line == line:
+            return []
+        if first_says == says and file not in self._distrusted:
+            return [Reject(name, line, f"an earlier row has this name: {first_line}")]
+        rejects = [Reject(name, line, f"another row of this name disagrees: {first_line}")]
+        if file not in self._distrusted:
+            reason = f"another row of this name disagrees: {line}"
+            rejects.insert(0, Reject(name, first_line, reason))
+        self._distrusted.add(file)
+        return rejects
 
 
 def _image_sizes(
@@ -182,12 +252,54 @@ def _image_sizes(
 def _image_size(image_folder: Path, name: str) -> tuple[int, int] | str:
     """Returns width and height, or what is wrong with the image."""
     try:
-        height, width = contest.decode_image((image_folder / name).read_bytes()).shape[:2]
-    except FileNotFoundError:
-        return "there is no such image"
-    except (OSError, ValueError) as error:
+        height, width = contest.read_listed_image(image_folder, name).shape[:2]
+    except ValueError as error:
         return str(error)
     return width, height
+
+
+# ── what is remembered ──
+
+
+def _check_and_remember(table: Path, image_folder: Path, limit: int | None, folder: Path) -> None:
+    lines, file_names, sizes_px, dtypes, rejects, points = [], [], [], [], [], 0
+    checked = check_landmarks(table, image_folder, limit)
+    with (folder / _LANDMARKS).open("wb") as file:
+        for item in progress(checked, f"checking {table.parent.name}", "rows", limit):
+            if isinstance(item, Reject):
+                rejects.append(item)
+                continue
+            file.write(item.landmarks_photo_px.tobytes())
+            lines.append(item.line)
+            file_names.append(item.file_name)
+            sizes_px.append(item.size_px)
+            dtypes.append(item.landmarks_photo_px.dtype)
+            points = len(item.landmarks_photo_px)
+    rejects.sort(key=lambda reject: reject.line)
+    taken_back = {reject.line for reject in rejects}
+    sound = [line not in taken_back for line in lines]
+    dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.int16)
+    if not all(sound) or len(set(dtypes)) > 1:
+        _rewrite(folder / _LANDMARKS, dtypes, points, sound, dtype)
+    index = {
+        "points": points,
+        "dtype": dtype.name,
+        "file_names": list(itertools.compress(file_names, sound)),
+        "sizes_px": list(itertools.compress(sizes_px, sound)),
+        "rejects": rejects,
+    }
+    write_json(folder / _INDEX, index)
+
+
+def _rewrite(
+    path: Path, dtypes: list[np.dtype], points: int, keep: list[bool], dtype: np.dtype
+) -> None:
+    """Leaves the rows to keep in the file, all of one type."""
+    with whole_file(path) as partial, path.open("rb") as source, partial.open("wb") as target:
+        for own, kept in zip(dtypes, keep, strict=True):
+            row = np.frombuffer(source.read(points * 2 * own.itemsize), own)
+            if kept:
+                target.write(row.astype(dtype).tobytes())
 
 
 def _recall(folder: Path, image_folder: Path, fingerprint: str) -> Samples:

@@ -10,12 +10,15 @@ TFRecord files with a checksum for every record, in the order of the samples. A 
 as raw bytes, so all records of a store are equally long and have their fields at the same places.
 A row is found by arithmetic, then, and read straight into the batch: any order of rows costs the
 same, nothing is parsed, and no more is in memory than the batch.
+
+Every file is written whole. A preparation that was killed keeps its finished ones: started again,
+it makes the rest.
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -30,14 +33,15 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
+from keras_landmarks import files
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import whole_folder, write_json
+from keras_landmarks.files import whole_file, whole_folder, write_json
 from keras_landmarks.progress import progress
 
 _SEAL = "store.json"  # written last: what the store was made from and what its files are
-_FORMAT = 1  # rises when the same photos come to mean other records
-_SHARD_BYTES = 1 << 30
+_FORMAT = 3  # rises when the same photos come to mean other records
+_SHARD_BYTES = 1 << 28  # what a kill costs: some seconds' work
 _ROWS_PER_TASK = 16
 _RECORD_HEADER_BYTES, _RECORD_FOOTER_BYTES = 12, 4  # TFRecord: length and checksum; checksum
 
@@ -90,9 +94,10 @@ def prepare(photos: Photos, prepared: Path, threads: int | None = None) -> Store
     folder = prepared / _folder_name(photos)
     fingerprint = _fingerprint(photos)
     if not _is_sound(folder, fingerprint):
-        shutil.rmtree(folder, ignore_errors=True)  # out of date, and the new one needs its room
-        _require_room(photos, folder)
-        with whole_folder(folder) as partial:
+        with whole_folder(folder, key=fingerprint) as partial:
+            shutil.rmtree(folder, ignore_errors=True)  # out of date, and the new one needs its room
+            _keep_only_shards(partial)
+            _require_room(photos, partial, folder)
             _write(photos, partial, threads or os.cpu_count())
             write_json(partial / _SEAL, _seal(photos, partial, fingerprint))
     return Store(folder)
@@ -105,24 +110,22 @@ def _folder_name(photos: Photos) -> str:
 
 def _fingerprint(photos: Photos) -> str:
     """Changes when the table, the settings, or an image's size or time does."""
-    facts = hashlib.sha256(repr((photos.samples.fingerprint, photos.crop_size, _FORMAT)).encode())
-    folder = os.fspath(photos.samples.image_folder)
-    for name in photos.samples.file_names:
-        status = os.stat(os.path.join(folder, name))
-        facts.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return facts.hexdigest()
+    folder = photos.samples.image_folder.resolve()  # however --data names it
+    images = (os.path.join(folder, name) for name in photos.samples.file_names)
+    facts = photos.samples.fingerprint, photos.crop_size, _rows_per_shard(photos), _FORMAT
+    return files.fingerprint(images, *facts)
 
 
-def _require_room(photos: Photos, folder: Path) -> None:
+def _require_room(photos: Photos, partial: Path, folder: Path) -> None:
     """Says what the store will take of the disk; InputError if there is less."""
     needed = len(photos) * _estimate_record_bytes(photos)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder.parent).free
-    if needed > free:
+    made = sum(shard.stat().st_size for shard in _find_shards(partial))
+    if needed > made + free:
         raise InputError(
             f"{folder.parent}: the prepared images take {needed / 1e6:,.1f} MB and"
-            f" {free / 1e6:,.1f} MB are free; make room, give another --prepared, or read the"
-            " images' own files with --noprepare"
+            f" {(made + free) / 1e6:,.1f} MB are free; make room, give another --prepared, or read"
+            " the images' own files with --noprepare"
         )
     logging.info(
         "preparing %d images of %s: %.1f MB in %s",
@@ -148,10 +151,29 @@ class Crops(tfds.core.ShardBasedBuilder):
     # a package that it does not ask for when it is installed.
     url_infos: ClassVar = None
 
-    def __init__(self, photos: Photos, crops: Iterator[tuple], data_dir: Path):
-        """Takes the photos and what `Photos.read` says of each, row by row."""
-        self._photos, self._crops = photos, crops
+    def __init__(self, photos: Photos, data_dir: Path):
+        """Takes the photos and the folder, which may hold finished shards."""
+        self._photos = photos
         super().__init__(data_dir=data_dir)
+
+    def rows_left(self) -> list[int]:
+        """Returns the rows whose shards are not finished."""
+        return [row for rows, path in self._shards() if not path.exists() for row in rows]
+
+    def write(self, crops: Iterator[tuple]) -> None:
+        """Writes the missing shards and the dataset's description.
+
+        `download_and_prepare` works in a folder of a new name each time, so nothing that a killed
+        process made would be found again.
+
+        Args:
+            crops: what `Photos.read` says of each of the rows left.
+        """
+        self._crops = crops
+        self.data_path.mkdir(parents=True, exist_ok=True)
+        self._download_and_prepare(dl_manager=None)
+        self.info.download_size = 0
+        self.info.write_to_directory(self.data_path)
 
     def _info(self) -> tfds.core.DatasetInfo:
         raw = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
@@ -168,16 +190,48 @@ class Crops(tfds.core.ShardBasedBuilder):
             features=tfds.features.FeaturesDict(features),
         )
 
-    def _shard_iterators_per_split(self, dl_manager) -> dict[str, list]:
+    def _shards(self) -> list[tuple[range, Path]]:
         rows, step = range(len(self._photos)), _rows_per_shard(self._photos)
-        shards = [rows[start : start + step] for start in range(0, len(rows), step)]
-        return {"train": [functools.partial(self._examples, shard) for shard in shards]}
+        pieces = [rows[start : start + step] for start in range(0, len(rows), step)]
+        name = self._get_filename_template("train")
+        return [
+            (piece, Path(name.sharded_filepath(shard_index=index, num_shards=len(pieces))))
+            for index, piece in enumerate(pieces)
+        ]
 
-    def _examples(self, rows: range) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def _example_writer(self) -> tfds.core.ExampleWriter:
+        return _WholeShards(self.info.file_format)
+
+    def _shard_iterators_per_split(self, dl_manager) -> dict[str, list]:
+        return {"train": [functools.partial(self._examples, *shard) for shard in self._shards()]}
+
+    def _examples(self, rows: range, path: Path) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        if path.exists():
+            yield from ((row, {}) for row in rows)  # TFDS counts them
+            return
         for row, (image, landmarks, framing) in zip(rows, self._crops, strict=False):
             example = {"image": image, "landmarks": landmarks, **framing._asdict()}
             yield row, example
             example.clear()  # TFDS keeps hold of what it has written until the shard is full
+
+
+class _WholeShards(tfds.core.ExampleWriter):
+    """Writes each shard whole, unless it is there."""
+
+    def write(self, path, examples) -> None:
+        if os.path.exists(path):
+            return
+        try:
+            with whole_file(Path(path)) as partial:
+                super().write(partial, map(_in_order, examples))
+        except tf.errors.OpError as error:  # the system's own words come last
+            raise OSError(errno.ENOSPC, error.message.rpartition("; ")[2]) from None
+
+
+def _in_order(keyed: tuple[int, bytes]) -> tuple[int, bytes]:
+    # Protobuf writes a record's fields in an order that is another in every process.
+    key, record = keyed
+    return key, tf.train.Example.FromString(record).SerializeToString(deterministic=True)
 
 
 def _rows_per_shard(photos: Photos) -> int:
@@ -185,17 +239,15 @@ def _rows_per_shard(photos: Photos) -> int:
 
 
 def _write(photos: Photos, folder: Path, threads: int) -> None:
-    crops = progress(_read_all(photos, threads), "preparing", "images", len(photos))
-    try:
-        with contextlib.closing(crops), _silent_tfds():
-            Crops(photos, crops, folder).download_and_prepare()
-    except tf.errors.OpError as error:
-        raise InputError(f"{folder.parent}: {error.message}") from None
+    builder = Crops(photos, folder)
+    rows = builder.rows_left()
+    crops = progress(_read_rows(photos, rows, threads), "preparing", "images", len(rows))
+    with contextlib.closing(crops), _silent_tfds():
+        builder.write(crops)
 
 
-def _read_all(photos: Photos, threads: int) -> Iterator[tuple]:
+def _read_rows(photos: Photos, rows: list[int], threads: int) -> Iterator[tuple]:
     """Yields what `Photos.read` says of each row, in order."""
-    rows = range(len(photos))
     tasks = [rows[start : start + _ROWS_PER_TASK] for start in range(0, len(rows), _ROWS_PER_TASK)]
     # OpenCV decodes outside of the interpreter's lock, so threads do.
     with ThreadPoolExecutor(threads) as pool:
@@ -207,12 +259,11 @@ def _read_all(photos: Photos, threads: int) -> Iterator[tuple]:
 
 @contextlib.contextmanager
 def _silent_tfds() -> Iterator[None]:
-    """TFDS talks on standard output of downloads that there are none of."""
+    """TFDS logs which split it is at; there is one."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        yield
     finally:
         logging.set_verbosity(verbosity)
 
@@ -220,9 +271,19 @@ def _silent_tfds() -> Iterator[None]:
 # ── the seal ──
 
 
+def _keep_only_shards(folder: Path) -> None:
+    """Removes what is quickly made anew, and may be half written."""
+    for path in {path for path in folder.rglob("*") if path.is_file()} - set(_find_shards(folder)):
+        path.unlink()
+
+
+def _find_shards(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("[!.]*.tfrecord-*"))
+
+
 def _seal(photos: Photos, folder: Path, fingerprint: str) -> dict:
     """Returns what reading needs to know and what a sound store is known by."""
-    paths = sorted(folder.rglob("*.tfrecord-*"))
+    paths = _find_shards(folder)
     record_bytes, places = _find_layout(paths)
     return {
         "fingerprint": fingerprint,
@@ -232,7 +293,7 @@ def _seal(photos: Photos, folder: Path, fingerprint: str) -> dict:
         "rows_per_shard": _rows_per_shard(photos),
         "record_bytes": record_bytes,
         "places": places,
-        "shards": {str(path.relative_to(folder)): _state(path) for path in paths},
+        "shards": {str(path.relative_to(folder)): path.stat().st_size for path in paths},
     }
 
 
@@ -256,19 +317,16 @@ def _find_layout(shards: list[Path]) -> tuple[int, dict[str, int]]:
     return layouts[0]
 
 
-def _state(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
 def _is_sound(folder: Path, fingerprint: str) -> bool:
     """Tells whether the store was made from just this and its files are whole."""
     try:
         seal = json.loads((folder / _SEAL).read_text())
         if seal["fingerprint"] != fingerprint:
             return False
+        sealed_ns = (folder / _SEAL).stat().st_mtime_ns
         rows = sum(
-            _count_rows(folder / name, state, seal) for name, state in seal["shards"].items()
+            _count_rows(folder / name, size, sealed_ns, seal["record_bytes"])
+            for name, size in seal["shards"].items()
         )
         if rows == seal["rows"]:
             return True
@@ -280,8 +338,9 @@ def _is_sound(folder: Path, fingerprint: str) -> bool:
     return False
 
 
-def _count_rows(path: Path, state: list[int], seal: dict) -> int:
-    """Counts a shard's records; reads them and their checksums only if the file was touched."""
-    if _state(path) == state:
-        return state[0] // seal["record_bytes"]
+def _count_rows(path: Path, size: int, sealed_ns: int, record_bytes: int) -> int:
+    """Counts a shard's records; reads them and their checksums only if it was touched since."""
+    status = path.stat()
+    if status.st_size == size and status.st_mtime_ns < sealed_ns:
+        return size // record_bytes
     return int(tf.data.TFRecordDataset(os.fspath(path)).reduce(np.int64(0), lambda n, _: n + 1))

@@ -130,7 +130,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Arrays by torchvision's name, in Keras' layout."""
     try:
         arrays = safetensors.numpy.load_file(path)
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: broken ({_one_line(error)}): fetch it again") from error
     return {
         name: _to_keras(array)
@@ -143,7 +143,8 @@ def _read_h5(path: Path) -> dict[str, np.ndarray]:
     """Arrays by torchvision's name, in Keras' layout.
 
     Keras' own `load_weights` overlooks layers left over in the file and has changed the model by
-    the time it finds another mistake.
+    the time it finds another mistake. HDF5 takes values from other files and makes arrays of what
+    was never written, if a file says so; neither is done here.
     """
     arrays = {}
     try:
@@ -151,8 +152,12 @@ def _read_h5(path: Path) -> dict[str, np.ndarray]:
             for layer in file["layers"].values():
                 stored = layer["vars"]
                 for index, name in enumerate(VARIABLE_NAMES[len(stored)]):
-                    arrays[f"{stored.attrs['name']}.{name}"] = stored[str(index)][()]
-    except (OSError, KeyError) as error:
+                    data = stored[str(index)]
+                    elsewhere = data.file != file or data.is_virtual or data.external
+                    if elsewhere or data.nbytes > path.stat().st_size:
+                        raise ValueError(f"{data.name} lies in another file or is not there")
+                    arrays[f"{stored.attrs['name']}.{name}"] = data[()]
+    except Exception as error:  # h5py raises a dozen kinds for a broken file
         raise InputError(
             f"{path}: broken or not of this package ({_one_line(error)}): use another"
         ) from error
@@ -181,10 +186,16 @@ def _problems(variables, arrays) -> str:
         for name, variable in variables.items()
         if name in arrays and arrays[name].shape != tuple(variable.shape)
     ]
+    no_floats = [
+        f"{name} {array.dtype}"
+        for name, array in arrays.items()
+        if not np.issubdtype(array.dtype, np.floating)
+    ]
     kinds = {
         "missing": [name for name in variables if name not in arrays],
         "left over": [name for name in arrays if name not in variables],
         "of another shape": misshapen,
+        "of another type": no_floats,
     }
     return "; ".join(f"{kind}: {_first(names)}" for kind, names in kinds.items() if names)
 

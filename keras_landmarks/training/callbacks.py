@@ -119,7 +119,7 @@ class SaveState(keras.callbacks.Callback):
         if distribution.is_first():
             save_state(self._path, self.model, position, self._steps_per_epoch)
         if asked:
-            raise KeyboardInterrupt(f"the same command goes on after {position}")
+            raise KeyboardInterrupt(f"the same command goes on with {position}")
 
 
 class Waiting(keras.callbacks.Callback):

@@ -168,6 +168,8 @@ def wait_for_all(step: str) -> None:
 
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any process; all must ask together."""
+    if count() == 1:
+        return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 

@@ -21,13 +21,13 @@ class Position(NamedTuple):
     step: int = 0
 
     def __str__(self) -> str:
-        return f"{self.epoch} epochs" + (f" and {self.step} steps" if self.step else "")
+        return f"epoch {self.epoch + 1}, step {self.step + 1}"  # the next ones, counted from 1
 
 
 def save_state(path: Path, model: keras.Model, position: Position, steps_per_epoch: int) -> None:
     """Writes the variables of the model, of its optimiser and of its metrics, and how far it is."""
-    arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
-    arrays |= {f"metrics/{i}": v.numpy() for i, v in enumerate(model.metrics_variables)}
+    variables = _variables(model) | _metrics(model)
+    arrays = {name: variable.numpy() for name, variable in variables.items()}
     facts = position._asdict() | {"steps_per_epoch": steps_per_epoch}
     # One entry: several would be written in an order that changes from run to run.
     write_whole(path, safetensors.numpy.save(arrays, {"run": json.dumps(facts)}))
@@ -46,45 +46,55 @@ def restore_state(
         InputError: the file is damaged, another model's, amid an epoch of another length, or not
             the same for all processes.
     """
-    position, metrics, arrays = _read(path, model, steps_per_epoch)
+    position, arrays = _read(path, steps_per_epoch)
     distribution.check_agreement([*position, steps_per_epoch], f"{path} and the data's epochs")
-    if arrays:
-        _fill(path, model, arrays)
-    return position, metrics
+    return position, [] if arrays is None else _fill(path, model, arrays)
 
 
-def _read(
-    path: Path, model: keras.Model, steps_per_epoch: int
-) -> tuple[Position, list[np.ndarray], dict[str, np.ndarray]]:
-    """Returns how far the run had come, its metrics, and all else by name."""
+def _read(path: Path, steps_per_epoch: int) -> tuple[Position, dict[str, np.ndarray] | None]:
+    """Returns how far the run had come and its arrays, by name; None if there is no file."""
     if not path.exists():
-        return Position(0), [], {}
+        return Position(0), None
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            facts = json.loads(file.metadata()["run"])
+            position, steps = _read_position(file.metadata()["run"])
         arrays = safetensors.numpy.load_file(path)
-        position = Position(int(facts["epoch"]), int(facts["step"]))
-        metrics = [arrays.pop(f"metrics/{i}") for i, _ in enumerate(model.metrics_variables)]
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); --noresume starts over") from None
-    if position.step and facts.get("steps_per_epoch") != steps_per_epoch:
+    if position.step and steps != steps_per_epoch:
         raise InputError(
-            f"{path}: amid an epoch of {facts.get('steps_per_epoch')} steps; now there are"
-            f" {steps_per_epoch}: give the flags and the data that it began with, or --noresume"
+            f"{path}: amid an epoch of {steps} steps; now there are {steps_per_epoch}: give the"
+            " flags and the data that it began with, or --noresume"
         )
-    return position, metrics, arrays
+    return position, arrays
 
 
-def _fill(path: Path, model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+def _fill(path: Path, model: keras.Model, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Assigns the model's and the optimiser's variables; returns the metrics' values."""
     model.optimizer.build(model.trainable_variables)
-    variables = _variables(model)
-    if {name: array.shape for name, array in arrays.items()} != {
-        name: tuple(variable.shape) for name, variable in variables.items()
+    variables, metrics = _variables(model), _metrics(model)
+    if {name: (array.shape, array.dtype.name) for name, array in arrays.items()} != {
+        name: (tuple(v.shape), v.dtype) for name, v in (variables | metrics).items()
     }:
         raise InputError(f"{path}: the state of another model; give another --workdir")
     for name, variable in variables.items():
         variable.assign(arrays[name])
+    return [arrays[name] for name in metrics]
+
+
+def _read_position(text: str) -> tuple[Position, int]:
+    """Returns how far the run had come, and the steps of an epoch; ValueError if that is absurd."""
+    facts = json.loads(text)
+    numbers = [facts[name] for name in (*Position._fields, "steps_per_epoch")]
+    *position, steps = numbers
+    if any(type(number) is not int or number < 0 for number in numbers) or position[1] >= steps:
+        raise ValueError(f"it says {text[:80]}")
+    return Position(*position), steps
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
     return {variable.path: variable for variable in model.variables + model.optimizer.variables}
+
+
+def _metrics(model: keras.Model) -> dict[str, keras.Variable]:
+    return {f"metrics/{index}": v for index, v in enumerate(model.metrics_variables)}

@@ -1,0 +1,479 @@
+"""The readers, given files that were spoiled at random.
+
+Every reader either refuses such a file in one line or reads what an independent, slow reader of the
+test reads. KERAS_LANDMARKS_FUZZ says how many files each test tries: 40 unless told, always the
+same ones; more are drawn anew.
+"""
+
+import contextlib
+import decimal
+import io
+import json
+import os
+import re
+import struct
+import zipfile
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keras_landmarks import config
+from keras_landmarks.data import contest
+from keras_landmarks.errors import InputError
+from keras_landmarks.models import pretrained, resnet
+from keras_landmarks.training import state
+from keras_landmarks.training.state import Position
+
+FILES = int(os.environ.get("KERAS_LANDMARKS_FUZZ", "40"))
+fuzz = settings(
+    max_examples=FILES,
+    derandomize=FILES <= 40,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+BYTES = b"\0\t\n\r\v ,;\"'[]{}()-+._/\\eE019\x7f\x80\xff"
+WORDS = [
+    *[b"\r\n", b"\t\t", b",,", b"\n\n", b"\xef\xbb\xbf", b"\xff\xfe", b"\xc2\xa0", b"\xd9\xa1"],
+    *[b"nan", b"inf", b"1e999", b"1_0", b"0x1", b"--", b"32767", b"32768", b"9" * 20, b"[" * 2000],
+    *[b"../", b"/", b"__import__('os')", b"--flagfile=", b"PK\x05\x06", b"\x89HDF", b"IEND"],
+    *[b"\xff\xd8", b"\xff\xd9", b"\xff\xff\xff\xff"],
+]
+TOKENS = [bytes([byte]) for byte in BYTES] + WORDS
+EDITS = st.lists(
+    st.tuples(
+        st.floats(0, 1, exclude_max=True),
+        st.sampled_from(["put", "insert", "cut", "repeat", "end"]),
+        st.integers(1, 40),
+        st.sampled_from(TOKENS) | st.binary(min_size=1, max_size=4),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def spoil(content, edits):
+    """Returns the content after a few edits, each at a place given as a share of the length."""
+    for share, kind, length, token in edits:
+        place = int(share * len(content))
+        before, after = content[:place], content[place:]
+        content = {
+            "put": before + token + after[len(token) :],
+            "insert": before + token + after,
+            "cut": before + after[length:],
+            "repeat": before + after[:length] + after,
+            "end": before if length > 30 else content,
+        }[kind]
+    return content
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "file"
+
+
+@contextlib.contextmanager
+def refusal():
+    """Within, an InputError is right if it is one line."""
+    refused = None
+    try:
+        yield
+    except InputError as error:
+        refused = str(error)
+    assert "\n" not in (refused or "")
+
+
+# ── tables ──
+
+NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+TABLES = [
+    b"file_name\tx\ty\tx\ty\na.jpg\t1\t-2\t30\t400\nb c.jpg\t0\t5\t6\t7\n\xc3\xa4.jpg\t1\t2\t3\t4",
+    b'\xef\xbb\xbffile_name,x,y\r\n"a.jpg","1.5","-2"\r\nin/b.jpg, 3,4e1\r\n',
+    b"file_name,x,y\na.jpg,1,2\nb.jpg,3,4\nc.jpg,5,6\nd.jpg,7,8",
+]
+
+
+def cells_of(content):
+    """The rows under the header: line number, first cell, the others; None if the header is bad."""
+    header, *lines = content.split(b"\n")
+    separator = b"\t" if b"\t" in header else b","
+    titles = header.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").split(separator)
+    if text(titles[0]) != "file_name" or len(titles) < 2:
+        return None
+    rows = []
+    for line, row in enumerate(lines, start=2):
+        if row.strip():
+            name, *cells = row.rstrip(b"\r").split(separator)
+            rows.append((line, text(name), cells))
+    return separator, len(titles) - 1, rows
+
+
+def text(cell):
+    return os.fsdecode(cell).strip().strip('"')
+
+
+def is_name(name):
+    ordinary = all(ord(c) >= 32 and ord(c) != 127 and not 0xD800 <= ord(c) <= 0xDFFF for c in name)
+    return ordinary and name != "" and name[0] != "/" and ".." not in name.split("/")
+
+
+def slow_number(cell):
+    cell = cell.strip(b' "')
+    if not NUMBER.fullmatch(cell):
+        return None
+    value = decimal.Decimal(cell.decode())
+    return np.float32(value) if abs(value) <= 32767 else None
+
+
+def slow_landmarks(content):
+    """Sound rows by line: name and numbers; lines of the others. None if it is no such table."""
+    table = cells_of(content)
+    if table is None or table[1] < 2 or table[1] % 2:
+        return None
+    sound, rejected = {}, []
+    for line, name, cells in table[2]:
+        numbers = [slow_number(cell) for cell in cells]
+        if is_name(name) and len(cells) == table[1] and None not in numbers:
+            sound[line] = name, numbers
+        else:
+            rejected.append(line)
+    return sound, rejected
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("block", [9, 1 << 23])
+def test_spoiled_landmark_tables(path, table, block):
+    @fuzz
+    @given(EDITS)
+    def check(edits):
+        content = spoil(table, edits)
+        path.write_bytes(content)
+        expected = slow_landmarks(content)
+        sound, rejected = {}, []
+        with refusal():
+            for rows in contest.iterate_landmarks(path):
+                numbers = [list(points.astype(np.float32).flat) for points in rows.points]
+                found = zip(rows.file_names, numbers, strict=True)
+                sound |= dict(zip(rows.lines, found, strict=True))
+                rejected += [reject.line for reject in rows.rejects]
+            assert (sound, rejected) == expected
+            return
+        assert expected is None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contest, "_BLOCK_BYTES", block)
+        check()
+
+
+def slow_indices(cell):
+    """The list, or None; JSON's idea of one."""
+    try:
+        indices = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    sound = isinstance(indices, list) and indices
+    return indices if sound and all(type(i) is int and 0 <= i <= 32767 for i in indices) else None
+
+
+ASKED = b'file_name,point_index_list\r\na.jpg,"[3, 1, 970]"\r\nb.jpg,"[0,2 , 5]"\nc.jpg,[7]\n'
+
+
+@fuzz
+@given(edits=EDITS)
+def test_spoiled_index_lists(path, edits):
+    content = spoil(ASKED, edits)
+    path.write_bytes(content)
+    rows = None
+    with refusal():
+        rows = list(contest.iterate_test_points(path))
+    table = cells_of(content)
+    assert (rows is None) == (table is None)
+    for row, (line, name, cells) in zip(rows or [], table[2] if table else [], strict=True):
+        cell = text(table[0].join(cells))
+        indices = slow_indices(cell)
+        assert (row.file_name, row.line) == (name, line)
+        if isinstance(row, contest.Asked):
+            assert row.point_indices.tolist() == indices
+            assert is_name(name)
+        else:  # JSON takes tabs and -0, too
+            assert indices is None or not is_name(name) or re.search("[\t\r-]", cell)
+
+
+@fuzz
+@given(edits=EDITS)
+def test_spoiled_groups(path, edits):
+    content = spoil(b"file_name\tperson\na.jpg\tAda\nb.jpg\tBo B\na.jpg\tAda\n", edits)
+    path.write_bytes(content)
+    groups = None
+    with refusal():
+        groups = contest.read_groups(path)
+    if groups is not None:
+        separator, _, rows = cells_of(content)
+        assert groups == {name: text(separator.join(cells)) for _, name, cells in rows}
+
+
+@fuzz
+@given(edits=EDITS)
+def test_spoiled_flagfiles(path, edits):
+    lines = b"--data=faces\n--epochs=3\n--noprepare\n# a comment\n--learning_rates=0:1e-2,1:1e-3\n"
+    path.write_bytes(spoil(lines, edits))
+
+    def fail(message, status=1):
+        raise InputError(" ".join(message.split()))
+
+    with pytest.MonkeyPatch.context() as patch, refusal(), flagsaver.flagsaver():
+        patch.setattr(config, "_fail", fail)
+        patch.setattr(os, "_exit", None)
+        config._parse_flags(["train", f"--flagfile={path}"])
+
+
+# ── predictions ──
+
+
+@pytest.fixture(scope="module")
+def predictions(path):
+    """Names, landmarks, and the bytes of their file."""
+    names = [f"{number}.jpg" for number in range(3)]
+    landmarks = np.random.default_rng(0).uniform(-5, 500, (3, 4, 2)).astype(np.float32)
+    contest.write_predictions(path, names, landmarks)
+    return names, landmarks, path.read_bytes()
+
+
+@fuzz
+@given(edits=EDITS)
+def test_spoiled_predictions(path, predictions, edits):
+    names, landmarks, content = predictions
+    path.write_bytes(spoil(content, edits))
+    with refusal():
+        table = contest.read_predictions(path)
+        assert table.file_names == names
+        np.testing.assert_array_equal(table.points, landmarks)
+
+
+@pytest.mark.parametrize("spoiled", ["file_names.npy", "landmarks.npy"])
+def test_predictions_with_right_checksums_around_spoiled_arrays(path, predictions, spoiled):
+    with zipfile.ZipFile(io.BytesIO(predictions[2])) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+
+    @fuzz
+    @given(EDITS)
+    def check(edits):
+        content = spoil(members[spoiled], edits)
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, member in (members | {spoiled: content}).items():
+                archive.writestr(name, member)
+        with refusal():
+            table = contest.read_predictions(path)
+            assert table.points.shape[0] == len(table.file_names) == 3
+            assert table.points.nbytes <= len(members["landmarks.npy"]) + 200
+            # NumPy's own reader agrees. The size is right, so it may be asked.
+            with np.load(path, allow_pickle=False) as arrays:
+                np.testing.assert_array_equal(table.points, arrays["landmarks"].astype(np.float32))
+                assert table.file_names == arrays["file_names"].tolist()
+
+    check()
+
+
+# ── images ──
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (5, 4, 3)).astype(np.uint8)
+PHOTO = cv2.resize(PHOTO, (40, 24))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_spoiled_images(suffix):
+    content = cv2.imencode(suffix, PHOTO)[1].tobytes()
+    whole = contest.decode_image(content)
+
+    @fuzz
+    @given(EDITS)
+    def check(edits):
+        try:
+            image = contest.decode_image(spoil(content, edits))
+        except ValueError:
+            return
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert 0 < image.size <= 3 * contest._MOST_PIXELS
+        if suffix == ".png":  # its checksums leave nothing to chance
+            np.testing.assert_array_equal(image, whole)
+
+    check()
+
+
+# ── weights ──
+
+SMALL = resnet.Member("basic", (1,), stem_width=8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model that has trained a step, so that its optimiser has variables, too."""
+    model = resnet.build(SMALL, 2, image_size=32)
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def values(model):
+    return {v.path: np.asarray(v.value) for v in model.variables + model.optimizer.variables}
+
+
+def slow_safetensors(content):
+    """The arrays by name, read by the format's description."""
+    (length,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + length])
+    header.pop("__metadata__", None)
+    arrays = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        dtype = "<" + entry["dtype"].lower()[0] + str(int(entry["dtype"][1:]) // 8)
+        data = content[8 + length + begin : 8 + length + end]
+        arrays[name] = np.frombuffer(data, dtype).reshape(entry["shape"])
+    return arrays
+
+
+def header_of(content):
+    """Splits a safetensors file into what is not a tensor and the rest."""
+    (length,) = struct.unpack_from("<Q", content)
+    return content[: 8 + length], content[8 + length :]
+
+
+def assert_same(model, arrays):
+    for name, variable in pretrained._variables(model).items():
+        array = arrays[name]
+        expected = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+        np.testing.assert_array_equal(np.asarray(variable.value), expected.astype(np.float32))
+
+
+def spoil_and_load(path, model, load):
+    """Spoils a safetensors file; `load` takes its content and must refuse it or be right."""
+    header, tensors = header_of(path.read_bytes())
+
+    @fuzz
+    @given(EDITS, st.booleans())
+    def check(edits, only_header):
+        whole = spoil(header, edits) + tensors if only_header else spoil(header + tensors, edits)
+        path.write_bytes(whole)
+        before = values(model)
+        with refusal():
+            load(whole)
+            return
+        np.testing.assert_equal(values(model), before)
+
+    check()
+
+
+def test_spoiled_safetensors(path, model):
+    path = path.with_suffix(".safetensors")
+    pretrained.save_safetensors(model, path)
+
+    def load(content):
+        pretrained.load_weights(model, path)
+        assert_same(model, slow_safetensors(content))
+
+    spoil_and_load(path, model, load)
+
+
+def test_spoiled_states(path, model):
+    path = path.with_suffix(".safetensors")
+    state.save_state(path, model, Position(7, 3), steps_per_epoch=10)
+
+    def load(content):
+        position, _ = state.restore_state(path, model, steps_per_epoch=10)
+        assert position.epoch >= 0
+        assert 0 <= position.step < 10
+        arrays = slow_safetensors(content)
+        for name, value in values(model).items():
+            np.testing.assert_array_equal(value, arrays[name].astype(value.dtype))
+
+    spoil_and_load(path, model, load)
+
+
+def test_spoiled_keras_weights(path, model):
+    path = path.with_name("file.weights.h5")
+    model.save_weights(path)
+    content = path.read_bytes()
+
+    @fuzz
+    @given(EDITS)
+    def check(edits):
+        path.write_bytes(spoil(content, edits))
+        before = values(model)
+        with refusal():
+            pretrained.load_weights(model, path)
+            return
+        np.testing.assert_equal(values(model), before)
+
+    check()
+
+
+# ── what was found, or feared, of weights ──
+
+
+def keras_file(path, spoil):
+    """A file of Keras' with one layer, conv1, whose only variable is what `spoil` puts there."""
+    with h5py.File(path, "w") as file:
+        variables = file.create_group("layers/conv2d/vars")
+        variables.attrs["name"] = "conv1"
+        spoil(variables)
+
+
+def claim_much(variables):
+    variables.create_dataset("0", (1 << 20, 1 << 20), "f4", chunks=(64, 64))
+
+
+def lie_outside(variables):
+    numbers = [("numbers", 0, 7 * 7 * 3 * 8 * 4)]
+    variables.create_dataset("0", (7, 7, 3, 8), "f4", external=numbers)
+
+
+def link_outside(variables):
+    variables["0"] = h5py.ExternalLink("other.h5", "numbers")
+
+
+def be_virtual(variables):
+    layout = h5py.VirtualLayout((7, 7, 3, 8), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "numbers", (7, 7, 3, 8))
+    variables.create_virtual_dataset("0", layout)
+
+
+@pytest.mark.parametrize("trick", [claim_much, lie_outside, link_outside, be_virtual])
+def test_weights_are_only_what_the_file_itself_holds(tmp_path, model, trick, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    numbers = np.ones((7, 7, 3, 8), np.float32)
+    (tmp_path / "numbers").write_bytes(numbers.tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["numbers"] = numbers
+    keras_file(tmp_path / "best.weights.h5", trick)
+    with pytest.raises(InputError, match="lies in another file or is not there"):
+        pretrained.load_weights(model, tmp_path)
+
+
+def test_weights_that_are_no_fractions_are_refused(tmp_path, model):
+    path = tmp_path / "weights.safetensors"
+    pretrained.save_safetensors(model, path)
+    path.write_bytes(path.read_bytes().replace(b'"F32"', b'"I32"', 1))
+    before = values(model)
+    with pytest.raises(InputError, match=r"of another type: \S+ int32"):
+        pretrained.load_weights(model, path)
+    np.testing.assert_equal(values(model), before)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'"F32"', b'"I32"'), (b": 7", b":-7"), (b": 3", b": a"), (b": 10", b":  2")]
+)
+def test_a_state_of_other_types_is_refused(tmp_path, model, old, new):
+    path = tmp_path / "last.safetensors"
+    state.save_state(path, model, Position(7, 3), steps_per_epoch=10)
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+    with pytest.raises(InputError, match=r"last\.safetensors: "):
+        state.restore_state(path, model, steps_per_epoch=10)

@@ -1,0 +1,156 @@
+"""SIGKILL at random moments, start again, and so on: the end must be as if nothing had been.
+
+`make torture` runs it: some 110 kills take about a quarter of an hour on two free cores.
+"""
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+from folders import contents
+
+from keras_landmarks.augment import AugmentSettings, augment
+from keras_landmarks.data import contest
+from keras_landmarks.data.samples import load_samples
+
+pytestmark = pytest.mark.slow
+
+IMAGES = 1500
+
+PREPARE = """
+import sys
+from pathlib import Path
+from keras_landmarks.data import store
+from keras_landmarks.data.photos import Photos
+from keras_landmarks.data.samples import load_samples
+
+store._SHARD_BYTES = 2_000_000
+data, prepared = map(Path, sys.argv[1:])
+store.prepare(Photos(load_samples(data, "train", prepared), 64), prepared)
+"""
+
+
+class Job(NamedTuple):
+    """A command that is killed `kills` times at least, and which files must then be the same.
+
+    Its arguments have places for folders to read, {faces}, {many}, {run}, and to write to: {out}.
+    """
+
+    arguments: list[str]
+    kills: int
+    same: Callable[[str], bool] = lambda name: True
+
+
+JOBS = {
+    "augment": Job(
+        [
+            "-m",
+            "keras_landmarks.augment",
+            "--data={faces}",
+            "--prepared={out}",
+            f"--augment_count={IMAGES}",
+        ],
+        30,
+    ),
+    "prepare": Job(["-c", PREPARE, "{many}", "{out}"], 30),
+    "predict": Job(
+        [
+            "-m",
+            "keras_landmarks.predict",
+            "--workdir={run}",
+            "--data={many}",
+            "--split=train",
+            "--batch_size=16",
+            "--submission={out}/submission.csv",
+            "--predictions={out}/predictions.npz",
+        ],
+        30,
+    ),
+    "train": Job(
+        [
+            "-m",
+            "keras_landmarks.train",
+            "--data={faces}",
+            "--prepared={out}/prepared",
+            "--workdir={out}/work",
+            "--model=tiny",
+            "--init_weights=none",
+            "--image_size=32",
+            "--batch_size=8",
+            "--epochs=40",
+            "--augment_count=24",
+            "--train_fraction=0.9",
+        ],
+        20,
+        # The others tell times.
+        lambda name: name in ("work/best.weights.h5", "work/last.safetensors"),
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def places(faces, tiny_run, tmp_path_factory):
+    """Folders to read from; `many` has two broken images."""
+    folder = tmp_path_factory.mktemp("many")
+    settings = AugmentSettings(IMAGES, augment_refill=True)
+    augment(load_samples(faces, "train", folder), folder, settings)
+    many = folder / "augmented"
+    images = sorted((many / "train" / "images").iterdir())
+    for image in (images[100], images[-3]):
+        image.write_bytes(image.read_bytes()[:600])
+    names = [image.name for image in images]
+    contest.write_test_points(many / "train" / "test_points.csv", names, [[0, 5, 970]] * len(names))
+    return {"faces": faces, "many": many, "run": tiny_run[0].workdir}
+
+
+def start(job, places, out):
+    arguments = [argument.format(**places, out=out) for argument in job.arguments]
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def is_killed(process, seconds):
+    """Kills the process after so long; False if it was done before."""
+    try:
+        _, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return True
+    assert process.returncode == 0, errors
+    return False
+
+
+def result(out, job):
+    return {name: content for name, content in contents(out).items() if job.same(name)}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(name, places, tmp_path):
+    job, chance = JOBS[name], random.Random(name)
+    began = time.monotonic()
+    assert not is_killed(start(job, places, tmp_path / "straight"), None)
+    seconds = time.monotonic() - began
+    expected = result(tmp_path / "straight", job)
+    assert expected
+    kills = runs = 0
+    while kills < job.kills:
+        out = tmp_path / f"killed-{runs}"
+        before, began = kills, time.monotonic()
+        while is_killed(start(job, places, out), chance.uniform(0, seconds)):
+            kills += 1
+        if kills == before:  # the machine has become quicker
+            seconds = time.monotonic() - began
+        runs += 1
+        assert result(out, job) == expected
+    print(
+        f"\n{name}: {kills} kills in {runs} runs of {seconds:.1f} s; all ended byte for byte alike"
+    )
