@@ -38,13 +38,17 @@ TOLERANCE = 1e-5
 CROP = 32
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_to_compile():
-    """Processes started here run their steps a little slower and compile in half the time."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0"
-    yield
-    os.environ["XLA_FLAGS"] = flags
+# Processes started here run their steps a little slower and compile in half the time.
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+
+
+@contextlib.contextmanager
+def xla_flags(*flags):
+    """Within, processes are started with these flags, too; this one has read its own already."""
+    jax.devices()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", " ".join([os.environ.get("XLA_FLAGS", ""), *flags]))
+        yield
 
 
 # ── several processes ──
@@ -86,10 +90,11 @@ def start(settings, folder, processes):
     command = [sys.executable, "-m", "keras_landmarks.train", f"--flagfile={flagfile}"]
     command += [f"--coordinator=localhost:{free_port()}", f"--num_processes={processes}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return [
-        subprocess.Popen([*command, f"--process_id={number}"], **pipes)
-        for number in range(processes)
-    ]
+    with xla_flags(QUICK_TO_COMPILE):
+        return [
+            subprocess.Popen([*command, f"--process_id={number}"], **pipes)
+            for number in range(processes)
+        ]
 
 
 def free_port():
@@ -238,13 +243,11 @@ def test_the_shares_of_validation_are_all_of_it_but_the_last_few(images):
 
 
 @pytest.fixture(scope="module")
-def on_eight_devices(quick_to_compile):
+def on_eight_devices():
     """Calls a function in a process that has eight devices."""
-    flags = os.environ["XLA_FLAGS"]
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8"
-    with fresh_process() as pool:
+    eight = "--xla_force_host_platform_device_count=8"
+    with xla_flags(QUICK_TO_COMPILE, eight), fresh_process() as pool:
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
-    os.environ["XLA_FLAGS"] = flags
 
 
 def small_model():
