@@ -182,6 +182,7 @@ def test_a_signal_to_one_has_all_leave_after_the_same_step(losses, steps20, tmp_
 @pytest.mark.parametrize(
     ("given", "says"),
     [
+        (("localhost:65536", 2, 1), "--coordinator=localhost:65536: not host:port of process 0"),
         (("localhost:1", None, None), "--coordinator, --num_processes and --process_id need each"),
         ((None, 2, 0), "--coordinator, --num_processes and --process_id need each other"),
         (("localhost:1", 2, 2), "--process_id=2: counted from 0, and --num_processes is 2"),
@@ -191,6 +192,53 @@ def test_a_signal_to_one_has_all_leave_after_the_same_step(losses, steps20, tmp_
 def test_flags_that_do_not_fit_together_are_refused(given, says):
     with pytest.raises(InputError, match=says), distribution.runtime(ProcessSettings(*given)):
         pass
+
+
+def test_a_port_that_is_taken_is_refused():
+    with socket.create_server(("", 0)) as taken:
+        coordinator = f"localhost:{taken.getsockname()[1]}"
+        settings = ProcessSettings(coordinator, 2, 0)
+        says = f"--coordinator={coordinator}: Address already in use; try another"
+        with pytest.raises(InputError, match=says), distribution.runtime(settings):
+            pass
+
+
+ALONE = """
+import sys
+from keras_landmarks import config
+from keras_landmarks.training import distribution
+from keras_landmarks.training.settings import ProcessSettings
+
+def main(_):
+    distribution._CONNECT_TIMEOUT_S = int(sys.argv.pop())
+    print("waiting", flush=True)
+    with distribution.runtime(ProcessSettings(sys.argv.pop(), 2, 1)):
+        pass
+
+sys.argv, given = sys.argv[:1], sys.argv[1:]
+config.run(lambda _: (sys.argv.extend(given), main(_)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "number", "status", "says"),
+    [
+        (1, 0, 1, "error: the other processes did not come within 1 s: were all of them started,"),
+        (100, signal.SIGTERM, 130, "error: interrupted"),
+    ],
+)
+def test_who_waits_for_the_others_in_vain_says_so_and_heeds_signals(
+    timeout_s, number, status, says
+):
+    command = [sys.executable, "-c", ALONE, f"localhost:{free_port()}", str(timeout_s)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "waiting\n"
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert errors.splitlines()[-1].startswith(says)
 
 
 # ── shares ──

@@ -7,8 +7,12 @@ data before the others read it. One process with one device needs none of this, 
 """
 
 import contextlib
+import functools
+import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import keras
@@ -19,6 +23,8 @@ from jax.experimental import multihost_utils
 from keras_landmarks.errors import InputError
 from keras_landmarks.training.settings import ProcessSettings
 
+# How long the processes wait for each other at the start; a cluster starts them one by one.
+_CONNECT_TIMEOUT_S = 300
 # A process that says nothing for so long is taken for dead: JAX ends the others.
 _HEARTBEAT_TIMEOUT_S = 30
 # The first process holds what connects them; without it JAX aborts the others amid their words.
@@ -76,12 +82,27 @@ def _start(settings: ProcessSettings) -> None:
     # It would take SIGTERM for itself, and does not know Ctrl-C.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(*flags, heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S)
+        _connect(*flags)
+    except TimeoutError:
+        raise InputError(
+            f"the other processes did not come within {_CONNECT_TIMEOUT_S} s: were all of them"
+            " started, and does --coordinator name process 0's machine and a port open to them?"
+        ) from None
     except (ValueError, RuntimeError) as error:
         if found and "coordinator_address should be defined" in str(error):
             return  # there is no cluster
         remedy = "--num_processes=1 trains without the others" if found else "see --coordinator"
         raise InputError(f"no connection to the other processes: {error}; {remedy}") from None
+
+
+def _connect(*flags: str | int | None) -> None:
+    """JAX's `initialize`, but heeding signals, and a TimeoutError where it would abort."""
+    initialize = functools.partial(
+        jax.distributed.initialize,
+        heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
+        initialization_timeout=2 * _CONNECT_TIMEOUT_S,
+    )
+    ThreadPoolExecutor(1).submit(initialize, *flags).result(_CONNECT_TIMEOUT_S)
 
 
 def _check(settings: ProcessSettings) -> None:
@@ -92,8 +113,21 @@ def _check(settings: ProcessSettings) -> None:
             f"--process_id={settings.process_id}: counted from 0, and --num_processes is"
             f" {settings.num_processes}"
         )
-    if not settings.coordinator.rpartition(":")[2].isdecimal() or ":" not in settings.coordinator:
+    _, colon, port = settings.coordinator.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise InputError(f"--coordinator={settings.coordinator}: not host:port of process 0")
+    if settings.process_id == 0:
+        _require_free(settings.coordinator, int(port))
+
+
+def _require_free(coordinator: str, port: int) -> None:
+    """JAX crashes at a port that another program has."""
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        raise InputError(
+            f"--coordinator={coordinator}: {os.strerror(error.errno)}; try another"
+        ) from None
 
 
 def rank() -> int:
