@@ -198,7 +198,7 @@ def test_a_port_that_is_taken_is_refused():
     with socket.create_server(("", 0)) as taken:
         coordinator = f"localhost:{taken.getsockname()[1]}"
         settings = ProcessSettings(coordinator, 2, 0)
-        says = f"--coordinator={coordinator}: Address already in use; try another"
+        says = f"--coordinator={coordinator}: Address already in use; try another port"
         with pytest.raises(InputError, match=says), distribution.runtime(settings):
             pass
 
