@@ -376,7 +376,7 @@ def table(figures: dict[str, Any]) -> str:
         lines.append(f"{title:28}{weight:>8}{model['mse']:10.3f}{ends:>22}".rstrip())
     if best := figures.get("against_best"):
         ends = between(best["difference_interval"])
-        lines.append(f"{'less the best model':36}{best['difference']:10.3f}{ends:>22}")
+        lines.append(f"{'difference from the best model':36}{best['difference']:10.3f}{ends:>22}")
     return "\n".join(lines)
 
 

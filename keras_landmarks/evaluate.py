@@ -278,12 +278,16 @@ def comparison(figures: dict[str, Any]) -> str:
 
 
 def _verdict(figures: dict[str, Any]) -> str:
-    a, b, ends = figures["a"], figures["b"], between(figures["difference_interval"])
+    a, b, (low, high) = figures["a"], figures["b"], figures["difference_interval"]
     chance = f"it is the better one in {100 * figures['probability_b_better']:.1f} % of the draws"
-    if not figures["real"]:
-        return f"{b} and {a} may be equally good: the difference, {ends}, may be 0; {chance}"
-    better = "better" if figures["difference"] < 0 else "worse"
-    return f"{b} is {better} than {a}: the difference, {ends}, is not 0; {chance}"
+    if high < 0:
+        return f"{b} is better than {a}: its MSE is {-high:.3f} to {-low:.3f} px² lower; {chance}"
+    if low > 0:
+        return f"{b} is worse than {a}: its MSE is {low:.3f} to {high:.3f} px² higher; {chance}"
+    return (
+        f"{b} may be as good as {a}: its MSE is anything from {-low:.3f} px² lower"
+        f" to {high:.3f} higher; {chance}"
+    )
 
 
 if __name__ == "__main__":
