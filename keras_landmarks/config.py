@@ -139,6 +139,22 @@ flags.DEFINE_bool("strict", False, "End at the first broken sample rather than s
 flags.DEFINE_enum("rounding", "round", ["round", "truncate"], "How --submission gets integers.")
 flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
 
+# ── comparing and combining predictions ──
+flags.DEFINE_list("compare", None, "Two predictions or submissions, with a comma: is one better?")
+flags.DEFINE_string(
+    "groups", None, "Table file_name, group: images alike, a person's, that count as one draw."
+)
+flags.DEFINE_list("inputs", None, "Predictions (.npz) or submissions to combine, with commas.")
+flags.DEFINE_enum(
+    "combine", "mean", ["mean", "median", "weights"], "How: weights are given or fitted."
+)
+flags.DEFINE_list("weights", None, "One for each of --inputs, with commas: none below 0, sum 1.")
+flags.DEFINE_list(
+    "held_out",
+    None,
+    "Predictions by the same models, in the same order, of images in --truth: fits the weights.",
+)
+
 # ── measuring ──
 flags.DEFINE_list("stages", None, "Stages to measure, with commas; all unless told.")
 flags.DEFINE_float("seconds", 15.0, "Measure a rate for so long, or a little longer.", 0.0)
