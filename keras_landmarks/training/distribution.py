@@ -126,7 +126,7 @@ def _require_free(coordinator: str, port: int) -> None:
         socket.create_server(("", port)).close()
     except OSError as error:
         raise InputError(
-            f"--coordinator={coordinator}: {os.strerror(error.errno)}; try another"
+            f"--coordinator={coordinator}: {os.strerror(error.errno)}; try another port"
         ) from None
 
 
