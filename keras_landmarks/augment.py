@@ -151,7 +151,7 @@ def _attempts(samples: Samples, settings: AugmentSettings, first: int) -> Iterat
 def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -> tuple:
     """Returns the JPEG, or None if a point was lost, and its points."""
     number, file_name, landmarks_px = attempt
-    image = contest.read_image(image_folder / file_name)
+    image = contest.read_image(image_folder, file_name)
     seed = sample_seed(settings.seed, number)
     image, varied_px = _augmenter(settings)(image, landmarks_px, seed)
     if landmarks_px.dtype == np.int16:  # a table of whole numbers gets whole numbers
