@@ -35,7 +35,7 @@ def check(settings: TrainSettings) -> None:
 
 
 def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
-    """Returns a compiled model with its first weights; makes the work directory its own.
+    """Returns a model with its first weights; makes the work directory its own.
 
     Without `settings.resume` an earlier run's files there are removed.
 
@@ -53,7 +53,6 @@ def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
     keras.config.set_dtype_policy(settings.precision)
     model = model_spec.build()
     pretrained.initialise(model, settings.model, settings.init_weights)
-    compile_recipe(model)
     return model
 
 
@@ -65,13 +64,11 @@ def _remove_run(workdir: Path) -> None:
 
 
 def compile_recipe(model: keras.Model) -> None:
-    """Compiles with the recipe's loss and optimiser: mean squared error, Adam with AMSGrad.
+    """Compiles with the recipe's loss and optimiser, mean squared error and Adam with AMSGrad.
 
-    The learning rate comes with each epoch. epsilon is PyTorch's default; PyTorch adds it after the
-    second moment's bias correction and Keras before: in the first steps Keras's weighs more, which
-    shows only where gradients are as small as it.
+    This is for whoever trains without `fit`.
     """
-    model.compile(keras.optimizers.Adam(amsgrad=True, epsilon=1e-8, name="adam"), loss="mse")
+    model.compile(optimizer.recipe(), loss="mse")
 
 
 def fit(
