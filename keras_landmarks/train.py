@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks import compilation_cache, config, huge_pages
+from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest
 from keras_landmarks.data.samples import Samples, load_samples, split_rows
@@ -56,6 +56,7 @@ def train(settings: TrainSettings, augment_settings: AugmentSettings) -> dict:
 
     started = time.monotonic()
     run.check(settings)
+    for_each = beam.workers(settings.beam_runner, settings.beam_options)
     samples = load_samples(
         Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
     )
@@ -63,10 +64,10 @@ def train(settings: TrainSettings, augment_settings: AugmentSettings) -> dict:
     parts = [(samples, train_rows)]
     if augment_settings.augment_count:
         held_out = {samples.file_names[row] for row in validation_rows}
-        parts.append(_extra_images(samples, held_out, settings, augment_settings))
+        parts.append(_extra_images(samples, held_out, settings, augment_settings, for_each))
     model = run.open_workdir(settings, samples.points)
     _write_notes(Path(settings.workdir), samples, asdict(settings) | asdict(augment_settings))
-    sources = [_open_images(samples, settings) for samples, _ in parts]
+    sources = [_open_images(samples, settings, for_each) for samples, _ in parts]
     training = ImageSet([(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)])
     history = run.fit(model, settings, training, ImageSet([(sources[0], validation_rows)]))
     return {
@@ -89,11 +90,15 @@ def _split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.nd
 
 
 def _extra_images(
-    samples: Samples, held_out: set[str], settings: TrainSettings, augment_settings: AugmentSettings
+    samples: Samples,
+    held_out: set[str],
+    settings: TrainSettings,
+    augment_settings: AugmentSettings,
+    for_each: beam.ForEach | None,
 ) -> tuple[Samples, np.ndarray]:
     """Returns the extra images, made first if need be, and the rows that show no held-out photo."""
     prepared = Path(settings.prepared)
-    figures = augment(samples, prepared, augment_settings, settings.processes)
+    figures = augment(samples, prepared, augment_settings, settings.processes, for_each)
     folder = Path(figures["folder"])
     extra = load_samples(folder, "train", prepared)
     sources = contest.read_groups(folder / "sources.csv")
@@ -110,7 +115,7 @@ def _extra_images(
     return extra, np.flatnonzero(usable)
 
 
-def _open_images(samples: Samples, settings: TrainSettings):
+def _open_images(samples: Samples, settings: TrainSettings, for_each: beam.ForEach | None):
     """Returns the source of the crops: the store, made first if need be, or the files."""
     from keras_landmarks.data import store
     from keras_landmarks.data.photos import Photos
@@ -118,7 +123,7 @@ def _open_images(samples: Samples, settings: TrainSettings):
     photos = Photos(samples, settings.image_size)
     if not settings.prepare:
         return photos
-    return store.prepare(photos, Path(settings.prepared), settings.processes)
+    return store.prepare(photos, Path(settings.prepared), settings.processes, for_each)
 
 
 def _write_notes(workdir: Path, samples: Samples, flags: dict) -> None:

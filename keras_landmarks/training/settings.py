@@ -28,3 +28,5 @@ class TrainSettings:
     seed: int
     processes: int | None
     strict: bool
+    beam_runner: str | None = None
+    beam_options: str = ""
