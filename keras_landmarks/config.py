@@ -86,7 +86,7 @@ flags.DEFINE_string(
     "First weights: imagenet, none, a .safetensors file, or an earlier work directory.",
 )
 flags.DEFINE_integer("image_size", 128, "Side of the model's input, px.", lower_bound=32)
-flags.DEFINE_integer("batch_size", 256, "Images per step.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 256, "Images per step, over all devices.", lower_bound=1)
 flags.DEFINE_integer("epochs", 18, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_string(
     "learning_rates",
@@ -127,11 +127,42 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
+flags.DEFINE_string(
+    "coordinator",
+    None,
+    "host:port of process 0, where several processes train together. Not needed where JAX finds"
+    " the cluster itself: Slurm, Open MPI, Kubernetes, Cloud TPU.",
+)
+flags.DEFINE_integer(
+    "num_processes",
+    None,
+    "Processes that train together; 1: this one alone, in whatever cluster it runs.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "process_id", None, "This process's number, from 0; 0 writes the work directory.", lower_bound=0
+)
 flags.DEFINE_bool("strict", False, "End at the first broken sample rather than skip it.")
 
 # ── results ──
 flags.DEFINE_enum("rounding", "round", ["round", "truncate"], "How --submission gets integers.")
 flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
+
+# ── comparing and combining predictions ──
+flags.DEFINE_list("compare", None, "Two predictions or submissions, with a comma: is one better?")
+flags.DEFINE_string(
+    "groups", None, "Table file_name, group: images alike, a person's, that count as one draw."
+)
+flags.DEFINE_list("inputs", None, "Predictions (.npz) or submissions to combine, with commas.")
+flags.DEFINE_enum(
+    "combine", "mean", ["mean", "median", "weights"], "How: weights are given or fitted."
+)
+flags.DEFINE_list("weights", None, "One for each of --inputs, with commas: none below 0, sum 1.")
+flags.DEFINE_list(
+    "held_out",
+    None,
+    "Predictions by the same models, in the same order, of images in --truth: fits the weights.",
+)
 
 # ── measuring ──
 flags.DEFINE_list("stages", None, "Stages to measure, with commas; all unless told.")

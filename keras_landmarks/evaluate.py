@@ -7,12 +7,18 @@ All the points that `predict` writes, and with --test_points the asked ones too:
 
 The contest's CSV is scored with --submission=work/submission.csv in place of --predictions. With
 --data the mean shape of its train table is scored beside it: what one gets without looking.
+
+Whether one of two predictions (.npz or CSV) is better than the other, or only seems so:
+
+    python -m keras_landmarks.evaluate --compare=a.npz,b.npz --truth=faces/train/landmarks.csv \\
+        --groups=persons.csv
+
+Intervals are of 95 %, by the bootstrap: images drawn anew, or whole --groups of them.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,22 +26,40 @@ from keras_landmarks import config
 from keras_landmarks.data import contest
 from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.errors import InputError
-from keras_landmarks.reports import metrics
+from keras_landmarks.reports import bootstrap, matching, metrics
+from keras_landmarks.reports.figures import between, drawn, rounded
+from keras_landmarks.reports.matching import Truth
 
-FLAGS = config.use("predictions", "submission", "truth", "test_points", "data", "split", "prepared")
+FLAGS = config.use(
+    "predictions",
+    "submission",
+    "compare",
+    "truth",
+    "test_points",
+    "groups",
+    "data",
+    "split",
+    "prepared",
+    "seed",
+)
 
 
 def main(_) -> dict[str, Any]:
     """Reads the flags, prints the table, and returns the figures."""
     config.require("truth")
-    names = ("truth", "predictions", "submission", "test_points")
-    figures = evaluate(**{name: Path(FLAGS[name].value) for name in names if FLAGS[name].value})
+    names = ("truth", "predictions", "submission", "test_points", "groups")
+    paths = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
+    if FLAGS.compare:
+        if len(FLAGS.compare) != 2 or paths.keys() & {"predictions", "submission"}:
+            raise InputError("--compare=a.npz,b.npz takes two files, and no other is scored")
+        figures = compare(*map(Path, FLAGS.compare), **paths, seed=FLAGS.seed)
+        print(comparison(figures))
+        return rounded(figures)
     if FLAGS.data:
-        samples = load_samples(Path(FLAGS.data), "train", Path(FLAGS.prepared))
-        image_folder = contest.find_image_folder(Path(FLAGS.data), FLAGS.split)
-        figures["mean_shape_mse"] = mean_shape_mse(samples, Path(FLAGS.truth), image_folder)
+        paths |= {"data": Path(FLAGS.data), "prepared": Path(FLAGS.prepared)}
+    figures = evaluate(**paths, split=FLAGS.split, seed=FLAGS.seed)
     print(table(figures))
-    return _rounded(figures)
+    return rounded(figures)
 
 
 def evaluate(
@@ -43,146 +67,148 @@ def evaluate(
     predictions: Path | None = None,
     submission: Path | None = None,
     test_points: Path | None = None,
+    groups: Path | None = None,
+    data: Path | None = None,
+    split: str = "test",
+    prepared: Path = Path("prepared"),
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Scores either predictions (.npz) or a submission (CSV) against a table of true points.
 
     Every image of `truth` must be predicted; predictions of other images are counted and left out.
+    `groups` is a table of file name and group. With `data` the mean shape of its train table is
+    scored on the split's images, too.
 
     Returns:
-        `images`, `points` predicted of each, predicted images `without_truth`; with `predictions`
-        the figures of `metrics.summary`; with `test_points` those of `metrics.asked_summary`.
+        `images`, their `groups`, `points` predicted of each, predicted images `without_truth`; with
+        `predictions` the figures of `metrics.summary`; with `test_points` those of
+        `metrics.asked_summary`; with `data` `mean_shape_mse`. Intervals if there are two groups.
 
     Raises:
         InputError: a file is broken or does not fit the others; the first such image is named.
     """
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
-    if submission and not test_points:
-        raise InputError("--submission needs --test_points: they say which points its columns are")
-    true = contest.read_landmarks(truth)
-    _check_unique(true.file_names, truth)
-    face_sizes = _checked_face_sizes(true, truth)
-    asked = _read_asked(test_points, true) if test_points else None
-    if submission:
-        predicted, source = contest.read_landmarks(submission), submission
-    else:
-        predicted, source = contest.read_predictions(predictions), predictions
-    predicted_px = _match_predictions(predicted, true.file_names, source)
-    counts = {
+    true = matching.read_truth(truth, test_points)
+    face_sizes = _checked_face_sizes(true)
+    group_of_each = matching.read_groups(groups, true.file_names)
+    distances = _measure(predictions or submission, submission is not None, true)
+    resamples = bootstrap.resample(group_of_each, seed)
+    figures = {
         "images": len(true.file_names),
-        "points": predicted_px.shape[1],
-        "without_truth": len(predicted.file_names) - len(true.file_names),
+        "groups": len(set(group_of_each)),
+        "points": distances.points,
+        "without_truth": distances.without_truth,
     }
-    score = _score_submission if submission else _score_predictions
-    return counts | score(predicted_px, true, face_sizes, asked, source)
+    if distances.every is not None:
+        figures |= metrics.summary(distances.every, face_sizes, resamples)
+    if distances.asked is not None:
+        figures |= metrics.asked_summary(distances.asked, face_sizes, resamples)
+    if data:
+        samples = load_samples(data, "train", prepared)
+        mse = mean_shape_mse(samples, true, contest.find_image_folder(data, split))
+        figures |= metrics.mean_figure("mean_shape_mse", mse, resamples)
+    return figures
 
 
-def mean_shape_mse(samples: Samples, truth: Path, image_folder: Path) -> float:
-    """Returns the MSE over all points, in photo pixels, of the samples' mean shape.
+def compare(
+    a: Path,
+    b: Path,
+    truth: Path,
+    test_points: Path | None = None,
+    groups: Path | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Says whether two predictions of the same images differ in MSE by more than chance.
+
+    Each is an .npz or a submission (CSV). The MSE is over the asked points if `test_points` says
+    which they are, otherwise over all. Every image of `truth` must be predicted in both.
+
+    Returns:
+        `a` and `b` (the files), `images`, their `groups`, `mse_a` and `mse_b` with their intervals,
+        and the figures of `bootstrap.paired`.
+
+    Raises:
+        InputError: as `evaluate`, or all images are of one group.
+    """
+    true = matching.read_truth(truth, test_points)
+    group_of_each = matching.read_groups(groups, true.file_names)
+    resamples = bootstrap.resample(group_of_each, seed)
+    if resamples is None:
+        raise InputError(f"{groups or truth}: a comparison needs two groups of images or more")
+    mse_a, mse_b = (_image_mse(path, true) for path in (a, b))
+    return {
+        "a": str(a),
+        "b": str(b),
+        "images": len(true.file_names),
+        "groups": resamples.groups,
+        **metrics.mean_figure("mse_a", mse_a, resamples),
+        **metrics.mean_figure("mse_b", mse_b, resamples),
+        **bootstrap.paired(mse_a, mse_b, resamples),
+    }
+
+
+def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndarray:
+    """Returns each image's MSE over all points, in photo pixels, of the samples' mean shape.
 
     The mean is of coordinates over the image's width and height.
     """
-    true = contest.read_landmarks(truth)
     sizes_px = [contest.read_image(image_folder / name).shape[1::-1] for name in true.file_names]
     total = np.zeros(true.points.shape[1:])
     for landmarks, size in zip(samples.landmarks_photo_px, samples.sizes_px, strict=True):
         total += landmarks / size
     predicted_px = total / len(samples) * np.array(sizes_px)[:, None]
-    return float(metrics.image_mse(metrics.point_distances(predicted_px, true.points)).mean())
+    return metrics.image_mse(metrics.point_distances(predicted_px, true.points))
 
 
-def _score_predictions(
-    predicted_px: np.ndarray,
-    true: contest.LandmarkTable,
-    face_sizes: np.ndarray,
-    asked: list[np.ndarray] | None,
-    source: Path,
-) -> dict[str, Any]:
-    if predicted_px.shape != true.points.shape:
-        predicted, expected = predicted_px.shape[1], true.points.shape[1]
-        raise InputError(f"{source}: {predicted} points an image, the truth has {expected}")
-    distances = metrics.point_distances(predicted_px, true.points)
-    figures = metrics.summary(distances, face_sizes)
-    if asked:
-        asked_distances = [row[indices] for row, indices in zip(distances, asked, strict=True)]
-        figures |= metrics.asked_summary(asked_distances, face_sizes)
-    return figures
+class _Distances(NamedTuple):
+    """Of predicted points from the true ones, in photo pixels.
+
+    `every` point, (n, K), if all are predicted; the `asked` ones of each image, if some are.
+    """
+
+    every: np.ndarray | None
+    asked: list[np.ndarray] | None
+    points: int
+    without_truth: int
 
 
-def _score_submission(
-    predicted_px: np.ndarray,
-    true: contest.LandmarkTable,
-    face_sizes: np.ndarray,
-    asked: list[np.ndarray],
-    source: Path,
-) -> dict[str, Any]:
-    for name, indices in zip(true.file_names, asked, strict=True):
-        if len(indices) != predicted_px.shape[1]:
-            raise InputError(
-                f"{source}: {predicted_px.shape[1]} points an image, {len(indices)} asked of {name}"
-            )
-    asked_px = np.stack([row[indices] for row, indices in zip(true.points, asked, strict=True)])
-    distances = metrics.point_distances(predicted_px, asked_px)
-    return metrics.asked_summary(list(distances), face_sizes)
+def _measure(source: Path, submission: bool, true: Truth) -> _Distances:
+    read = contest.read_landmarks if submission else contest.read_predictions
+    predicted = read(source)
+    points = predicted.points.shape[1]
+    true.check_points(source, points, submission)
+    rows = matching.find_rows(predicted.file_names, true.file_names, source)
+    predicted_px = predicted.points[rows]
+    matching.check_finite(predicted_px, true.file_names, source)
+    without_truth = len(predicted.file_names) - len(rows)
+    if submission:
+        asked_px = [row[indices] for row, indices in zip(true.points, true.asked, strict=True)]
+        asked = list(metrics.point_distances(predicted_px, np.stack(asked_px)))
+        return _Distances(None, asked, points, without_truth)
+    every, asked = metrics.point_distances(predicted_px, true.points), None
+    if true.asked:
+        asked = [row[indices] for row, indices in zip(every, true.asked, strict=True)]
+    return _Distances(every, asked, points, without_truth)
 
 
-# ── files that fit each other ──
+def _image_mse(source: Path, true: Truth) -> np.ndarray:
+    """Returns the MSE of each image: over the asked points, if there are such."""
+    distances = _measure(source, source.suffix != ".npz", true)
+    if distances.asked is None:
+        return metrics.image_mse(distances.every)
+    return np.array([metrics.image_mse(asked) for asked in distances.asked])
 
 
-def _checked_face_sizes(true: contest.LandmarkTable, source: Path) -> np.ndarray:
+def _checked_face_sizes(true: Truth) -> np.ndarray:
     face_sizes = metrics.face_sizes(true.points)
     if not face_sizes.all():
         name = true.file_names[np.argmin(face_sizes)]
-        raise InputError(f"{source}: the points of {name} span no area; NME needs a face's size")
+        raise InputError(f"{true.path}: the points of {name} span no area; NME needs a face's size")
     return face_sizes
 
 
-def _read_asked(path: Path, true: contest.LandmarkTable) -> list[np.ndarray]:
-    """Returns the asked point indices of each row of `true`."""
-    table = contest.read_test_points(path)
-    rows = _find_rows(table.file_names, true.file_names, path)
-    asked = [table.point_indices[row] for row in rows]
-    for name, indices in zip(true.file_names, asked, strict=True):
-        if indices.max() >= true.points.shape[1]:
-            raise InputError(
-                f"{path}: point {indices.max()} is asked of {name},"
-                f" the truth has 0 to {true.points.shape[1] - 1}"
-            )
-    return asked
-
-
-def _match_predictions(
-    predicted: contest.LandmarkTable, file_names: list[str], source: Path
-) -> np.ndarray:
-    """Returns the predicted points of `file_names`, in their order: (n, k, 2)."""
-    points = predicted.points[_find_rows(predicted.file_names, file_names, source)]
-    finite = np.isfinite(points).all(axis=(1, 2))
-    if not finite.all():
-        name = file_names[np.argmin(finite)]
-        raise InputError(f"{source}: a predicted point of {name} is not a finite number")
-    return points
-
-
-def _find_rows(file_names: list[str], wanted: list[str], source: Path) -> list[int]:
-    """Returns the row of each wanted name among `file_names`, which are those of `source`."""
-    _check_unique(file_names, source)
-    rows = {name: row for row, name in enumerate(file_names)}
-    missing = [name for name in wanted if name not in rows]
-    if missing:
-        raise InputError(
-            f"{source}: {len(missing)} of {len(wanted)} images with truth are missing,"
-            f" the first is {missing[0]}"
-        )
-    return [rows[name] for name in wanted]
-
-
-def _check_unique(file_names: list[str], source: Path) -> None:
-    if len(set(file_names)) < len(file_names):
-        [(name, count)] = Counter(file_names).most_common(1)
-        raise InputError(f"{source}: {name} is there {count} times; remove all rows of it but one")
-
-
-# ── the table for people ──
+# ── the tables for people ──
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -192,10 +218,15 @@ def table(figures: dict[str, Any]) -> str:
         f" {figures['without_truth']:,} more predicted without truth",
         "MSE: sum of squares over x and y / (2 x points), mean over the images",
         "NME: mean distance / sqrt(width x height) of the box around all true points of the face",
+        drawn(figures["images"], figures["groups"]),
         "",
-        f"{'':28}{'MSE, px²':>10}{'NME, %':>10}",
+        f"{'':28}{'MSE, px²':>10}{'interval':>22}{'NME, %':>10}{'interval':>18}",
     ]
-    lines += [f"{name:28}{mse:10.3f}{100 * nme:10.3f}" for name, mse, nme in _table_rows(figures)]
+    lines += [
+        f"{name:28}{mse:10.3f}{between(mse_ends):>22}"
+        f"{100 * nme:10.3f}{between(nme_ends, 100):>18}".rstrip()
+        for name, mse, mse_ends, nme, nme_ends in _table_rows(figures)
+    ]
     if "auc_at_0.07" in figures:
         lines += [
             "",
@@ -203,28 +234,60 @@ def table(figures: dict[str, Any]) -> str:
             f"{'share of images with an NME over 7 %':50}{figures['failure_rate_at_0.07']:8.4f}",
         ]
     if "mean_shape_mse" in figures:
-        lines.append(f"{'MSE of the mean shape, all points':50}{figures['mean_shape_mse']:8.3f}")
+        ends = between(figures.get("mean_shape_mse_interval"))
+        mse = figures["mean_shape_mse"]
+        lines.append(f"{'MSE of the mean shape, all points':50}{mse:8.3f}{ends:>22}".rstrip())
     return "\n".join(lines)
 
 
-def _table_rows(figures: dict[str, Any]) -> Iterator[tuple[str, float, float]]:
-    for title, mse, nme in [
-        ("asked points", "mse_asked", "nme_asked"),
-        ("all points", "mse", "nme"),
-    ]:
-        if mse in figures:
-            yield title, figures[mse], figures[nme]
-            for q, value in figures[f"{mse}_percentiles"].items():
-                yield f"  {q} % of images are below", value, figures[f"{nme}_percentiles"][q]
+def _table_rows(figures: dict[str, Any]) -> Iterator[tuple]:
+    """Yields title, MSE, its interval, NME, its interval; intervals may be None."""
+    for title, which in [("asked points", "_asked"), ("all points", "")]:
+        if f"mse{which}" not in figures:
+            continue
+        yield title, *_cells(figures, f"mse{which}"), *_cells(figures, f"nme{which}")
+        for q in figures[f"mse{which}_percentiles"]:
+            names = f"mse{which}_percentiles", f"nme{which}_percentiles"
+            mse, nme = (_cells(figures, name, q) for name in names)
+            yield f"  {q} % of images are below", *mse, *nme
     for name, region in figures.get("regions", {}).items():
-        yield name, region["mse"], region["nme"]
+        yield name, *_cells(region, "mse"), *_cells(region, "nme")
 
 
-def _rounded(figures: Any) -> Any:
-    """Rounds every figure, at any depth, to 6 significant digits."""
-    if isinstance(figures, dict):
-        return {name: _rounded(value) for name, value in figures.items()}
-    return float(f"{figures:.6g}") if isinstance(figures, float) else figures
+def _cells(figures: dict[str, Any], name: str, q: str | None = None) -> tuple:
+    """Returns a figure and its interval, or that of percentile `q` of several."""
+    figure, ends = figures[name], figures.get(f"{name}_interval")
+    return (figure[q], ends and ends[q]) if q else (figure, ends)
+
+
+def comparison(figures: dict[str, Any]) -> str:
+    """Lays out what `compare` returns, and ends with a sentence that says what it means."""
+    lines = [f"{figures['images']:,} images", drawn(figures["images"], figures["groups"]), ""]
+    lines += [f"{'':28}{'MSE, px²':>10}{'interval':>22}"]
+    rows = [
+        (Path(figures["a"]).name, "mse_a"),
+        (Path(figures["b"]).name, "mse_b"),
+        ("difference, second - first", "difference"),
+        ("ratio, second / first", "ratio"),
+    ]
+    for title, name in rows:
+        figure, ends = _cells(figures, name)
+        if figure is not None:
+            lines.append(f"{title:28}{figure:10.3f}{between(ends):>22}")
+    return "\n".join([*lines, "", _verdict(figures)])
+
+
+def _verdict(figures: dict[str, Any]) -> str:
+    a, b, (low, high) = figures["a"], figures["b"], figures["difference_interval"]
+    chance = f"it is the better one in {100 * figures['probability_b_better']:.1f} % of the draws"
+    if high < 0:
+        return f"{b} is better than {a}: its MSE is {-high:.3f} to {-low:.3f} px² lower; {chance}"
+    if low > 0:
+        return f"{b} is worse than {a}: its MSE is {low:.3f} to {high:.3f} px² higher; {chance}"
+    return (
+        f"{b} may be as good as {a}: its MSE is anything from {-low:.3f} px² lower"
+        f" to {high:.3f} higher; {chance}"
+    )
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def predict(
     used.extend(os.path.join(folder, name) for name in names)
     key = fingerprint(used, batch_size, _FORMAT)
     spec, model = model_spec.load_trained(workdir)
-    _check_indices(asked, spec.points)
+    check_indices(asked, spec.points)
     model = fold_batch_norm(model)
     batch = np.dtype((np.float32, (batch_size, spec.points, 2)))
     with scratch_folder(predictions, key) as scratch, Journal(scratch / "batches", batch) as done:
@@ -105,7 +105,7 @@ def predict(
         if rejects:
             _stand_in(landmarks, rejects, names, submission, strict)
         contest.write_predictions(predictions, names, landmarks)
-        contest.write_submission(submission, names, _asked_points(landmarks, asked, rounding))
+        contest.write_submission(submission, names, asked_points(landmarks, asked, rounding))
     return {
         "images": len(landmarks),
         "rejected": len(rejects),
@@ -115,7 +115,8 @@ def predict(
     }
 
 
-def _check_indices(asked: TestPoints, points: int) -> None:
+def check_indices(asked: TestPoints, points: int) -> None:
+    """Raises InputError if a point over the model's `points` is asked, or more of one image."""
     for name, indices in zip(asked.file_names, asked.point_indices, strict=True):
         if indices.max() >= points:
             raise InputError(f"{name}: point {indices.max()} is asked; the model has {points}")
@@ -163,11 +164,15 @@ def _read_rejects(path: Path) -> dict[str, Reject]:
     return {name: Reject(name, *rest) for name, *rest in json.loads(path.read_text())}
 
 
-def _asked_points(landmarks: np.ndarray, asked: TestPoints, rounding: str) -> Iterator[np.ndarray]:
+def asked_points(landmarks: np.ndarray, asked: TestPoints, rounding: str) -> Iterator[np.ndarray]:
     """Yields the points (p, 2) asked of each image, as whole numbers."""
-    to_whole = np.rint if rounding == "round" else np.trunc
     for face, indices in zip(landmarks, asked.point_indices, strict=True):
-        yield to_whole(face[indices])
+        yield whole_px(face[indices], rounding)
+
+
+def whole_px(points: np.ndarray, rounding: str) -> np.ndarray:
+    """Returns the coordinates as whole numbers, by `round` or by `truncate`."""
+    return np.rint(points) if rounding == "round" else np.trunc(points)
 
 
 def _stand_in(

@@ -28,48 +28,77 @@ from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest
 from keras_landmarks.data.samples import Samples, load_samples, split_rows
-from keras_landmarks.training.settings import TrainSettings
+from keras_landmarks.training.settings import ProcessSettings, TrainSettings
 
-FLAGS = config.use(TrainSettings, AugmentSettings, "compilation_cache")
+FLAGS = config.use(
+    TrainSettings,
+    AugmentSettings,
+    ProcessSettings,
+    "compilation_cache",
+    "beam_runner",
+    "beam_options",
+)
 
 
 def main(_) -> dict:
     """Reads the flags, trains, returns the figures."""
     config.require("data")
     huge_pages.use()
+    for_each = beam.workers(FLAGS.beam_runner, FLAGS.beam_options)
     compilation_cache.use(FLAGS.compilation_cache)
-    return train(config.read(TrainSettings), config.read(AugmentSettings))
+    # Not at the top: see `train`.
+    from keras_landmarks.training import distribution
+
+    with distribution.runtime(config.read(ProcessSettings)):
+        return train(config.read(TrainSettings), config.read(AugmentSettings), for_each)
 
 
-def train(settings: TrainSettings, augment_settings: AugmentSettings) -> dict:
-    """Trains, or takes up the run that `settings.workdir` holds.
+def train(
+    settings: TrainSettings,
+    augment_settings: AugmentSettings,
+    for_each: beam.ForEach | None = None,
+) -> dict:
+    """Trains, or takes up the run that `settings.workdir` holds, on all devices.
+
+    Where several processes are connected, all call this with the same settings.
+
+    Args:
+        settings: the run.
+        augment_settings: the extra images.
+        for_each: workers that make crops and extra images; None for this machine's own.
 
     Returns:
-        Figures: images, losses, rate, peak memory.
+        Figures: images, losses, rate, peak memory of this process.
 
     Raises:
         InputError: a flag, a file or the work directory is wrong.
     """
     # Not at the top: --help and the worker processes, which import this module, do without Keras.
     from keras_landmarks.data.pipeline import ImageSet
-    from keras_landmarks.training import run
+    from keras_landmarks.training import distribution, run
 
     started = time.monotonic()
     run.check(settings)
-    for_each = beam.workers(settings.beam_runner, settings.beam_options)
-    samples = load_samples(
-        Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
-    )
-    train_rows, validation_rows = _split(samples, settings)
-    parts = [(samples, train_rows)]
-    if augment_settings.augment_count:
-        held_out = {samples.file_names[row] for row in validation_rows}
-        parts.append(_extra_images(samples, held_out, settings, augment_settings, for_each))
-    model = run.open_workdir(settings, samples.points)
-    _write_notes(Path(settings.workdir), samples, asdict(settings) | asdict(augment_settings))
-    sources = [_open_images(samples, settings, for_each) for samples, _ in parts]
-    training = ImageSet([(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)])
-    history = run.fit(model, settings, training, ImageSet([(sources[0], validation_rows)]))
+    with distribution.first_process_first("samples"):
+        samples = load_samples(
+            Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
+        )
+        train_rows, validation_rows = _split(samples, settings)
+        parts = [(samples, train_rows)]
+        if augment_settings.augment_count:
+            held_out = {samples.file_names[row] for row in validation_rows}
+            parts.append(_extra_images(samples, held_out, settings, augment_settings, for_each))
+    with distribution.data_parallel():
+        model = run.open_workdir(settings, samples.points)
+        if distribution.is_first():
+            flags = asdict(settings) | asdict(augment_settings)
+            _write_notes(Path(settings.workdir), samples, flags)
+        with distribution.first_process_first("crops"):
+            sources = [_open_images(samples, settings, for_each) for samples, _ in parts]
+        training = ImageSet(
+            [(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)]
+        )
+        history = run.fit(model, settings, training, ImageSet([(sources[0], validation_rows)]))
     return {
         "workdir": settings.workdir,
         "model": settings.model,

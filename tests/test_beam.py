@@ -163,12 +163,18 @@ def test_a_runner_that_fails_is_named(tmp_path, for_each):
 def test_train_makes_extra_images_and_crops_on_the_runner(settings, tmp_path, for_each, caplog):
     """With so large a batch it ends where the training would begin."""
     caplog.set_level("INFO")
-    settings = dataclasses.replace(
-        settings, prepared=str(tmp_path), batch_size=1000, beam_runner=DIRECT
-    )
+    settings = dataclasses.replace(settings, prepared=str(tmp_path), batch_size=1000)
     with pytest.raises(InputError, match="--batch_size=1000: only"):
-        train(settings, AugmentSettings(augment_count=4))
+        train(settings, AugmentSettings(augment_count=4), for_each)
     assert caplog.messages.count(f"{DIRECT}: 1 pieces of work") == 3
+
+
+@pytest.mark.usefixtures("for_each")
+def test_train_reads_the_flags():
+    command = [sys.executable, "-m", "keras_landmarks.train", "--data=x", "--beam_runner=Foo"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: --beam_runner=Foo: Unexpected pipeline runner")
 
 
 def test_the_command_with_two_worker_processes(faces, tmp_path, for_each):

@@ -11,7 +11,10 @@ import pytest
 
 from keras_landmarks.config import FLAGS
 
-COMMANDS = ["synthesize", "check", "augment", "train", "predict", "evaluate", "draw", "benchmark"]
+COMMANDS = [
+    *["synthesize", "check", "augment", "train", "predict", "evaluate", "ensemble", "draw"],
+    "benchmark",
+]
 
 
 def run(command, *flags):
@@ -47,6 +50,11 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("predict", ["--data=nowhere"], "nowhere/test/images: no such folder"),
         ("predict", ["--data=x", "--rounding=up"], "--rounding=up"),
         ("evaluate", ["--truth=nowhere.csv"], "give either --predictions or --submission"),
+        ("evaluate", ["--truth=x", "--compare=a.npz"], "--compare=a.npz,b.npz takes two files"),
+        ("ensemble", [], "--inputs is needed"),
+        ("ensemble", ["--inputs=a,b", "--combine=sum"], "--combine=sum"),
+        ("ensemble", ["--inputs=a,b", "--weights=1,x"], "--weights=1,x: not numbers"),
+        ("ensemble", ["--inputs=a.npz,b.npz", "--predictions=c.npz"], "a.npz: no such file"),
         ("benchmark", ["--stages=read,sleep"], "--stages=sleep: choose from parse,decode,"),
         ("benchmark", ["--model=resnet19"], "choose one of tiny, resnet18"),
         ("benchmark", ["--data=nowhere"], "nowhere/train/images: no such folder"),

@@ -370,6 +370,25 @@ def test_predictions_come_back(tmp_path):
     assert table.points.dtype == np.float32
 
 
+def test_predictions_are_read_some_rows_at_a_time(tmp_path):
+    path = tmp_path / "predictions.npz"
+    landmarks = np.random.default_rng(0).uniform(-5, 500, (5, 3, 2)).astype(np.float32)
+    contest.write_predictions(path, list("abcde"), landmarks)
+    pieces = list(contest.iterate_predictions(path, rows=2))
+    assert [len(piece) for piece in pieces] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(pieces), landmarks)
+    assert contest.read_predicted_names(path) == (list("abcde"), 3)
+
+
+def test_a_changed_byte_is_found_when_the_last_rows_are_read(tmp_path):
+    path = tmp_path / "predictions.npz"
+    contest.write_predictions(path, list("abcde"), np.full((5, 3, 2), 7.0))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(np.float32(7).tobytes(), np.float32(8).tobytes(), 1))
+    with pytest.raises(InputError, match=r"predictions\.npz: not a predictions file \(Bad CRC"):
+        list(contest.iterate_predictions(path, rows=2))
+
+
 @pytest.mark.parametrize(
     "arrays",
     [
@@ -385,9 +404,10 @@ def test_predictions_come_back(tmp_path):
 )
 def test_arrays_that_are_no_predictions_are_refused(tmp_path, arrays):
     np.savez(tmp_path / "predictions.npz", **arrays)
-    with pytest.raises(InputError, match=r"predictions\.npz: ") as error:
-        contest.read_predictions(tmp_path / "predictions.npz")
-    assert "\n" not in str(error.value)
+    for read in (contest.read_predictions, contest.read_predicted_names):
+        with pytest.raises(InputError, match=r"predictions\.npz: ") as error:
+            read(tmp_path / "predictions.npz")
+        assert "\n" not in str(error.value)
 
 
 def array_file(array, shape):

@@ -7,7 +7,7 @@ import pytest
 
 from keras_landmarks.data import contest
 from keras_landmarks.errors import InputError
-from keras_landmarks.evaluate import evaluate, table
+from keras_landmarks.evaluate import compare, comparison, evaluate, table
 
 NAMES = ["a.jpg", "b.jpg"]
 # Four points each; boxes 30 x 120 and 40 x 40: sizes 60 and 40.
@@ -83,6 +83,109 @@ def test_regions_of_the_contest_points(tmp_path):
     assert "pupil_right" in table(figures)
 
 
+# ── intervals: two images drawn anew are both the first, both the second, or as they are ──
+
+
+def test_every_mse_and_nme_has_an_interval(paths):
+    figures = evaluate(
+        paths["truth"], predictions=paths["predictions"], test_points=paths["test_points"]
+    )
+    assert figures["groups"] == 2
+    assert figures["mse_interval"] == pytest.approx([25 / 8, 104 / 8])
+    assert figures["nme_interval"] == pytest.approx([5 / 4 / 60, 12 / 4 / 40])
+    assert figures["mse_asked_interval"] == pytest.approx([25 / 4, 100 / 4])
+    assert figures["nme_asked_interval"] == pytest.approx([5 / 2 / 60, 10 / 2 / 40])
+    assert figures["mse_percentiles_interval"]["50"] == pytest.approx([25 / 8, 104 / 8])
+    for name in ("mse", "nme", "mse_asked", "nme_asked"):
+        ends = figures[f"{name}_percentiles_interval"]
+        assert ends.keys() == figures[f"{name}_percentiles"].keys()
+
+
+def test_images_of_one_group_are_drawn_together(paths, tmp_path):
+    contest.write_groups(tmp_path / "persons.csv", "person", [*NAMES, "c.jpg"], ["7", "7", "8"])
+    options = {"predictions": paths["predictions"], "groups": tmp_path / "persons.csv"}
+    figures = evaluate(paths["truth"], **options)
+    assert figures["groups"] == 1
+    assert "mse_interval" not in figures
+    assert "no intervals" in table(figures)
+
+
+def test_an_image_without_group_is_named(paths, tmp_path):
+    contest.write_groups(tmp_path / "persons.csv", "person", ["b.jpg"], ["7"])
+    with pytest.raises(InputError, match=r"persons\.csv: 1 of the 2 images .* a\.jpg"):
+        evaluate(paths["truth"], predictions=paths["predictions"], groups=tmp_path / "persons.csv")
+
+
+def test_regions_have_intervals_too(tmp_path):
+    true_px = np.random.default_rng(0).integers(0, 200, (2, 971, 2))
+    error_px = np.zeros((2, 971, 2))
+    error_px[:, 970] = [[3, 4], [0, 2]]
+    contest.write_landmarks(tmp_path / "truth.csv", NAMES, true_px)
+    contest.write_predictions(tmp_path / "p.npz", NAMES, true_px + error_px)
+    figures = evaluate(tmp_path / "truth.csv", predictions=tmp_path / "p.npz")
+    assert figures["regions"]["pupil_right"]["mse_interval"] == [2, 12.5]
+
+
+def test_the_mean_shape_is_scored_beside(faces, tmp_path):
+    truth = faces / "test" / "test_landmarks.csv"
+    true = contest.read_landmarks(truth)
+    contest.write_predictions(tmp_path / "p.npz", true.file_names, true.points)
+    figures = evaluate(
+        truth, predictions=tmp_path / "p.npz", data=faces, prepared=tmp_path / "prepared"
+    )
+    assert figures["mse"] == 0
+    low, high = figures["mean_shape_mse_interval"]
+    assert 10 < low < figures["mean_shape_mse"] < high
+    assert "MSE of the mean shape" in table(figures)
+
+
+# ── comparing ──
+
+
+@pytest.fixture
+def better(paths, tmp_path):
+    """Predictions whose error is halved: an MSE of a quarter on each image."""
+    contest.write_predictions(tmp_path / "better.npz", NAMES, TRUE_PX + ERROR_PX / 2)
+    return tmp_path / "better.npz"
+
+
+def test_a_real_difference_is_told(paths, better):
+    figures = compare(paths["predictions"], better, paths["truth"])
+    assert figures["mse_a"] == pytest.approx(8.0625)
+    assert figures["mse_b"] == pytest.approx(8.0625 / 4)
+    assert figures["difference"] == pytest.approx(-0.75 * 8.0625)
+    assert figures["difference_interval"] == pytest.approx([-0.75 * 13, -0.75 * 3.125])
+    assert figures["ratio_interval"] == pytest.approx([0.25, 0.25])
+    assert figures["probability_b_better"] == 1
+    assert figures["real"]
+    assert "better.npz is better than" in comparison(figures)
+    turned = compare(better, paths["predictions"], paths["truth"])
+    assert "predictions.npz is worse than" in comparison(turned)
+
+
+def test_a_difference_that_may_be_chance_is_told(paths, tmp_path):
+    other_px = TRUE_PX + ERROR_PX * [[[2]], [[0.5]]]  # MSE 4 times and a quarter
+    contest.write_predictions(tmp_path / "other.npz", NAMES, other_px)
+    figures = compare(paths["predictions"], tmp_path / "other.npz", paths["truth"])
+    assert figures["difference_interval"] == pytest.approx([-0.75 * 13, 3 * 3.125])
+    assert not figures["real"]
+    assert "other.npz may be as good as" in comparison(figures)
+
+
+def test_submissions_and_predictions_are_compared_on_the_asked_points(paths):
+    figures = compare(
+        paths["submission"], paths["predictions"], paths["truth"], paths["test_points"]
+    )
+    assert figures["mse_a"] == figures["mse_b"] == pytest.approx((25 / 4 + 100 / 4) / 2)
+    assert figures["difference"] == 0
+
+
+def test_one_group_alone_is_not_compared(paths, better, tmp_path):
+    contest.write_groups(tmp_path / "persons.csv", "person", NAMES, ["7", "7"])
+    with pytest.raises(InputError, match=r"persons\.csv: a comparison needs two groups"):
+        compare(paths["predictions"], better, paths["truth"], groups=tmp_path / "persons.csv")
+
+
 # ── files that do not fit ──
 
 
@@ -94,13 +197,13 @@ def test_exactly_one_of_predictions_and_submission(paths):
 
 
 def test_a_submission_needs_test_points(paths):
-    with pytest.raises(InputError, match="--submission needs --test_points"):
+    with pytest.raises(InputError, match=r"submission\.csv: a submission needs --test_points"):
         evaluate(paths["truth"], submission=paths["submission"])
 
 
 def test_missing_predictions_are_counted_and_the_first_is_named(paths):
     contest.write_predictions(paths["predictions"], ["c.jpg"], TRUE_PX[:1])
-    with pytest.raises(InputError, match=r"2 of 2 images with truth are missing.* a\.jpg"):
+    with pytest.raises(InputError, match=r"npz: 2 of the 2 images to score are missing.* a\.jpg"):
         evaluate(paths["truth"], predictions=paths["predictions"])
 
 
@@ -168,7 +271,9 @@ def test_command_prints_a_table_and_then_json(paths):
     figures = json.loads(last)
     assert figures["mse"] == 8.0625
     assert figures["nme_asked"] == 0.0833333
-    assert any(line.split() == ["all", "points", "8.062", "4.792"] for line in lines)
+    assert figures["mse_interval"] == [3.125, 13]
+    cells = "all points 8.062 3.125 to 13.000 4.792 2.083 to 7.500"
+    assert any(line.split() == cells.split() for line in lines)
     assert not result.stderr
 
 
@@ -177,5 +282,22 @@ def test_command_fails_with_one_line(paths):
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        "error: --submission needs --test_points: they say which points its columns are"
+        f"error: {paths['submission']}: a submission needs --test_points:"
+        " they say which points its columns are"
     ]
+
+
+def test_command_compares(paths, better):
+    result = run_command(compare=f"{paths['predictions']},{better}", truth=paths["truth"])
+    assert result.returncode == 0, result.stderr
+    *lines, last = result.stdout.splitlines()
+    assert json.loads(last)["real"] is True
+    assert lines[-1].startswith(f"{better} is better than {paths['predictions']}: ")
+    assert not result.stderr
+
+
+@pytest.mark.parametrize("flags", [{"compare": "a.npz"}, {"compare": "a,b", "predictions": "c"}])
+def test_command_compares_two_files_and_no_other(flags):
+    result = run_command(truth="t.csv", **flags)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --compare=a.npz,b.npz takes two files")

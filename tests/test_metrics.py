@@ -3,6 +3,7 @@ import pytest
 
 from keras_landmarks.data import layout
 from keras_landmarks.reports import metrics
+from keras_landmarks.reports.bootstrap import Resamples
 
 # Two faces of two points, boxes 30 x 120 and 40 x 40: sizes 60 and 40.
 TRUE_PX = np.array([[[10, 20], [40, 140]], [[0, 0], [40, 40]]], np.int16)
@@ -99,3 +100,15 @@ def test_asked_summary_allows_as_many_points_an_image_as_asked():
     assert figures["mse_asked"] == pytest.approx((4 / 2 + 10 / 4) / 2)
     assert figures["nme_asked"] == pytest.approx((0.2 + 0.1) / 2)
     assert figures["mse_asked_percentiles"]["50"] == pytest.approx(2.25)
+
+
+def test_figures_have_intervals_where_there_are_draws():
+    """Two images drawn anew: both the first, both the second, or as they are."""
+    resamples = Resamples(["a.jpg", "b.jpg"])
+    figures = metrics.summary(DISTANCES, FACE_SIZES, resamples)
+    assert figures["mse_interval"] == [6.25, 26]
+    assert figures["nme_interval"] == pytest.approx([2.5 / 60, 0.15])
+    asked = metrics.asked_summary(list(DISTANCES), FACE_SIZES, resamples)
+    assert asked["mse_asked_interval"] == [6.25, 26]
+    without = {name: value for name, value in figures.items() if "interval" not in name}
+    assert without == metrics.summary(DISTANCES, FACE_SIZES)

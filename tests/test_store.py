@@ -68,6 +68,14 @@ def test_rows_come_back_as_the_photos_give_them(photos, prepared):
     assert_holds(made, photos)
 
 
+def test_a_big_store_has_bigger_shards_rather_than_too_many(photos, prepared, monkeypatch):
+    monkeypatch.setattr(store, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(store, "_MOST_SHARDS", 5)
+    made = store.prepare(photos, prepared)
+    assert len(shards(prepared)) == 5  # 24 rows, 5 a shard
+    assert_holds(made, photos)
+
+
 @pytest.mark.usefixtures("small_shards")
 def test_tfds_opens_it_as_any_other_dataset(photos, prepared):
     store.prepare(photos, prepared)

@@ -14,7 +14,9 @@ What is wrong with a row or an image is told as a reason, "what: the particulars
 can be counted by what stands before the colon.
 """
 
+import contextlib
 import itertools
+import math
 import os
 import re
 import stat
@@ -123,6 +125,12 @@ def count_points(path: Path) -> int:
     """Returns how many points a landmark table's header has; InputError as `iterate_landmarks`."""
     with _open_table(path) as file:
         return _read_landmark_header(path, file)[1] // 2
+
+
+def read_columns(path: Path) -> list[str]:
+    """Returns the header's cells; InputError if the file has no header of ours."""
+    with _open_table(path) as file:
+        return _read_header(path, file)[1]
 
 
 def read_landmarks(path: Path) -> LandmarkTable:
@@ -271,16 +279,16 @@ def _read_line(path: Path, file: BinaryIO) -> bytes:
 def _read_landmark_header(path: Path, file: BinaryIO) -> tuple[bytes, int]:
     """Returns the separator and how many numbers a row has."""
     separator, columns = _read_header(path, file)
-    if columns < 3 or columns % 2 == 0:
+    if len(columns) < 3 or len(columns) % 2 == 0:
         raise InputError(
-            f"{path}: the header has {columns} columns; a landmark table has file_name and then"
-            " an x and a y for each point"
+            f"{path}: the header has {len(columns)} columns; a landmark table has file_name and"
+            " then an x and a y for each point"
         )
-    return separator, columns - 1
+    return separator, len(columns) - 1
 
 
-def _read_header(path: Path, file: BinaryIO) -> tuple[bytes, int]:
-    """Returns the separator and the number of columns."""
+def _read_header(path: Path, file: BinaryIO) -> tuple[bytes, list[str]]:
+    """Returns the separator and the columns' names."""
     header = _read_line(path, file)
     if not header:
         raise InputError(f"{path}: the file is empty")
@@ -290,12 +298,13 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[bytes, int]:
         raise InputError(
             f"{path}: the first line has neither tab nor comma; is another separator in use?"
         )
-    if _unquote(cells[0]) != "file_name":
+    columns = [_unquote(cell) for cell in cells]
+    if columns[0] != "file_name":
         raise InputError(
             f"{path}: the first line must be a header that begins with file_name,"
-            f" not {_unquote(cells[0])[:40]!r}"
+            f" not {columns[0][:40]!r}"
         )
-    return separator, len(cells)
+    return separator, columns
 
 
 def _parse_rows(block: list[bytes], first_line: int, separator: bytes, numbers: int) -> Rows:
@@ -410,8 +419,9 @@ def _write_points(path: Path, file_names, points, separator: str) -> None:
 
 def write_predictions(path: Path, file_names: Sequence[str], landmarks: np.ndarray) -> None:
     """Writes names and landmarks ((n, k, 2) float32, photo pixels) as .npz without pickle."""
+    landmarks = np.asarray(landmarks, np.float32)
     with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, file_names=np.array(file_names), landmarks=landmarks.astype(np.float32))
+        np.savez(file, file_names=np.array(file_names), landmarks=landmarks)
 
 
 def read_predictions(path: Path) -> LandmarkTable:
@@ -420,35 +430,67 @@ def read_predictions(path: Path) -> LandmarkTable:
     Raises:
         InputError: the file is missing or is not such a file.
     """
+    with _open_predictions(path) as (file_names, landmarks):
+        return LandmarkTable(file_names, landmarks.read(len(file_names)).astype(np.float32))
+
+
+def read_predicted_names(path: Path) -> tuple[list[str], int]:
+    """Returns the file names of predictions and the points an image, and reads no point."""
+    with _open_predictions(path) as (file_names, landmarks):
+        return file_names, landmarks.shape[1]
+
+
+def iterate_predictions(path: Path, rows: int) -> Iterator[np.ndarray]:
+    """Yields the landmarks of `read_predictions`, so many rows (the last: fewer) at a time."""
+    with _open_predictions(path) as (file_names, landmarks):
+        for start in range(0, len(file_names), rows):
+            piece = landmarks.read(min(rows, len(file_names) - start))
+            yield piece.astype(np.float32, copy=False)
+
+
+class _StoredArray:
+    """An array of an .npz file, read row by row; takes no memory that the file has no bytes for.
+
+    `np.load` takes what the header asks for before it looks whether it is there.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, name: str, kind: str):
+        stored = archive.getinfo(f"{name}.npy")
+        if stored.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("it is compressed")
+        self._file = archive.open(stored)
+        if np.lib.format.read_magic(self._file) != (1, 0):
+            raise ValueError("it is of another version")
+        self.shape, columns_first, self._dtype = np.lib.format.read_array_header_1_0(self._file)
+        if self._dtype.kind != kind or columns_first:
+            raise ValueError(f"{name} are of type {self._dtype}")
+        if stored.file_size - self._file.tell() != math.prod(self.shape) * self._dtype.itemsize:
+            raise ValueError(f"{name} are not of the shape {self.shape}")
+
+    def read(self, rows: int) -> np.ndarray:
+        """Returns the next rows."""
+        shape = (rows, *self.shape[1:])
+        content = self._file.read(math.prod(shape) * self._dtype.itemsize)
+        return np.frombuffer(content, self._dtype).reshape(shape)
+
+
+@contextlib.contextmanager
+def _open_predictions(path: Path) -> Iterator[tuple[list[str], _StoredArray]]:
+    """Yields the file names and the landmarks, not yet read; what fails is an InputError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            file_names = _read_array(archive, "file_names", kind="U").tolist()
-            landmarks = _read_array(archive, "landmarks", kind="f").astype(np.float32)
+            names = _StoredArray(archive, "file_names", kind="U")
+            landmarks = _StoredArray(archive, "landmarks", kind="f")
+            expected = (*names.shape, *landmarks.shape[1:2], 2)
+            if len(names.shape) != 1 or landmarks.shape != expected:
+                raise ValueError(
+                    f"{names.shape} names and {landmarks.shape} landmarks do not match"
+                )
+            yield names.read(names.shape[0]).tolist(), landmarks
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a broken file
         raise InputError(f"{path}: not a predictions file ({error})") from None
-    if landmarks.shape != (len(file_names), *landmarks.shape[1:2], 2):
-        raise InputError(
-            f"{path}: {len(file_names)} names and {landmarks.shape} landmarks do not match"
-        )
-    return LandmarkTable(file_names, landmarks)
-
-
-def _read_array(archive: zipfile.ZipFile, name: str, kind: str) -> np.ndarray:
-    """Reads an array of an .npz file; never takes more memory than the file has bytes.
-
-    `np.load` takes what the header asks for before it looks whether it is there.
-    """
-    if archive.getinfo(f"{name}.npy").compress_type != zipfile.ZIP_STORED:
-        raise ValueError("it is compressed")
-    with archive.open(f"{name}.npy") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("it is of another version")
-        shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
-        if dtype.kind != kind or columns_first:
-            raise ValueError(f"{name} are of type {dtype}")
-        return np.frombuffer(file.read(), dtype).reshape(shape)
 
 
 # ── images and the folder ──

@@ -2,14 +2,15 @@
 
 Training: endless epochs, each in a new order drawn from (seed, epoch) alone, so that a run taken
 up at epoch e sees what it would have seen; the last partial batch of an epoch is dropped.
-Validation and prediction: every image once, in order.
+Validation and prediction: every image once, in order. Where several processes train together, each
+reads its own share of every batch.
 """
 
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +25,24 @@ _BATCHES_AHEAD = 4  # tf.data's own choice grows to hundreds of megabytes
 
 # TensorFlow feeds data; the accelerators are JAX's.
 tf.config.set_visible_devices([], "GPU")
+
+
+class Share(NamedTuple):
+    """The part of every batch that one of several processes reads; by default all of it.
+
+    Process 0 has the first rows of a batch, process 1 the next as many, and so on.
+    """
+
+    process: int = 0
+    processes: int = 1
+
+    def of(self, batch):
+        """Returns this process's rows of a batch, whose length is a multiple of `processes`."""
+        rows = len(batch) // self.processes
+        return batch[self.process * rows : (self.process + 1) * rows]
+
+
+WHOLE = Share()
 
 
 class Source(Protocol):
@@ -67,10 +86,13 @@ def train_batches(
     augment_pool: AugmentPool | None = None,
     first_epoch: int = 0,
     first_step: int = 0,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Yields images (N, crop_size, crop_size, 3) uint8 and landmarks (N, k, 2) float32, for ever.
 
-    An epoch has len(images) // batch_size batches; the first one begins at `first_step`.
+    An epoch has len(images) // batch_size batches; the first one begins at `first_step`. N is
+    `batch_size`, or the share of it: the shares of all processes, one after the other, are the
+    batches of one process.
     """
     steps = len(images) // batch_size
 
@@ -80,11 +102,12 @@ def train_batches(
         batches = batches[tf.where(epoch == first_epoch, first_step, 0) :]
         return tf.data.Dataset.from_tensor_slices(batches).map(lambda indices: (epoch, indices))
 
-    def load(epoch, indices):
+    def load(epoch, batch):
+        indices = share.of(batch)
         seeds = [sample_seed(seed, epoch, index) for index in indices] if augment_pool else []
         return *images.load(indices), np.array(seeds, np.int64)
 
-    spec = _batch_spec(images, batch_size)
+    spec = _batch_spec(images, batch_size // share.processes)
     batches = (
         tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
         .flat_map(epoch_batches)
@@ -101,13 +124,26 @@ def train_batches(
     return batches.prefetch(_BATCHES_AHEAD)
 
 
-def validation_batches(images: ImageSet, batch_size: int) -> tf.data.Dataset:
-    """Yields every image and its landmarks once, in order, the last partial batch included."""
+def validation_batches(
+    images: ImageSet, batch_size: int, count: int | None = None, share: Share = WHOLE
+) -> tf.data.Dataset:
+    """Yields the images and their landmarks once, in order, the last partial batch included.
+
+    Args:
+        images: what to show.
+        batch_size: images of a batch, all shares together.
+        count: only so many of the first images; None for all.
+        share: the part of every batch, the last one included, to read.
+    """
+
+    def load(batch):
+        return images.load(share.of(batch))
+
     return (
-        tf.data.Dataset.range(len(images))
+        tf.data.Dataset.range(len(images) if count is None else count)
         .batch(batch_size)
         .map(
-            _numpy_function(images.load, _batch_spec(images, None)),
+            _numpy_function(load, _batch_spec(images, None)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         .prefetch(_BATCHES_AHEAD)

@@ -45,6 +45,7 @@ from keras_landmarks.progress import progress
 _SEAL = "store.json"  # written last: what the store was made from and what its files are
 _FORMAT = 3  # rises when the same photos come to mean other records
 _SHARD_BYTES = 1 << 28  # what a kill costs: some seconds' work
+_MOST_SHARDS = 512  # all are open while the store is, and many systems allow a process 1,024 files
 _ROWS_PER_TASK = 16
 _RECORD_HEADER_BYTES, _RECORD_FOOTER_BYTES = 12, 4  # TFRecord: length and checksum; checksum
 
@@ -252,7 +253,8 @@ def _in_order(keyed: tuple[int, bytes]) -> tuple[int, bytes]:
 
 
 def _rows_per_shard(photos: Photos) -> int:
-    return max(1, _SHARD_BYTES // _estimate_record_bytes(photos))
+    by_size = _SHARD_BYTES // _estimate_record_bytes(photos)
+    return max(1, by_size, -(-len(photos) // _MOST_SHARDS))
 
 
 def _write_on_workers(photos: Photos, prepared: Path, folder: Path, for_each: Callable) -> None:

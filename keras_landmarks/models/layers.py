@@ -2,7 +2,8 @@
 
 XLA's CPU backend is slow at grouped and 1x1 convolutions and at the gradients of max-pooling and of
 batch normalisation, so there `cpu_forms` writes them out in operations it is quick at. Accelerators
-get XLA's own. The form changes no weight: both read the same kernel.
+get XLA's own, and so do several devices: `cpu_forms` joins images and pixels, which would move the
+batch among them. The form changes no weight: both read the same kernel.
 """
 
 import contextlib
@@ -34,6 +35,8 @@ def lowering_for(platform: str):
 
 
 def _splits() -> bool:
+    if keras.distribution.distribution() is not None:
+        return False
     return (_platform or jax.default_backend()) in SPLIT_PLATFORMS
 
 
@@ -61,7 +64,11 @@ def _max_pool(x):
 def _batch_norm(x, gamma, beta, epsilon: float):
     if _splits():
         return cpu_forms.batch_norm(x, gamma, beta, epsilon)
-    mean, variance = cpu_forms.batch_statistics(x)
+    # Plain sums: each device adds up its share of the batch, and only those sums are exchanged.
+    axes = tuple(range(x.ndim - 1))
+    mean = jnp.mean(x, axes)
+    variance = jnp.mean(jnp.square(x), axes) - jnp.square(mean)
+    variance = jnp.maximum(variance, 0.0)  # rounding can take it below zero
     return _affine(x, gamma, beta, mean, variance, epsilon), mean, variance
 
 
@@ -143,6 +150,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     is 0.9 here). The running variance is the biased one, as Keras keeps it: PyTorch's is larger by
     n / (n - 1) for n = N·H·W values a channel, which is negligible, and the difference is on
     purpose.
+
+    Over several devices the statistics are the whole batch's, as on one device, not each device's
+    share's as in PyTorch: JAX computes what the program says of the batch, wherever its parts lie.
 
     Source: Ioffe and Szegedy, "Batch normalization", 2015.
     """

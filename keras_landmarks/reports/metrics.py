@@ -12,6 +12,7 @@ over the images. NME (normalised mean error) is the mean distance of a face's po
 import numpy as np
 
 from keras_landmarks.data import layout
+from keras_landmarks.reports.bootstrap import Resamples
 
 NME_THRESHOLD = 0.07  # the usual failure threshold for an NME by the face's box
 PERCENTILES = (50, 90, 95, 99)
@@ -70,39 +71,59 @@ def percentiles(errors: np.ndarray) -> dict[str, float]:
     return {str(q): float(np.percentile(errors, q)) for q in PERCENTILES}
 
 
-def summary(distances: np.ndarray, face_size: np.ndarray) -> dict:
+def mean_figure(name: str, per_image: np.ndarray, resamples: Resamples | None) -> dict:
+    """Returns the mean over the images as `name`; with `resamples` also `<name>_interval`."""
+    figures = {name: float(per_image.mean())}
+    if resamples:
+        figures[f"{name}_interval"] = resamples.interval(per_image)
+    return figures
+
+
+def summary(
+    distances: np.ndarray, face_size: np.ndarray, resamples: Resamples | None = None
+) -> dict:
     """Returns the figures over all points of all images, by the names `evaluate` prints.
 
     With the contest's 971 points, `regions` has the MSE and the NME of each region, the latter by
-    the size of the whole face.
+    the size of the whole face. With `resamples` each MSE and NME has its 95 % interval beside it:
+    `mse` and `mse_interval`, a list of low and high.
     """
     mse, nme = image_mse(distances), image_nme(distances, face_size)
     figures = {
-        "mse": float(mse.mean()),
-        "nme": float(nme.mean()),
+        **mean_figure("mse", mse, resamples),
+        **mean_figure("nme", nme, resamples),
         "auc_at_0.07": area_under_curve(nme),
         "failure_rate_at_0.07": failure_rate(nme),
-        "mse_percentiles": percentiles(mse),
-        "nme_percentiles": percentiles(nme),
+        **_percentile_figures("mse", mse, resamples),
+        **_percentile_figures("nme", nme, resamples),
     }
     if distances.shape[1] == layout.CONTEST_POINTS:
         figures["regions"] = {
-            name: {
-                "mse": float(image_mse(distances[:, region]).mean()),
-                "nme": float(image_nme(distances[:, region], face_size).mean()),
-            }
+            name: mean_figure("mse", image_mse(distances[:, region]), resamples)
+            | mean_figure("nme", image_nme(distances[:, region], face_size), resamples)
             for name, region in layout.REGIONS.items()
         }
     return figures
 
 
-def asked_summary(distances: list[np.ndarray], face_size: np.ndarray) -> dict:
+def asked_summary(
+    distances: list[np.ndarray], face_size: np.ndarray, resamples: Resamples | None = None
+) -> dict:
     """Returns the figures over the asked points only: one array of distances an image."""
     mse = np.array([image_mse(asked) for asked in distances])
     nme = np.array([asked.mean() for asked in distances]) / face_size
     return {
-        "mse_asked": float(mse.mean()),
-        "nme_asked": float(nme.mean()),
-        "mse_asked_percentiles": percentiles(mse),
-        "nme_asked_percentiles": percentiles(nme),
+        **mean_figure("mse_asked", mse, resamples),
+        **mean_figure("nme_asked", nme, resamples),
+        **_percentile_figures("mse_asked", mse, resamples),
+        **_percentile_figures("nme_asked", nme, resamples),
     }
+
+
+def _percentile_figures(name: str, per_image: np.ndarray, resamples: Resamples | None) -> dict:
+    figures = {f"{name}_percentiles": percentiles(per_image)}
+    if resamples:
+        figures[f"{name}_percentiles_interval"] = {
+            str(q): resamples.percentile_interval(per_image, q) for q in PERCENTILES
+        }
+    return figures

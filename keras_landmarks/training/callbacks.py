@@ -15,6 +15,7 @@ from keras import ops
 from keras_landmarks import interruption
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
+from keras_landmarks.training import distribution
 from keras_landmarks.training.state import Position, save_state
 
 
@@ -40,7 +41,7 @@ class ResetOptimizer(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         for variable in optimizer.variables:
             if variable is not optimizer.learning_rate:
-                variable.assign(ops.zeros(variable.shape, variable.dtype))
+                variable.assign(ops.zeros_like(variable.value))  # where it lies
 
 
 class BestWeights(keras.callbacks.ModelCheckpoint):
@@ -61,7 +62,9 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
 
     def on_epoch_end(self, epoch, logs=None):
         try:
-            super().on_epoch_end(epoch, logs)
+            # Keras makes an optimiser, to see what need not be saved of one.
+            with distribution.by_itself():
+                super().on_epoch_end(epoch, logs)
             if self._partial.exists():
                 self._partial.replace(self._path)
         finally:  # the disk may be full
@@ -87,7 +90,8 @@ class SaveState(keras.callbacks.Callback):
     """Writes the run's state after every epoch and every `every_steps` steps of one.
 
     Within `interruption.deferred` it also ends training, the state saved, after the step (or the
-    validation) in which Ctrl-C or SIGTERM came.
+    validation) in which Ctrl-C or SIGTERM came to any process. All processes have this callback,
+    for all must leave after the same step; the first one writes.
     """
 
     def __init__(self, path: Path, every_steps: int, steps_per_epoch: int, first_step: int):
@@ -103,15 +107,19 @@ class SaveState(keras.callbacks.Callback):
         step = self._first_step + batch + 1
         if step == self._steps_per_epoch:  # the epoch's end comes, after validation
             self._first_step = 0
-        elif step % self._every_steps == 0 or interruption.is_asked():
-            self._save(Position(self._epoch, step))
+            return
+        asked = distribution.any_process(interruption.is_asked())
+        if asked or step % self._every_steps == 0:
+            self._save(Position(self._epoch, step), asked)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._save(Position(epoch + 1))
+        self._save(Position(epoch + 1), distribution.any_process(interruption.is_asked()))
 
-    def _save(self, position: Position):
-        save_state(self._path, self.model, position, self._steps_per_epoch)
-        interruption.check(f"the same command goes on with {position}")
+    def _save(self, position: Position, asked: bool):
+        if distribution.is_first():
+            save_state(self._path, self.model, position, self._steps_per_epoch)
+        if asked:
+            raise KeyboardInterrupt(f"the same command goes on with {position}")
 
 
 class Waiting(keras.callbacks.Callback):
@@ -150,7 +158,7 @@ class Waiting(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """Keeps a CSV of every epoch's figures, across restarts.
+    """Keeps every epoch's figures, across restarts, in a CSV that the first process writes.
 
     Columns: epoch (from 0), the epoch's figures from Keras and the callbacks before this one,
     seconds and images_per_s of training.
@@ -195,7 +203,8 @@ class History(keras.callbacks.Callback):
         figures = {name: float(value) for name, value in logs.items()}
         rate = self._steps * self._batch_size / seconds
         self.rows.append({"epoch": epoch, **figures, "seconds": seconds, "images_per_s": rate})
-        self._write()
+        if distribution.is_first():
+            self._write()
 
     def _write(self):
         text = io.StringIO()

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from absl import logging
 
 from keras_landmarks import interruption
 from keras_landmarks.data import pipeline
 from keras_landmarks.data.augment_pool import AugmentPool
-from keras_landmarks.data.pipeline import ImageSet
+from keras_landmarks.data.pipeline import ImageSet, Share
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import pretrained, resnet, spec
-from keras_landmarks.training import callbacks
+from keras_landmarks.training import callbacks, distribution
 from keras_landmarks.training.callbacks import History
 from keras_landmarks.training.schedule import step_schedule
 from keras_landmarks.training.settings import TrainSettings
@@ -30,6 +31,7 @@ def check(settings: TrainSettings) -> None:
     """Raises InputError for what can be told to be wrong before any work is done."""
     resnet.member(settings.model)
     step_schedule(settings.learning_rates)
+    distribution.check_batch_size(settings.batch_size)
 
 
 def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
@@ -41,10 +43,12 @@ def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
         InputError: the work directory holds another model, or there are no such weights.
     """
     model_spec = spec.ModelSpec(settings.model, points, settings.image_size)
-    workdir = Path(settings.workdir)
-    if not settings.resume:
-        _remove_run(workdir)
-    spec.claim_workdir(workdir, model_spec)
+    if distribution.is_first():
+        workdir = Path(settings.workdir)
+        if not settings.resume:
+            _remove_run(workdir)
+        spec.claim_workdir(workdir, model_spec)
+    distribution.wait_for_all("work directory")
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
     model = model_spec.build()
@@ -79,6 +83,10 @@ def fit(
     A run that was ended amid an epoch, in whatever way, and taken up comes to the same weights, to
     the bit, as one that was not.
 
+    Over several devices or processes `settings.batch_size` is still the images of a step: each
+    takes its share. Validation leaves out its last images, fewer than there are devices, if they do
+    not share out.
+
     Returns:
         The figures of every epoch.
 
@@ -91,9 +99,11 @@ def fit(
         raise InputError(
             f"--batch_size={settings.batch_size}: only {len(training)} training images"
         )
+    share = Share(distribution.rank(), distribution.count())
     workdir, steps = Path(settings.workdir), len(training) // settings.batch_size
     position, metrics = restore_state(workdir / _LAST_STATE, model, steps)
     history = History(workdir / _HISTORY, settings.batch_size, position.epoch)
+    validation_batches = _validation_batches(validation, settings, share)
     with (
         _augment_pool(training.points, settings) as augment_pool,
         pipeline.input_errors(),
@@ -101,17 +111,17 @@ def fit(
     ):
         for start, end in _stretches(position, settings.epochs):
             batches = pipeline.train_batches(
-                training, settings.batch_size, settings.seed, augment_pool, *start
+                training, settings.batch_size, settings.seed, augment_pool, *start, share
             )
             waiting = callbacks.Waiting()
             model.fit(
                 waiting.timed(batches.as_numpy_iterator()),
-                validation_data=_validation_batches(validation, settings),
+                validation_data=validation_batches,
                 steps_per_epoch=steps - start.step,
                 shuffle=False,
                 initial_epoch=start.epoch,
                 epochs=end,
-                verbose=int(sys.stdout.isatty()),
+                verbose=int(_shows_bar()),
                 callbacks=[waiting, *_callbacks(settings, history, steps, start.step, metrics)],
             )
     return history
@@ -136,13 +146,23 @@ def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManage
     from keras_landmarks.data.augmentation import online_augmenter
 
     make = functools.partial(online_augmenter, points)
-    return AugmentPool(make, settings.image_size, points, settings.batch_size, settings.processes)
+    batch_size = settings.batch_size // distribution.count()
+    return AugmentPool(make, settings.image_size, points, batch_size, settings.processes)
 
 
-def _validation_batches(images: ImageSet, settings: TrainSettings):
-    if not len(images):
+def _validation_batches(images: ImageSet, settings: TrainSettings, share: Share):
+    devices = distribution.devices()
+    count = len(images) // devices * devices
+    if count < len(images):
+        left_out = len(images) - count
+        logging.info("validation leaves out its last images, %d: %d devices", left_out, devices)
+    if not count:
         return None
-    return pipeline.validation_batches(images, settings.batch_size)
+    return pipeline.validation_batches(images, settings.batch_size, count, share)
+
+
+def _shows_bar() -> bool:
+    return sys.stdout.isatty() and distribution.is_first()
 
 
 def _callbacks(
@@ -159,10 +179,11 @@ def _callbacks(
     elif settings.reset_optimizer_each_epoch:
         chosen.append(callbacks.ResetOptimizer())
     chosen.append(callbacks.StopAtNaN())
-    chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))
-    chosen.append(keras.callbacks.TensorBoard(workdir / _LOGS, write_graph=False))
+    if distribution.is_first():
+        chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))
+        chosen.append(keras.callbacks.TensorBoard(workdir / _LOGS, write_graph=False))
     chosen.append(history)
-    if not sys.stdout.isatty():
+    if distribution.is_first() and not _shows_bar():
         chosen.append(callbacks.LogLines(steps, first_step))
     # Last: what it writes counts as done, so all of the above must be on disk.
     state = workdir / _LAST_STATE

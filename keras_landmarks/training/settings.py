@@ -28,5 +28,12 @@ class TrainSettings:
     seed: int
     processes: int | None
     strict: bool
-    beam_runner: str | None = None
-    beam_options: str = ""
+
+
+@dataclass(frozen=True)
+class ProcessSettings:
+    """Which processes train together: the values of the flags of these names."""
+
+    coordinator: str | None
+    num_processes: int | None
+    process_id: int | None

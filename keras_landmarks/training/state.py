@@ -11,6 +11,7 @@ import safetensors.numpy
 
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
+from keras_landmarks.training import distribution
 
 
 class Position(NamedTuple):
@@ -42,10 +43,18 @@ def restore_state(
         metrics there: `fit` empties those at an epoch's start.
 
     Raises:
-        InputError: the file is damaged, another model's, or amid an epoch of another length.
+        InputError: the file is damaged, another model's, amid an epoch of another length, or not
+            the same for all processes.
     """
+    position, arrays = _read(path, steps_per_epoch)
+    distribution.check_agreement([*position, steps_per_epoch], f"{path} and the data's epochs")
+    return position, [] if arrays is None else _fill(path, model, arrays)
+
+
+def _read(path: Path, steps_per_epoch: int) -> tuple[Position, dict[str, np.ndarray] | None]:
+    """Returns how far the run had come and its arrays, by name; None if there is no file."""
     if not path.exists():
-        return Position(0), []
+        return Position(0), None
     try:
         with safetensors.safe_open(path, "numpy") as file:
             position, steps = _read_position(file.metadata()["run"])
@@ -57,6 +66,11 @@ def restore_state(
             f"{path}: amid an epoch of {steps} steps; now there are {steps_per_epoch}: give the"
             " flags and the data that it began with, or --noresume"
         )
+    return position, arrays
+
+
+def _fill(path: Path, model: keras.Model, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Assigns the model's and the optimiser's variables; returns the metrics' values."""
     model.optimizer.build(model.trainable_variables)
     variables, metrics = _variables(model), _metrics(model)
     if {name: (array.shape, array.dtype.name) for name, array in arrays.items()} != {
@@ -65,7 +79,7 @@ def restore_state(
         raise InputError(f"{path}: the state of another model; give another --workdir")
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    return position, [arrays[name] for name in metrics]
+    return [arrays[name] for name in metrics]
 
 
 def _read_position(text: str) -> tuple[Position, int]:

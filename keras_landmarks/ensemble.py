@@ -1,0 +1,384 @@
+"""Combines the predictions of several models, which is better than the best of them.
+
+The mean of .npz predictions, written as `predict` writes one model's:
+
+    python -m keras_landmarks.ensemble --inputs=a.npz,b.npz,c.npz --predictions=mean.npz \\
+        --submission=mean.csv --data=contest
+
+--combine=median takes the median of each coordinate, --combine=weights a weighted mean, by the
+--weights given or by those that would have had the least MSE on images no model was trained on:
+
+    python -m keras_landmarks.ensemble --inputs=a.npz,b.npz,c.npz --predictions=weighted.npz \\
+        --combine=weights --held_out=a_held_out.npz,b_held_out.npz,c_held_out.npz \\
+        --truth=contest/train/landmarks.csv
+
+Submissions (CSV) combine to a --submission in the same ways. With --truth the models and what
+became of them are scored, on the --held_out images if there are such, otherwise on --inputs.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from keras_landmarks import config
+from keras_landmarks.data import contest
+from keras_landmarks.data.contest import TestPoints
+from keras_landmarks.errors import InputError
+from keras_landmarks.predict import asked_points, check_indices, whole_px
+from keras_landmarks.progress import progress
+from keras_landmarks.reports import bootstrap, matching, metrics
+from keras_landmarks.reports.figures import between, drawn, rounded
+from keras_landmarks.reports.matching import Truth
+
+_ROWS = 256  # images whose points by all models are in memory at a time
+
+Combine = Callable[[np.ndarray], np.ndarray]  # (models, ...) -> (...)
+
+FLAGS = config.use(
+    "inputs",
+    "combine",
+    "weights",
+    "held_out",
+    "truth",
+    "test_points",
+    "groups",
+    "predictions",
+    "submission",
+    "data",
+    "split",
+    "rounding",
+    "seed",
+)
+
+
+def main(_) -> dict[str, Any]:
+    """Reads the flags, combines, prints a table where there is truth, returns the figures."""
+    config.require("inputs")
+    names = ("truth", "test_points", "groups", "predictions", "submission", "data")
+    figures = ensemble(
+        [Path(path) for path in FLAGS.inputs],
+        FLAGS.combine,
+        weights=_parse_weights(FLAGS.weights) if FLAGS.weights else None,
+        held_out=[Path(path) for path in FLAGS.held_out or []],
+        **{name: Path(FLAGS[name].value) for name in names if FLAGS[name].value},
+        split=FLAGS.split,
+        rounding=FLAGS.rounding,
+        seed=FLAGS.seed,
+    )
+    if "mse" in figures:
+        print(table(figures))
+    return rounded(figures)
+
+
+def ensemble(
+    inputs: Sequence[Path],
+    combine: str = "mean",
+    weights: Sequence[float] | None = None,
+    held_out: Sequence[Path] = (),
+    truth: Path | None = None,
+    test_points: Path | None = None,
+    groups: Path | None = None,
+    predictions: Path | None = None,
+    submission: Path | None = None,
+    data: Path | None = None,
+    split: str = "test",
+    rounding: str = "round",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Combines predictions (.npz) or submissions (CSV) of the same images, row for row.
+
+    `combine` is `mean`, `median` or `weights`. `data` and `split` say which points a submission
+    made of predictions has; `test_points` which ones are scored of `truth` (otherwise all).
+
+    Returns:
+        `models`, `images`, `combine`, `weights` (None unless by weights), `submission` and
+        `predictions`; with `truth` the figures of `score`, before rounding.
+
+    Raises:
+        InputError: options that do not go together, or a file that is broken or does not match the
+            others; both files and the first difference are named.
+    """
+    _check_weighting(combine, len(inputs), weights, held_out, truth)
+    _check_outputs(inputs, predictions, submission, data)
+    models = match(inputs)
+    asked = None
+    if submission and not models.are_submissions:
+        asked = _read_asked(contest.find_test_points(data, split), models)
+    scored = match(held_out) if held_out else models
+    true = _read_truth(truth, test_points, scored) if truth else None
+    if held_out:
+        weights = fit_weights(scored, true)
+    combined = partial(np.average, axis=0, weights=weights)
+    if combine == "median":
+        combined = partial(np.median, axis=0)
+    scores = score(scored, true, combined, groups, seed) if true else {}
+    landmarks = _combine(models, combined)
+    if predictions:
+        contest.write_predictions(predictions, models.file_names, landmarks)
+    if submission:
+        whole = asked_points(landmarks, asked, rounding) if asked else whole_px(landmarks, rounding)
+        contest.write_submission(submission, models.file_names, whole)
+    return {
+        "models": len(inputs),
+        "images": len(models.file_names),
+        "combine": combine,
+        "weights": None if weights is None else [float(weight) for weight in weights],
+        "predictions": predictions and str(predictions),
+        "submission": submission and str(submission),
+        **scores,
+    }
+
+
+# ── options that go together ──
+
+
+def _parse_weights(texts: list[str]) -> list[float]:
+    try:
+        return [float(text) for text in texts]
+    except ValueError:
+        raise InputError(f"--weights={','.join(texts)}: not numbers") from None
+
+
+def _check_weighting(
+    combine: str,
+    models: int,
+    weights: Sequence[float] | None,
+    held_out: Sequence[Path],
+    truth: Path | None,
+) -> None:
+    if models < 2:
+        raise InputError("--inputs: two files or more can be combined")
+    given = (weights is not None) + bool(held_out)
+    if given != (combine == "weights"):
+        raise InputError("--combine=weights, and no other, takes either --weights or --held_out")
+    if held_out and len(held_out) != models:
+        raise InputError(f"--held_out has {len(held_out)} files, --inputs {models}: one a model")
+    if held_out and not truth:
+        raise InputError("--held_out needs --truth to fit the weights to")
+    if weights is not None and not (
+        len(weights) == models and min(weights) >= 0 and abs(sum(weights) - 1) < 1e-3
+    ):
+        raise InputError(f"--weights: {models} numbers of 0 or more that add up to 1 are needed")
+
+
+def _check_outputs(
+    inputs: Sequence[Path], predictions: Path | None, submission: Path | None, data: Path | None
+) -> None:
+    if not (predictions or submission):
+        raise InputError("give --predictions or --submission, or both: the file to write")
+    outputs = {path.resolve() for path in (predictions, submission) if path}
+    for path in inputs:
+        if path.resolve() in outputs:
+            raise InputError(f"{path} is one of --inputs; write the result to another file")
+    if _is_submission(inputs[0]):
+        if predictions:
+            raise InputError(f"{inputs[0]}: submissions do not have all points; give --submission")
+    elif submission and not data:
+        raise InputError("--submission needs --data: its test_points.csv says what is asked")
+
+
+# ── files that match row for row ──
+
+
+@dataclass(frozen=True)
+class Models:
+    """Predictions of the same images by several models, in as many files: all .npz or all CSV."""
+
+    paths: Sequence[Path]
+    file_names: list[str]
+    points: int  # an image
+
+    @property
+    def are_submissions(self) -> bool:
+        """Whether they have only the points that are asked."""
+        return _is_submission(self.paths[0])
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """Yields the points of some images after others: (models, rows, k, 2), photo pixels.
+
+        Raises:
+            InputError: a file is broken, or a point is not a finite number.
+        """
+        start = 0
+        for pieces in zip(*map(_iterate_points, self.paths), strict=True):
+            names = self.file_names[start : start + len(pieces[0])]
+            for path, points in zip(self.paths, pieces, strict=True):
+                matching.check_finite(points, names, path)
+            yield np.stack(pieces)
+            start += len(names)
+
+
+def match(paths: Sequence[Path]) -> Models:
+    """Returns the models of files that match; InputError names two that do not, and where."""
+    first, *others = paths
+    names, columns = _read_frame(first)
+    for other in others:
+        if _is_submission(first) != _is_submission(other):
+            raise InputError(f"{first} and {other}: either all are .npz or all are submissions")
+        other_names, other_columns = _read_frame(other)
+        if len(columns) != len(other_columns):
+            raise InputError(
+                f"{first} and {other} do not match: {len(columns) // 2} points an image"
+                f" in the first and {len(other_columns) // 2} in the second"
+            )
+        _check_same("column", first, columns, other, other_columns)
+        _check_same("row", first, names, other, other_names)
+    if not names:
+        raise InputError(f"{first}: there are no predictions in it")
+    return Models(paths, names, len(columns) // 2)
+
+
+def _is_submission(path: Path) -> bool:
+    return path.suffix != ".npz"
+
+
+def _read_frame(path: Path) -> tuple[list[str], list[str]]:
+    """Returns the names of the rows and of the numbers in each row."""
+    if _is_submission(path):
+        return contest.read_landmarks(path).file_names, contest.read_columns(path)[1:]
+    names, points = contest.read_predicted_names(path)
+    return names, [f"Point_M{i}_{axis}" for i in range(points) for axis in "XY"]
+
+
+def _iterate_points(path: Path) -> Iterator[np.ndarray]:
+    if not _is_submission(path):
+        return contest.iterate_predictions(path, _ROWS)
+    points = contest.read_landmarks(path).points  # 30 of an image
+    return (points[start : start + _ROWS] for start in range(0, len(points), _ROWS))
+
+
+def _read_asked(path: Path, models: Models) -> TestPoints:
+    asked = contest.read_test_points(path)
+    _check_same("row", models.paths[0], models.file_names, path, asked.file_names)
+    check_indices(asked, models.points)
+    return asked
+
+
+def _read_truth(path: Path, test_points: Path | None, models: Models) -> Truth:
+    true = matching.read_truth(path, test_points, models.file_names)
+    true.check_points(models.paths[0], models.points, models.are_submissions)
+    return true
+
+
+def _check_same(unit: str, a: Path, of_a: list[str], b: Path, of_b: list[str]) -> None:
+    """Raises InputError at the first difference between the names of rows or of columns."""
+    pairs = itertools.zip_longest(of_a, of_b, fillvalue="missing")
+    for number, (name_a, name_b) in enumerate(pairs, start=1):
+        if name_a != name_b:
+            raise InputError(
+                f"{a} and {b} do not match:"
+                f" {unit} {number} is {name_a} in the first and {name_b} in the second"
+            )
+
+
+# ── combining, fitting, scoring ──
+
+
+def _combine(models: Models, combined: Combine) -> np.ndarray:
+    """Returns the combined points of all images: (n, k, 2) float32, photo pixels."""
+    landmarks = np.empty((len(models.file_names), models.points, 2), np.float32)
+    total = math.ceil(len(landmarks) / _ROWS)
+    pieces = progress(models.pieces(), "combining", "pieces", total)
+    for start, piece in zip(itertools.count(step=_ROWS), pieces, strict=False):
+        landmarks[start : start + _ROWS] = combined(piece)
+    return landmarks
+
+
+def errors(models: Models, true: Truth) -> Iterator[np.ndarray]:
+    """Yields predicted - true of each image, (models, p, 2) float64, of the p points that count."""
+    faces = itertools.chain.from_iterable(piece.swapaxes(0, 1) for piece in models.pieces())
+    for row, predicted_px in enumerate(faces):
+        which = true.asked[row] if true.asked else slice(None)
+        if not models.are_submissions:
+            predicted_px = predicted_px[:, which]
+        yield np.subtract(predicted_px, true.points[row][which], dtype=np.float64)
+
+
+def fit_weights(models: Models, true: Truth) -> np.ndarray:
+    """Returns the weights, none below 0, sum 1, of the models' mean with the least MSE: (m,)."""
+    products = np.zeros((len(models.paths),) * 2)
+    for error_px in errors(models, true):
+        of_models = error_px.reshape(len(error_px), -1)
+        products += of_models @ of_models.T / of_models.shape[1]
+    return least_error_weights(products / len(models.file_names))
+
+
+def least_error_weights(products: np.ndarray) -> np.ndarray:
+    """Returns the w, none below 0, sum 1, with the least w' G w, where G is `products`.
+
+    G (m, m) holds the mean products of the models' errors, so w' G w is the MSE of their mean.
+    """
+    values, vectors = np.linalg.eigh(products)
+    root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T  # root' root = G
+    # Least squares with one more equation, sum = 1, finds the direction of the exact solution:
+    # for any direction the best length follows, and the less w' G w at sum 1, the less remains.
+    unit = np.sqrt(products.trace()) or 1
+    equations = np.vstack([root / unit, np.ones(len(products))])
+    weights, _ = nnls(equations, np.append(np.zeros(len(products)), 1))
+    return weights / weights.sum()
+
+
+def score(
+    models: Models, true: Truth, combined: Combine, groups: Path | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Returns the MSE, in photo pixels, of each model and of what they combine to.
+
+    `scored_images`, `groups`, `mse`, `mse_of_models` (a list), each with its interval, and
+    `against_best`: `bootstrap.paired` of the best model and the combination.
+    """
+    group_of_each = matching.read_groups(groups, models.file_names)
+    resamples = bootstrap.resample(group_of_each, seed)
+    # Errors combine as points do: the weights add up to 1, and a median moves with its numbers.
+    mse = [
+        np.square([*error_px, combined(error_px)]).mean(axis=(1, 2))
+        for error_px in errors(models, true)
+    ]
+    *of_models, of_all = np.transpose(mse)
+    figures = {
+        "scored_images": len(mse),
+        "groups": len(set(group_of_each)),
+        **metrics.mean_figure("mse", of_all, resamples),
+        "mse_of_models": [
+            {"file": str(path), **metrics.mean_figure("mse", of_model, resamples)}
+            for path, of_model in zip(models.paths, of_models, strict=True)
+        ],
+    }
+    if resamples:
+        best = min(of_models, key=np.mean)
+        figures["against_best"] = bootstrap.paired(best, of_all, resamples)
+    return figures
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Lays out what `ensemble` returns, where it has scores, as aligned lines."""
+    lines = [
+        f"{figures['scored_images']:,} images scored",
+        drawn(figures["scored_images"], figures["groups"]),
+        "",
+        f"{'':28}{'weight':>8}{'MSE, px²':>10}{'interval':>22}",
+    ]
+    weights = figures["weights"] or [None] * figures["models"]
+    rows = [
+        *zip(figures["mse_of_models"], weights, strict=True),
+        (figures | {"file": figures["combine"]}, None),
+    ]
+    for model, weight in rows:
+        title = Path(model["file"]).name
+        weight = "" if weight is None else f"{weight:.3f}"
+        ends = between(model.get("mse_interval"))
+        lines.append(f"{title:28}{weight:>8}{model['mse']:10.3f}{ends:>22}".rstrip())
+    if best := figures.get("against_best"):
+        ends = between(best["difference_interval"])
+        lines.append(f"{'difference from the best model':36}{best['difference']:10.3f}{ends:>22}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    config.run(main)

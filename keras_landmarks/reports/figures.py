@@ -1,0 +1,27 @@
+"""How figures and their intervals are written, in JSON and in tables for people."""
+
+from typing import Any
+
+from keras_landmarks.reports import bootstrap
+
+
+def rounded(figures: Any) -> Any:
+    """Rounds every figure, at any depth of dicts and lists, to 6 significant digits."""
+    if isinstance(figures, dict):
+        return {name: rounded(value) for name, value in figures.items()}
+    if isinstance(figures, list):
+        return [rounded(value) for value in figures]
+    return float(f"{figures:.6g}") if isinstance(figures, float) else figures
+
+
+def between(ends: list[float] | None, times: float = 1) -> str:
+    """Returns an interval's ends, "1.000 to 2.000", each so many times as large; "" without one."""
+    return f"{times * ends[0]:.3f} to {times * ends[1]:.3f}" if ends else ""
+
+
+def drawn(images: int, groups: int) -> str:
+    """Returns a line that says what the intervals are of."""
+    if groups < 2:
+        return "no intervals: they need two groups of images or more"
+    units = "single images" if groups == images else f"{groups:,} groups of images"
+    return f"intervals: 95 %, from {bootstrap.DRAWS:,} draws of {units}"

@@ -1,0 +1,350 @@
+import itertools
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from folders import contents, no_file_beyond
+
+from keras_landmarks.data import contest
+from keras_landmarks.ensemble import ensemble, least_error_weights, table
+from keras_landmarks.errors import InputError
+
+NAMES = ["a.jpg", "b.jpg", "c.jpg"]
+TRUE_PX = np.random.default_rng(0).integers(0, 200, (3, 4, 2))
+# Whole numbers added to every coordinate: the MSEs are their squares.
+OFF_PX = {"a": 2, "b": -1, "c": 8}
+ASKED = [[3, 0], [1, 2], [0, 1]]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Predictions a.npz, b.npz, c.npz, submissions a.csv, b.csv, c.csv, the truth, test/."""
+    for name, off_px in OFF_PX.items():
+        contest.write_predictions(tmp_path / f"{name}.npz", NAMES, TRUE_PX + off_px)
+        contest.write_submission(tmp_path / f"{name}.csv", NAMES, answers(TRUE_PX + off_px))
+    # More images, in another order.
+    contest.write_landmarks(tmp_path / "truth.csv", ["d.jpg", *NAMES[::-1]], TRUE_PX[[0, 2, 1, 0]])
+    (tmp_path / "test").mkdir()
+    contest.write_test_points(tmp_path / "test" / "test_points.csv", NAMES, ASKED)
+    return tmp_path
+
+
+def answers(points):
+    return [face[indices] for face, indices in zip(points, ASKED, strict=True)]
+
+
+@pytest.fixture
+def combine(folder):
+    """Combines files of the folder, given by name; returns the points written and the figures."""
+
+    def run(names, combine="mean", **options):
+        for option in ("truth", "test_points", "groups", "predictions", "submission"):
+            if option in options:
+                options[option] = folder / options[option]
+        held_out = [folder / name for name in options.pop("held_out", [])]
+        inputs = [folder / name for name in names]
+        figures = ensemble(inputs, combine, held_out=held_out, **options)
+        if "predictions" in options:
+            return contest.read_predictions(options["predictions"]), figures
+        return contest.read_landmarks(options["submission"]), figures
+
+    return run
+
+
+# ── what comes out ──
+
+
+@pytest.mark.parametrize(
+    ("how", "options", "off_px"),
+    [
+        ("mean", {}, 3),  # (2 - 1 + 8) / 3
+        ("median", {}, 2),
+        ("weights", {"weights": [0.5, 0.25, 0.25]}, 2.75),  # 1 - 0.25 + 2
+    ],
+)
+def test_predictions_are_combined(combine, how, options, off_px):
+    models = ["a.npz", "b.npz", "c.npz"]
+    combined, figures = combine(models, how, predictions="out.npz", **options)
+    assert combined.file_names == NAMES
+    np.testing.assert_allclose(combined.points, TRUE_PX + off_px, atol=1e-4)
+    assert combined.points.dtype == np.float32
+    assert (figures["models"], figures["images"]) == (3, 3)
+    assert figures["weights"] == options.get("weights")
+    assert "mse" not in figures
+
+
+def test_pieces_of_rows_make_no_difference(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    names = [f"{number}.jpg" for number in range(600)]
+    models_px = rng.uniform(0, 300, (3, 600, 2, 2)).astype(np.float32)
+    paths = [tmp_path / f"{model}.npz" for model in range(3)]
+    for path, points in zip(paths, models_px, strict=True):
+        contest.write_predictions(path, names, points)
+    for how, expected in [("mean", np.mean), ("median", np.median)]:
+        ensemble(paths, how, predictions=tmp_path / "out.npz")
+        combined = contest.read_predictions(tmp_path / "out.npz").points
+        np.testing.assert_allclose(combined, expected(models_px, axis=0), rtol=1e-6)
+
+
+def test_a_submission_of_predictions_has_what_is_asked(combine, folder):
+    _, figures = combine(["a.npz", "c.npz"], submission="out.csv", data=folder)
+    written = (folder / "out.csv").read_bytes()
+    contest.write_submission(folder / "expected.csv", NAMES, answers(TRUE_PX + 5))
+    assert written == (folder / "expected.csv").read_bytes()
+    assert figures["submission"].endswith("out.csv")
+
+
+@pytest.mark.parametrize(("rounding", "off_px"), [("round", 1), ("truncate", 0)])
+def test_submissions_are_combined_to_whole_numbers(combine, rounding, off_px):
+    """(2 + 2 - 1 - 1 + 2) / 5 = 0.8."""
+    models = ["a.csv", "a.csv", "b.csv", "b.csv", "a.csv"]
+    combined, _ = combine(models, submission="out.csv", rounding=rounding)
+    np.testing.assert_array_equal(combined.points, answers(TRUE_PX + off_px))
+
+
+def test_models_and_their_mean_are_scored(combine):
+    """On the rows that were predicted, in whatever order the truth has them."""
+    models = ["a.npz", "b.npz", "c.npz"]
+    _, figures = combine(models, predictions="out.npz", truth="truth.csv")
+    assert figures["mse"] == pytest.approx(9)
+    assert figures["mse_interval"] == pytest.approx([9, 9])
+    assert [model["mse"] for model in figures["mse_of_models"]] == [4, 1, 64]
+    assert figures["scored_images"] == 3
+    assert figures["against_best"]["difference"] == pytest.approx(8)
+    assert figures["against_best"]["real"]
+    lines = table(figures).splitlines()
+    assert lines[-2].split() == ["mean", "9.000", "9.000", "to", "9.000"]
+
+
+def test_the_asked_points_alone_are_scored(combine, folder):
+    predicted_px = TRUE_PX.astype(float)
+    predicted_px[0, 1] += 100  # not asked
+    predicted_px[0, 3] += [3, 4]
+    for name in ("one.npz", "two.npz"):
+        contest.write_predictions(folder / name, NAMES, predicted_px)
+    options = {"truth": "truth.csv", "test_points": "test/test_points.csv"}
+    _, figures = combine(["one.npz", "two.npz"], predictions="out.npz", **options)
+    assert figures["mse"] == pytest.approx(25 / 4 / 3)
+    _, figures = combine(["a.csv", "b.csv", "c.csv"], "median", submission="out.csv", **options)
+    assert figures["mse"] == 4
+
+
+# ── fitted weights ──
+
+
+def test_weights_are_fitted_to_held_out_images(combine):
+    """2 x 1/3 - 1 x 2/3 is no error at all."""
+    models = ["a.npz", "b.npz"]
+    combined, figures = combine(
+        models, "weights", predictions="out.npz", held_out=models, truth="truth.csv"
+    )
+    np.testing.assert_allclose(figures["weights"], [1 / 3, 2 / 3], atol=1e-9)
+    assert figures["mse"] == pytest.approx(0, abs=1e-9)
+    np.testing.assert_allclose(combined.points, TRUE_PX, atol=1e-4)
+
+
+def test_weights_of_predictions_serve_submissions(combine):
+    held_out = ["a.npz", "b.npz"]
+    combined, _ = combine(
+        ["a.csv", "b.csv"], "weights", submission="out.csv", held_out=held_out, truth="truth.csv"
+    )
+    np.testing.assert_array_equal(combined.points, answers(TRUE_PX))
+
+
+def test_independent_models_weigh_by_their_precision():
+    np.testing.assert_allclose(least_error_weights(np.diag([1.0, 2, 4])), [4 / 7, 2 / 7, 1 / 7])
+
+
+def test_a_worse_model_that_errs_alike_has_no_weight():
+    """Without the bound it would be negative: w = (4 - 1.8, 1 - 1.8) / (5 - 3.6)."""
+    np.testing.assert_allclose(least_error_weights(np.array([[1, 1.8], [1.8, 4]])), [1, 0])
+
+
+@pytest.mark.parametrize("products", [np.zeros((2, 2)), np.ones((2, 2))])
+def test_models_that_err_alike_or_not_at_all_have_weights_that_add_up(products):
+    weights = least_error_weights(products)
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_no_weights_on_a_grid_are_better():
+    steps = np.array([w for w in itertools.product(range(21), repeat=4) if sum(w) == 20]) / 20
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        errors = rng.normal(size=(4, 50)) * rng.uniform(0.5, 2, (4, 1)) + rng.normal(size=50)
+        products = errors @ errors.T / 50
+        weights = least_error_weights(products)
+        assert weights.min() >= 0
+        assert weights.sum() == pytest.approx(1)
+        on_grid = np.einsum("wi,ij,wj->w", steps, products, steps)
+        assert weights @ products @ weights <= on_grid.min() + 1e-12
+
+
+# ── files that do not match ──
+
+
+def test_another_name_is_told_with_both_files_and_the_row(combine, folder):
+    contest.write_predictions(folder / "b.npz", ["a.jpg", "x.jpg", "c.jpg"], TRUE_PX)
+    says = r"a\.npz and .*b\.npz do not match: row 2 is b\.jpg in the first and x\.jpg"
+    with pytest.raises(InputError, match=says):
+        combine(["a.npz", "b.npz"], predictions="out.npz")
+
+
+def test_a_missing_row_is_told(combine, folder):
+    contest.write_predictions(folder / "b.npz", NAMES[:2], TRUE_PX[:2])
+    with pytest.raises(InputError, match=r"row 3 is c\.jpg in the first and missing in the second"):
+        combine(["a.npz", "b.npz"], predictions="out.npz")
+
+
+def test_another_number_of_points_is_told(combine, folder):
+    contest.write_predictions(folder / "b.npz", NAMES, TRUE_PX[:, :3])
+    with pytest.raises(InputError, match=r"do not match: 4 points an image in the first and 3"):
+        combine(["a.npz", "b.npz"], predictions="out.npz")
+
+
+def test_other_columns_are_told(combine, folder):
+    text = (folder / "b.csv").read_text()
+    (folder / "b.csv").write_text(text.replace("M0_X,Point_M0_Y", "M0_Y,Point_M0_X"))
+    with pytest.raises(InputError, match="column 1 is Point_M0_X in the first and Point_M0_Y in"):
+        combine(["a.csv", "b.csv"], submission="out.csv")
+
+
+def test_submissions_do_not_mix_with_predictions(combine):
+    with pytest.raises(InputError, match=r"either all are \.npz or all are submissions"):
+        combine(["a.npz", "b.csv"], predictions="out.npz")
+
+
+def test_asked_points_of_other_images_are_told(combine, folder):
+    table = folder / "test" / "test_points.csv"
+    contest.write_test_points(table, NAMES[::-1], ASKED)
+    with pytest.raises(InputError, match=r"a\.npz and .*test_points\.csv do not match: row 1"):
+        combine(["a.npz", "b.npz"], submission="out.csv", data=folder)
+
+
+def test_images_without_truth_are_told(combine, folder):
+    contest.write_landmarks(folder / "truth.csv", NAMES[:2], TRUE_PX[:2])
+    with pytest.raises(InputError, match=r"truth\.csv: 1 of the 3 images .* c\.jpg"):
+        combine(["a.npz", "b.npz"], predictions="out.npz", truth="truth.csv")
+
+
+def test_a_point_that_is_no_number_is_told(combine, folder):
+    predicted_px = TRUE_PX.astype(np.float32)
+    predicted_px[1, 2, 0] = np.nan
+    contest.write_predictions(folder / "b.npz", NAMES, predicted_px)
+    with pytest.raises(InputError, match=r"b\.npz: a predicted point of b\.jpg is not a finite"):
+        combine(["a.npz", "b.npz"], predictions="out.npz")
+    assert not (folder / "out.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "options", "says"),
+    [
+        ("mean", {}, "give --predictions or --submission"),
+        ("mean", {"submission": "out.csv"}, "--submission needs --data"),
+        ("mean", {"predictions": "a.npz"}, r"a\.npz is one of --inputs"),
+        ("mean", {"predictions": "out.npz", "weights": [1, 0]}, "--combine=weights, and no other"),
+        ("weights", {"predictions": "out.npz"}, "--combine=weights, and no other"),
+        ("weights", {"predictions": "o.npz", "weights": [0.5]}, "--weights: 2 numbers of 0"),
+        ("weights", {"predictions": "o.npz", "weights": [1.5, -0.5]}, "--weights: 2 numbers of 0"),
+        ("weights", {"predictions": "o.npz", "weights": [0.5, 0.4]}, "--weights: 2 numbers of 0"),
+        ("weights", {"predictions": "o.npz", "weights": [float("nan"), 1]}, "--weights: 2"),
+        ("weights", {"predictions": "o.npz", "held_out": ["a.npz"]}, "--held_out has 1 files"),
+        ("weights", {"predictions": "o.npz", "held_out": ["a.npz"] * 2}, "--held_out needs --tru"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told(combine, how, options, says):
+    with pytest.raises(InputError, match=says):
+        combine(["a.npz", "b.npz"], how, **options)
+
+
+def test_one_model_is_no_ensemble(combine):
+    with pytest.raises(InputError, match="two files or more"):
+        combine(["a.npz"], predictions="out.npz")
+
+
+def test_submissions_do_not_make_predictions(combine):
+    with pytest.raises(InputError, match=r"a\.csv: submissions do not have all points"):
+        combine(["a.csv", "b.csv"], predictions="out.npz")
+
+
+def test_submissions_are_scored_only_where_it_is_known_what_was_asked(combine):
+    with pytest.raises(InputError, match=r"a\.csv: a submission needs --test_points"):
+        combine(["a.csv", "b.csv"], submission="out.csv", truth="truth.csv")
+
+
+# ── memory, disk and kills ──
+
+
+@pytest.fixture
+def large(tmp_path):
+    """Six models' predictions of 2,000 images, 15.5 MB each."""
+    rng = np.random.default_rng(0)
+    names = [f"{number}.jpg" for number in range(2000)]
+    paths = [tmp_path / f"{model}.npz" for model in range(6)]
+    for path in paths:
+        landmarks = rng.uniform(0, 300, (2000, 971, 2))
+        contest.write_predictions(path, names, landmarks)
+    return paths
+
+
+def test_the_models_are_not_in_memory_at_once(large, tmp_path):
+    tracemalloc.start()
+    ensemble(large, "median", predictions=tmp_path / "out.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4.5 * large[0].stat().st_size
+
+
+def test_a_full_disk_is_told_and_an_earlier_file_is_left(large, tmp_path):
+    (tmp_path / "out.npz").write_bytes(b"earlier")
+    before = contents(tmp_path)
+    with no_file_beyond(1 << 20), pytest.raises(OSError, match=r"out\.npz: File too large"):
+        ensemble(large[:2], predictions=tmp_path / "out.npz")
+    assert contents(tmp_path) == before
+
+
+def test_killed_and_started_again_it_writes_the_same(large, tmp_path):
+    out = tmp_path / "out.npz"
+    inputs = f"--inputs={','.join(map(str, large))}"
+    command = [sys.executable, "-m", "keras_landmarks.ensemble", inputs, f"--predictions={out}"]
+    subprocess.run(command, check=True, capture_output=True)
+    straight = out.read_bytes()
+    out.unlink()
+    kills = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        time.sleep(kills.uniform(0.5, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not out.exists() or out.read_bytes() == straight
+    subprocess.run(command, check=True, capture_output=True)
+    assert out.read_bytes() == straight
+    assert not list(tmp_path.glob(".*"))
+
+
+# ── the command ──
+
+
+def test_command_prints_a_table_and_then_json(folder):
+    models = f"{folder / 'a.npz'},{folder / 'b.npz'}"
+    flags = [f"--inputs={models}", f"--held_out={models}", f"--truth={folder / 'truth.csv'}"]
+    flags += ["--combine=weights", f"--predictions={folder / 'out.npz'}"]
+    flags += [f"--submission={folder / 'out.csv'}", f"--data={folder}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_landmarks.ensemble", *flags], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    figures = json.loads(last)
+    assert figures["weights"] == [0.333333, 0.666667]
+    assert [model["mse"] for model in figures["mse_of_models"]] == [4, 1]
+    assert any(line.split()[:3] == ["b.npz", "0.667", "1.000"] for line in lines)
+    np.testing.assert_array_equal(
+        contest.read_landmarks(folder / "out.csv").points, answers(TRUE_PX)
+    )
