@@ -24,7 +24,7 @@ from keras_landmarks.data import contest
 from keras_landmarks.data.samples import Samples, load_samples, reopener
 from keras_landmarks.data.seeding import sample_seed
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import Journal, whole_file, whole_folder, write_json
+from keras_landmarks.files import Journal, flush, whole_file, whole_folder, write_json
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 
@@ -104,16 +104,17 @@ def augment(
     if made:
         logging.info("%s was made with other settings; making it anew", folder)
     with whole_folder(folder, key=json.dumps(wanted)) as partial:
-        made = _read_settings(partial)  # if it was killed just before the end
-        if not made:
+        journal, made = partial / _JOURNAL, _read_settings(partial)
+        if not made or journal.exists():  # else it was killed just before the end
             if for_each:
                 make = functools.partial(_make_on_workers, for_each, prepared, partial / _PIECES)
             else:
                 make = functools.partial(_make_in_processes, processes)
             made = {"settings": wanted, "figures": _write_images(samples, partial, settings, make)}
             write_json(partial / "settings.json", made)
-        (partial / _JOURNAL).unlink(missing_ok=True)
-        shutil.rmtree(partial / _PIECES, ignore_errors=True)
+            shutil.rmtree(partial / _PIECES, ignore_errors=True)
+            flush(partial)  # first: the journal knows what a power cut took
+            journal.unlink()
     return made["figures"] | {"folder": str(folder), "made": True}
 
 
@@ -130,9 +131,11 @@ def _write_images(
     images = folder / "train" / "images"
     images.mkdir(parents=True, exist_ok=True)
     points_px = samples.landmarks_photo_px
-    attempt = np.dtype([("kept", bool), ("landmarks_px", points_px.dtype, points_px.shape[1:])])
+    points = ("landmarks_px", points_px.dtype, points_px.shape[1:])
+    attempt = np.dtype([("jpeg_bytes", np.uint32), points])  # 0 bytes: it was dropped
     with Journal(folder / _JOURNAL, attempt) as journal:
-        written = int(journal.read()["kept"].sum())
+        journal.keep(_count_whole(journal.read()["jpeg_bytes"], images))
+        written = int(np.count_nonzero(journal.read()["jpeg_bytes"]))
         numbers = range(len(journal), _count_attempts(settings))
         results = make(samples, settings, numbers)
         results = progress(results, "augmenting", "images", settings.augment_count - written)
@@ -142,17 +145,29 @@ def _write_images(
                 (images / _file_name(written)).write_bytes(jpeg)
                 written += 1
             # Only now: what the journal says is there.
-            journal.append(np.array((jpeg is not None, landmarks_px), attempt))
+            journal.append(np.array((len(jpeg or b""), landmarks_px), attempt))
         attempts = journal.read()
     if not written:
         raise InputError("every extra image lost a point over its edge; lower the limits")
-    kept = np.flatnonzero(attempts["kept"])
+    kept = np.flatnonzero(attempts["jpeg_bytes"])
     file_names = [_file_name(index) for index in range(written)]
     landmarks = (attempts[number]["landmarks_px"] for number in kept)
     contest.write_landmarks(folder / "train" / "landmarks.csv", file_names, landmarks)
     sources = [samples.file_names[number % len(samples)] for number in kept]
     contest.write_groups(folder / "sources.csv", "source", file_names, sources)
     return {"written": written, "dropped": len(attempts) - written}
+
+
+def _count_whole(jpeg_bytes: np.ndarray, images: Path) -> int:
+    """Returns how many attempts come before the first whose image is not as it was written."""
+    written = 0
+    for attempt, size in enumerate(jpeg_bytes.tolist()):
+        if size:
+            path = images / _file_name(written)
+            if not path.exists() or path.stat().st_size != size:
+                return attempt
+            written += 1
+    return len(jpeg_bytes)
 
 
 def _file_name(index: int) -> str:
