@@ -6,10 +6,11 @@ are mapped into memory, so memory does not grow with the table.
 """
 
 import array
+import functools
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,15 @@ def load_samples(
     samples = _recall(folder, image_folder, fingerprint)
     _refuse(samples, table, strict)
     return samples
+
+
+def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
+    """Returns what opens these samples in another process, be it on another machine.
+
+    It is light to send: names and points stay in the files that `load_samples` left in `prepared`.
+    """
+    folder = (prepared / f"samples-{samples.fingerprint}").absolute()
+    return functools.partial(_reopen, folder, samples.image_folder.absolute(), samples.fingerprint)
 
 
 def split_rows(
@@ -334,6 +344,11 @@ def _recall(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
     sizes_px = np.array(index["sizes_px"]).reshape(-1, 2)
     rejects = [Reject(*reject) for reject in index["rejects"]]
     return Samples(image_folder, file_names, landmarks, sizes_px, rejects, fingerprint)
+
+
+@functools.lru_cache(maxsize=1)  # a worker gets one piece of the work after another
+def _reopen(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
+    return _recall(folder, image_folder, fingerprint)
 
 
 def _refuse(samples: Samples, table: Path, strict: bool) -> None:
