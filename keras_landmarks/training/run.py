@@ -15,6 +15,7 @@ from absl import logging
 from keras_landmarks import interruption
 from keras_landmarks.data import pipeline
 from keras_landmarks.data.augment_pool import AugmentPool
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.pipeline import ImageSet, Share
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import pretrained, resnet, spec
@@ -42,7 +43,15 @@ def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
     Raises:
         InputError: the work directory holds another model, or there are no such weights.
     """
-    model_spec = spec.ModelSpec(settings.model, points, settings.image_size)
+    frame = Frame.of(settings)
+    model_spec = spec.ModelSpec(
+        settings.model,
+        points,
+        frame.image_size,
+        frame.framing,
+        frame.trim_bands,
+        settings.normalisation,
+    )
     if distribution.is_first():
         workdir = Path(settings.workdir)
         if not settings.resume:
@@ -115,7 +124,7 @@ def fit(
             )
             waiting = callbacks.Waiting()
             model.fit(
-                waiting.timed(batches.as_numpy_iterator()),
+                waiting.timed(without_scale(batches).as_numpy_iterator()),
                 validation_data=validation_batches,
                 steps_per_epoch=steps - start.step,
                 shuffle=False,
@@ -147,7 +156,7 @@ def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManage
 
     make = functools.partial(online_augmenter, points)
     batch_size = settings.batch_size // distribution.count()
-    return AugmentPool(make, settings.image_size, points, batch_size, settings.processes)
+    return AugmentPool(make, Frame.of(settings), points, batch_size, settings.processes)
 
 
 def _validation_batches(images: ImageSet, settings: TrainSettings, share: Share):
@@ -158,7 +167,12 @@ def _validation_batches(images: ImageSet, settings: TrainSettings, share: Share)
         logging.info("validation leaves out its last images, %d: %d devices", left_out, devices)
     if not count:
         return None
-    return pipeline.validation_batches(images, settings.batch_size, count, share)
+    return without_scale(pipeline.validation_batches(images, settings.batch_size, count, share))
+
+
+def without_scale(batches):
+    """Leaves out of batches what a loss in crop pixels does not ask for."""
+    return batches.map(lambda images, landmarks, scale: (images, landmarks))
 
 
 def _shows_bar() -> bool:
