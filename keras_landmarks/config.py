@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from absl import app, flags, logging
 
 from keras_landmarks import compilation_cache, interruption
+from keras_landmarks.data import geometry
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 
@@ -85,7 +86,24 @@ flags.DEFINE_string(
     "imagenet",
     "First weights: imagenet, none, a .safetensors file, or an earlier work directory.",
 )
-flags.DEFINE_integer("image_size", 128, "Side of the model's input, px.", lower_bound=32)
+flags.DEFINE_string(
+    "image_size",
+    "128",
+    "The model's input, px: the side of a square, or width x height as 128x160.",
+)
+flags.DEFINE_enum(
+    "framing",
+    "crop",
+    geometry.FRAMINGS,
+    "How photos fill it: the middle cut out, all of it stretched, or all of it with black around.",
+)
+flags.DEFINE_bool("trim_bands", False, "Leave out black bands at the photos' edges first.")
+flags.DEFINE_enum(
+    "normalisation",
+    "half",
+    ["half", "imagenet"],
+    "Pixels of 0 to 1 less 0.5 over 0.5, or less ImageNet's mean over its deviation.",
+)
 flags.DEFINE_integer("batch_size", 256, "Images per step, over all devices.", lower_bound=1)
 flags.DEFINE_integer("epochs", 18, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_enum(
@@ -217,6 +235,15 @@ flags.DEFINE_enum(
     "peer", None, ["torch", "auto"], "Run the same network in PyTorch; auto: if it is installed."
 )
 flags.DEFINE_string("aot", None, "Compile the train step for this TPU topology: v5e:2x2.")
+
+
+@flags.validator("image_size")
+def _check_image_size(value: str) -> bool:
+    try:
+        return bool(geometry.parse_size(value))
+    except ValueError as error:
+        raise flags.ValidationError(str(error)) from None
+
 
 # Key flags belong to the command that calls `use`, not to this module.
 flags.disclaim_key_flags()

@@ -80,7 +80,7 @@ def test_a_run_taken_up_equals_one_that_never_stopped(tiny_run, settings):
 
 def test_starting_over_forgets_the_run_before(tiny_run, settings):
     done, _ = tiny_run
-    train(dataclasses.replace(settings, seed=1, image_size=64, epochs=1), NO_EXTRA)
+    train(dataclasses.replace(settings, seed=1, image_size="64", epochs=1), NO_EXTRA)
     train(dataclasses.replace(settings, resume=False), NO_EXTRA)
     assert len(read_history(settings.workdir)) == 2
     assert_same_weights(done.workdir, settings.workdir)
@@ -122,8 +122,8 @@ def test_an_earlier_work_directory_gives_the_first_weights(tiny_run, settings):
 
 def test_another_model_in_the_work_directory_is_refused(tiny_run):
     settings, _ = tiny_run
-    with pytest.raises(InputError, match=r"image_size=32.* give another --workdir"):
-        train(dataclasses.replace(settings, image_size=64), NO_EXTRA)
+    with pytest.raises(InputError, match=r"image_size='32x32'.* give another --workdir"):
+        train(dataclasses.replace(settings, image_size="64"), NO_EXTRA)
 
 
 def test_extra_images_are_made_once_and_never_of_held_out_people(settings, faces, tmp_path):
@@ -184,9 +184,16 @@ def test_limit_takes_the_first_rows(settings):
     assert figures["train_images"] == 9
 
 
-def test_mixed_precision_and_online_augmentation_train(settings):
+def test_mixed_precision_online_augmentation_and_other_images_train(settings):
     mixed = dataclasses.replace(
-        settings, precision="mixed_bfloat16", augment_online=True, learning_rates="0:1e-3"
+        settings,
+        precision="mixed_bfloat16",
+        augment_online=True,
+        image_size="48x32",
+        framing="pad",
+        trim_bands=True,
+        normalisation="imagenet",
+        learning_rates="0:1e-3",
     )
     try:
         assert np.isfinite(train(mixed, NO_EXTRA)["best_loss"])

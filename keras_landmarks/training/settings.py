@@ -13,7 +13,10 @@ class TrainSettings:
     workdir: str
     model: str
     init_weights: str
-    image_size: int
+    image_size: str
+    framing: str
+    trim_bands: bool
+    normalisation: str
     batch_size: int
     epochs: int
     loss: str
