@@ -150,7 +150,7 @@ def _predict_rest(
     )
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
-        landmarks_crop_px = model.predict_on_batch(images)
+        landmarks_crop_px = model.predict_on_batch(images)[..., :2]
         if len(told := list(rejects.values())) > noted:  # before the batch: what is done is known
             write_json(notes, told)
             noted = len(told)
