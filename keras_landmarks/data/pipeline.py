@@ -81,8 +81,9 @@ class ImageSet:
         landmarks = np.empty((len(indices), self.points, 2), np.float32)
         scales = np.empty((len(indices), 2), np.float64)
         parts, rows = self._part[indices].tolist(), self._rows[indices].tolist()
-        for part, row, *arrays in zip(parts, rows, images, landmarks, scales, strict=True):
-            self._sources[part].read_into(row, *arrays)
+        arrays = images, landmarks, scales
+        for part, row, image, points, scale in zip(parts, rows, *arrays, strict=True):
+            self._sources[part].read_into(row, image, points, scale)
         return images, landmarks, scales.astype(np.float32)
 
 

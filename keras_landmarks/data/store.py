@@ -51,6 +51,7 @@ _SHARD_BYTES = 1 << 28  # what a kill costs: some seconds' work
 _MOST_SHARDS = 512  # all are open while the store is, and many systems allow a process 1,024 files
 _ROWS_PER_TASK = 16
 _RECORD_HEADER_BYTES, _RECORD_FOOTER_BYTES = 12, 4  # TFRecord: length and checksum; checksum
+_FIELDS = ("image", "landmarks", "scale")  # what is read of a record, in the record's order
 
 
 class Store:
@@ -64,7 +65,12 @@ class Store:
         self._rows: int = seal["rows"]
         self._rows_per_shard: int = seal["rows_per_shard"]
         self._record_bytes: int = seal["record_bytes"]
-        self._places: dict[str, int] = seal["places"]
+        image, landmarks, scale = (seal["places"][name] for name in _FIELDS)
+        self._start, self._bytes_read = image, scale + 16 - image
+        # What lies between the fields is read with them, for that takes one call of the system. No
+        # one looks at it, so threads may share where it goes.
+        image_end, landmarks_end = image + math.prod(self.frame.shape), landmarks + 8 * self.points
+        self._gaps = bytearray(landmarks - image_end), bytearray(scale - landmarks_end)
         self._files = [(folder / name).open("rb", buffering=0) for name in seal["shards"]]
 
     def __len__(self) -> int:
@@ -79,12 +85,10 @@ class Store:
             InputError: the file was cut off meanwhile.
         """
         shard, record = divmod(row, self._rows_per_shard)
-        file, start = self._files[shard], record * self._record_bytes
+        file, start = self._files[shard], record * self._record_bytes + self._start
         # pread: one copy, and unlike with a mapped file no page stays in the process's memory.
-        read = os.preadv(file.fileno(), [image], start + self._places["image"])
-        read += os.preadv(file.fileno(), [landmarks_crop_px], start + self._places["landmarks"])
-        read += os.preadv(file.fileno(), [scale], start + self._places["scale"])
-        if read != image.nbytes + landmarks_crop_px.nbytes + scale.nbytes:
+        buffers = [image, self._gaps[0], landmarks_crop_px, self._gaps[1], scale]
+        if os.preadv(file.fileno(), buffers, start) != self._bytes_read:
             raise InputError(f"{file.name}: cut off; start again, and it is made anew")
 
 
@@ -348,7 +352,7 @@ def _find_layout(shards: list[Path]) -> tuple[int, dict[str, int]]:
         places = {
             name: _RECORD_HEADER_BYTES
             + record.index(fields[name].bytes_list.value[0], record.index(name.encode()))
-            for name in ("image", "landmarks", "scale")
+            for name in _FIELDS
         }
         record_bytes = _RECORD_HEADER_BYTES + length + _RECORD_FOOTER_BYTES
         assert path.stat().st_size % record_bytes == 0, f"{path}: records of several lengths"
