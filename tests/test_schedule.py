@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from keras_landmarks.errors import InputError
-from keras_landmarks.training.schedule import step_schedule
+from keras_landmarks.training.schedule import step_schedule, step_wise
 
 
 def test_the_recipe_by_epoch():
@@ -17,3 +18,31 @@ def test_the_recipe_by_epoch():
 def test_what_is_no_schedule_is_refused_by_flag(text):
     with pytest.raises(InputError, match="--learning_rates"):
         step_schedule(text)
+
+
+def rates(schedule, steps):
+    return [float(schedule(step)) for step in steps]
+
+
+def test_cosine_warms_up_in_a_line_and_ends_at_nothing():
+    schedule = step_wise("cosine", 1e-2, steps=110, warmup_steps=10)
+    expected = [0, 5e-3, 1e-2, 5e-3, 0]
+    np.testing.assert_allclose(rates(schedule, [0, 5, 10, 60, 110]), expected, atol=1e-8)
+
+
+def test_cosine_without_a_warm_up_begins_at_its_peak():
+    expected = [1e-2, 5e-3, 0]
+    schedule = step_wise("cosine", 1e-2, steps=100)
+    np.testing.assert_allclose(rates(schedule, [0, 50, 100]), expected, atol=1e-8)
+
+
+def test_one_cycle_warms_up_for_a_third_of_the_run():
+    schedule = step_wise("one_cycle", 1e-2, steps=100)
+    expected = [0, 5e-3, 1e-2, 5e-3, 0]
+    np.testing.assert_allclose(rates(schedule, [0, 15, 30, 65, 100]), expected, atol=1e-8)
+
+
+def test_restarts_begin_anew_and_each_takes_twice_as_long():
+    schedule = step_wise("restarts", 1e-2, steps=70, first_cycle_steps=10)
+    expected = [1e-2, 5e-3, 1e-2, 5e-3, 1e-2, 5e-3]
+    np.testing.assert_allclose(rates(schedule, [0, 5, 10, 20, 30, 50]), expected, atol=1e-7)

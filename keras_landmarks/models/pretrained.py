@@ -12,7 +12,7 @@ from absl import logging
 
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
-from keras_landmarks.models import resnet
+from keras_landmarks.models import heads, resnet
 
 # PyTorch's names of a layer's variables, by how many Keras keeps of it and in Keras' order: a layer
 # without any, a convolution, the linear head, a batch normalisation.
@@ -22,7 +22,6 @@ VARIABLE_NAMES = {
     2: ("weight", "bias"),
     4: ("weight", "bias", "running_mean", "running_var"),
 }
-HEAD = ("fc.weight", "fc.bias")
 PICKLE_SUFFIXES = {".pth", ".pt", ".bin", ".ckpt", ".pkl"}
 BEST_WEIGHTS = "best.weights.h5"
 
@@ -31,7 +30,7 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
     """Gives a new model of member `name` its first weights.
 
     `source` is "imagenet" (fetched), "none" (stays random) or a path as `load_weights` takes it. A
-    head of another number of outputs stays random.
+    head of another kind or number of outputs stays random.
 
     Raises:
         InputError: the weights cannot be fetched, read or do not fit.
@@ -67,8 +66,8 @@ def load_weights(model: keras.Model, path: str | os.PathLike, any_head: bool = F
     """Sets every variable of `model` from a file, or none of them.
 
     `path` is a `.safetensors` file with torchvision's names, a `.weights.h5` file of Keras, or a
-    work directory, which holds `best.weights.h5`. With `any_head`, a head of another number of
-    outputs is left alone. Returns the names of the variables left alone.
+    work directory, which holds `best.weights.h5`. With `any_head`, a head of another kind or number
+    of outputs is left alone. Returns the names of the variables left alone.
 
     Raises:
         InputError: the file is missing or broken, could run code (a pickle), or holds other names
@@ -79,16 +78,13 @@ def load_weights(model: keras.Model, path: str | os.PathLike, any_head: bool = F
     variables = _variables(model)
 
     left_alone = []
-    if any_head and _outputs(arrays) not in (None, _outputs(variables)):
-        left_alone = list(HEAD)
-        logging.info(
-            "%s: its head has %d outputs, ours %d: ours keeps its initial values",
-            path,
-            _outputs(arrays),
-            _outputs(variables),
-        )
-    for name in left_alone:
-        del arrays[name], variables[name]
+    if any_head and _shapes_of_head(arrays) != _shapes_of_head(variables):
+        left_alone = list(_shapes_of_head(variables))
+        for name in _shapes_of_head(arrays):
+            del arrays[name]
+        for name in left_alone:
+            del variables[name]
+        logging.info("%s: its head is not used, ours keeps its initial values", path)
 
     if problems := _problems(variables, arrays):
         raise InputError(f"{path}: not weights of this model: {problems}")
@@ -174,9 +170,12 @@ def _to_torch(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
 
 
-def _outputs(values) -> int | None:
-    """How many numbers the head gives; None without a whole head."""
-    return values["fc.bias"].shape[0] if all(name in values for name in HEAD) else None
+def _shapes_of_head(values) -> dict[str, tuple[int, ...]]:
+    return {
+        name: tuple(value.shape)
+        for name, value in values.items()
+        if name.partition(".")[0] in heads.LAYERS
+    }
 
 
 def _problems(variables, arrays) -> str:

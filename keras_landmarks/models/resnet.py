@@ -1,11 +1,10 @@
-"""ResNet and ResNeXt with one linear head that gives every landmark.
+"""ResNet and ResNeXt with a head that gives every landmark.
 
 He et al., "Deep residual learning", 2015, and Xie et al., "Aggregated residual transformations",
 2016, in the variant of torchvision (github.com/pytorch/vision): the stride of a bottleneck sits in
 its 3x3 convolution. Layers bear torchvision's names, so its weights load by name.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,8 @@ import keras
 import numpy as np
 
 from keras_landmarks.errors import InputError
+from keras_landmarks.models import heads
+from keras_landmarks.models.heads import Head
 from keras_landmarks.models.layers import BatchNormalization, Convolution, MaxPooling, ReLU
 
 
@@ -64,12 +65,14 @@ def build(
     image_size: int | tuple[int, int],
     pixel_mean: float | Sequence[float] = 0.5,
     pixel_std: float | Sequence[float] = 0.5,
+    head: Head = Head(),  # noqa: B008 (it is frozen)
 ) -> keras.Model:
     """A network from an image to its landmarks.
 
-    Input `image`: (N, height, width, 3) RGB of 0 to 255, uint8 or float. Output: (N, points, 2)
-    float32, whatever the dtype policy. `image_size` is the side of a square or (height, width);
-    `pixel_mean` and `pixel_std` are for pixels of 0 to 1, one number or one for each channel.
+    Input `image`: (N, height, width, 3) RGB of 0 to 255, uint8 or float. Output: float32, whatever
+    the dtype policy; (N, points, 2), and a third number if the head tells its uncertainty.
+    `image_size` is the side of a square or (height, width); `pixel_mean` and `pixel_std` are for
+    pixels of 0 to 1, one number or one for each channel.
 
     Raises:
         InputError: no member has that name.
@@ -86,11 +89,7 @@ def build(
         for index in range(depth):
             strides = 2 if stage > 0 and index == 0 else 1
             x = BLOCKS[chosen.block](x, f"layer{stage + 1}.{index}", chosen, planes, strides)
-    # The head is float32 under mixed precision too: half precision cannot tell pixels apart.
-    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="avgpool")(x)
-    x = _linear(x, "fc", 2 * points)
-    landmarks = keras.layers.Reshape((points, 2), dtype="float32", name="landmarks")(x)
-    return keras.Model(image, landmarks)
+    return keras.Model(image, heads.attach(head, x, points))
 
 
 def _normalise(image, mean: np.ndarray, std: np.ndarray):
@@ -129,15 +128,3 @@ def _shortcut(x, name, filters, strides):
     if strides == 1 and x.shape[-1] == filters:
         return x
     return _convolution_norm(x, f"{name}.downsample.0", f"{name}.downsample.1", filters, 1, strides)
-
-
-def _linear(x, name, outputs):
-    """A linear layer with the initial values of PyTorch's: uniform within 1 / sqrt(fan in)."""
-    bound = 1 / math.sqrt(x.shape[-1])
-    return keras.layers.Dense(
-        outputs,
-        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-        dtype="float32",
-        name=name,
-    )(x)

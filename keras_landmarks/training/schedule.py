@@ -1,8 +1,38 @@
-"""Learning rates by epoch."""
+"""Learning rates: by epoch, as the recipe has them, or by step."""
 
 from collections.abc import Callable
 
+import keras
+
 from keras_landmarks.errors import InputError
+
+_ONE_CYCLE_WARMUP = 0.3  # share of the run
+_RESTART_GROWTH = 2.0  # each cycle is so many times as long as the one before
+
+
+def step_wise(
+    name: str, peak: float, steps: int, warmup_steps: int = 0, first_cycle_steps: int = 0
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns a schedule that changes with every step and ends at 0.
+
+    Args:
+        name: `cosine`, after a linear warm-up; `one_cycle`, the same with nearly a third of the run
+            as warm-up (Smith and Topin, "Super-convergence", 2018); or `restarts`, cosines one
+            after the other, each twice as long as the last (Loshchilov and Hutter, "SGDR", 2017).
+        peak: the highest learning rate.
+        steps: of the whole run.
+        warmup_steps: of `cosine`.
+        first_cycle_steps: of `restarts`.
+    """
+    schedules = keras.optimizers.schedules
+    if name == "restarts":
+        return schedules.CosineDecayRestarts(peak, first_cycle_steps, t_mul=_RESTART_GROWTH)
+    if name == "one_cycle":
+        warmup_steps = int(_ONE_CYCLE_WARMUP * steps)
+    if not warmup_steps:
+        return schedules.CosineDecay(peak, steps)
+    left = max(1, steps - warmup_steps)
+    return schedules.CosineDecay(0.0, left, warmup_target=peak, warmup_steps=warmup_steps)
 
 
 def step_schedule(text: str) -> Callable[[int], float]:

@@ -1,0 +1,96 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_landmarks.models import heads, pretrained, resnet
+from keras_landmarks.models.folding import fold_batch_norm
+from keras_landmarks.models.heads import Head
+
+SHAPE = Head("shape", shape_components=3)
+
+
+def build(head):
+    return resnet.build("tiny", points=5, image_size=(64, 48), head=head)
+
+
+def images(count=2):
+    return np.random.default_rng(0).integers(0, 256, (count, 64, 48, 3), np.uint8)
+
+
+def with_basis(model):
+    rng = np.random.default_rng(1)
+    mean, components = rng.normal(size=10), rng.normal(size=(3, 10))
+    heads.set_shape_basis(model, mean, components)
+    return mean, components
+
+
+def test_what_the_shape_head_gives_lies_in_its_basis():
+    model = build(SHAPE)
+    mean, components = with_basis(model)
+    landmarks = model.predict(images(), verbose=0)
+    assert landmarks.shape == (2, 5, 2)
+    off = landmarks.reshape(2, 10) - mean
+    coefficients = np.linalg.lstsq(components.T, off.T, rcond=None)[0]
+    np.testing.assert_allclose(coefficients.T @ components, off, atol=1e-4)
+    assert np.abs(coefficients).max() > 0
+
+
+def test_training_leaves_the_basis_as_it_is():
+    model = build(SHAPE)
+    mean, components = with_basis(model)
+    model.compile("sgd", loss="mse")
+    model.train_on_batch(images(), np.zeros((2, 5, 2), np.float32))
+    np.testing.assert_allclose(model.get_layer("basis").get_weights()[0], components, rtol=1e-6)
+    np.testing.assert_allclose(model.get_layer("basis").get_weights()[1], mean, rtol=1e-6)
+
+
+def test_the_shape_head_sees_where_in_the_map_a_feature_lies():
+    """The linear head's mean over the map does not."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(1, 2, 2, 512)).astype(np.float32)
+    moved = features[:, ::-1]
+    for head, same in ((Head(), True), (SHAPE, False)):
+        model = heads_alone(head)
+        if head == SHAPE:
+            with_basis(model)
+        agree = np.allclose(model(features), model(moved), atol=1e-4)
+        assert agree == same
+
+
+def heads_alone(head):
+    features = keras.Input((2, 2, 512))
+    return keras.Model(features, heads.attach(head, features, 5))
+
+
+@pytest.mark.parametrize("kind", [Head(uncertainty=True), Head("shape", 3, uncertainty=True)])
+def test_uncertainty_is_a_third_number_and_leaves_the_points_as_they_are(kind):
+    model = build(kind)
+    assert model.output_shape == (None, 5, 3)
+    plain = build(Head(kind.kind, kind.shape_components))
+    for layer in filter(lambda layer: layer.weights, plain.layers):
+        layer.set_weights(model.get_layer(layer.name).get_weights())
+    both = model.predict(images(), verbose=0)
+    np.testing.assert_allclose(both[..., :2], plain.predict(images(), verbose=0), atol=1e-5)
+
+
+def test_folding_and_weight_files_know_the_shape_head(tmp_path):
+    model = build(SHAPE)
+    with_basis(model)
+    expected = model.predict(images(), verbose=0)
+    folded = fold_batch_norm(model).predict(images(), verbose=0)
+    np.testing.assert_allclose(folded, expected, atol=1e-3)
+    model.save_weights(tmp_path / "best.weights.h5")
+    again = build(SHAPE)
+    pretrained.load_weights(again, tmp_path)
+    np.testing.assert_array_equal(again.predict(images(), verbose=0), expected)
+
+
+def test_weights_with_another_kind_of_head_initialise_the_rest(tmp_path):
+    linear = build(Head())
+    pretrained.save_safetensors(linear, tmp_path / "linear.safetensors")
+    model = build(SHAPE)
+    left = pretrained.load_weights(model, tmp_path / "linear.safetensors", any_head=True)
+    assert left == ["coefficients.weight", "coefficients.bias", "basis.weight", "basis.bias"]
+    for layer in ("conv1", "layer4.0.conv2"):
+        ours, theirs = (m.get_layer(layer).get_weights() for m in (model, linear))
+        np.testing.assert_array_equal(ours, theirs)
