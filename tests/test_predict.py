@@ -82,7 +82,8 @@ def test_photos_are_framed_as_the_model_wants_them(faces, tmp_path):
     predict(tmp_path, faces, "test", tmp_path / "s.csv", tmp_path / "p.npz")
     predicted = contest.read_predictions(tmp_path / "p.npz")
     frame = Frame(48, 32, "pad", trim_bands=True)
-    photos = [contest.read_image(faces / "test" / "images", name) for name in predicted.file_names]
+    folder = faces / "test" / "images"
+    photos = [contest.read_image(folder, name) for name in predicted.file_names]
     crops, framings = zip(*map(frame.apply, photos), strict=True)
     landmarks_crop_px = model.predict(np.stack(crops), verbose=0)
     expected = list(map(geometry.to_photo, landmarks_crop_px, framings))
