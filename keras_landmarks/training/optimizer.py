@@ -10,14 +10,14 @@ _NOT_DECAYED = ("bias", "gamma", "beta")
 _MOMENTUM = 0.9
 
 
-def recipe(**options) -> keras.Optimizer:
+def recipe(name: str = "adam", **options) -> keras.Optimizer:
     """Returns the recipe's optimiser, Adam with AMSGrad; its learning rate comes with each epoch.
 
     epsilon is PyTorch's default; PyTorch adds it after the second moment's bias correction and
     Keras before: in the first steps Keras's weighs more, which shows only where gradients are as
     small as it.
     """
-    return keras.optimizers.Adam(amsgrad=True, epsilon=1e-8, name="adam", **options)
+    return keras.optimizers.Adam(amsgrad=True, epsilon=1e-8, name=name, **options)
 
 
 def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
@@ -27,6 +27,7 @@ def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
     `callbacks.averaged_weights` puts in their place for validation and for the file.
     """
     common = {
+        "name": settings.optimizer,  # its variables bear it in the state
         "learning_rate": _learning_rate(settings, steps_per_epoch),
         "global_clipnorm": settings.clip_norm or None,
         "use_ema": bool(settings.ema_momentum),
