@@ -52,6 +52,13 @@ def test_adamw_decays_weights_and_no_bias(own_settings):
     assert bias.item() == 1
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_every_optimiser_does_without_decay(own_settings, name):
+    settings = own_settings(optimizer=name, schedule="cosine", learning_rate=0.1)
+    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=100))
+    assert train(model, 3) < 1
+
+
 def test_a_long_gradient_is_clipped(own_settings):
     settings = own_settings(optimizer="sgd", schedule="cosine", learning_rate=0.1, clip_norm=0.5)
     model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=100))

@@ -34,7 +34,7 @@ def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
         "ema_momentum": settings.ema_momentum or 0.99,  # Keras wants one, used or not
         "gradient_accumulation_steps": settings.accumulate if settings.accumulate > 1 else None,
     }
-    decay = {"weight_decay": settings.weight_decay or None}
+    decay = {"weight_decay": settings.weight_decay}
     if settings.optimizer == "adam":
         optimizer = recipe(**common)
     elif settings.optimizer == "adamw":
