@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,14 @@ def test_a_big_store_has_bigger_shards_rather_than_too_many(photos, prepared, mo
     made = store.prepare(photos, prepared)
     assert len(shards(prepared)) == 5  # 24 rows, 5 a shard
     assert_holds(made, photos)
+
+
+def test_nothing_is_left_in_the_systems_temporary_folder(photos, prepared, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    store.prepare(photos, prepared)
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.usefixtures("small_shards")
