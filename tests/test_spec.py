@@ -49,6 +49,11 @@ def test_a_file_from_before_there_was_a_choice_is_read_with_what_there_was(tmp_p
         {"normalisation": "unit"},
         {"normalisation": []},
         {"points": "5"},
+        {"points": 0},
+        {"head": "none"},
+        {"head": "shape"},
+        {"head": "shape", "shape_components": 11},
+        {"head": "linear", "shape_components": 3},
         {"colour": "grey"},
     ],
 )

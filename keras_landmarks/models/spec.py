@@ -74,7 +74,10 @@ def _parse(text: str) -> ModelSpec:
             raise TypeError(f"{field.name} is no {field.type.__name__}")
     if spec.normalisation not in resnet.NORMALISATIONS:
         raise ValueError(f"normalisation {spec.normalisation!r} is unknown")
-    if spec.head not in heads.KINDS or not 0 <= spec.shape_components <= 2 * spec.points:
+    if spec.points < 1:
+        raise ValueError(f"{spec.points} points")
+    components = range(1, 2 * spec.points + 1) if spec.head == "shape" else [0]
+    if spec.head not in heads.KINDS or spec.shape_components not in components:
         raise ValueError(f"head {spec.head!r} of {spec.shape_components} components is unknown")
     return spec
 
