@@ -56,10 +56,12 @@ class LogLearningRate(keras.callbacks.Callback):
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Within, the model has the moving averages of its weights, if its optimiser keeps them."""
     weights, optimizer = model.trainable_variables, model.optimizer
-    averages = optimizer._model_variables_moving_average if optimizer.use_ema else []
+    if not optimizer.use_ema:
+        yield
+        return
     # As NumPy's: two variables with one buffer, of which a step frees one, would end in an error.
     own = [variable.numpy() for variable in weights]
-    for variable, average in zip(weights, averages, strict=bool(averages)):
+    for variable, average in zip(weights, optimizer._model_variables_moving_average, strict=True):
         variable.assign(average.numpy())
     try:
         yield

@@ -166,7 +166,8 @@ def _set_shape_basis(
     batches = pipeline.train_batches(
         training, settings.batch_size, settings.seed, augment_pool, share=share
     )
-    batches = batches.take(min(len(training), _SHAPES_FOR_BASIS) // settings.batch_size)
+    some = min(len(training), _SHAPES_FOR_BASIS) // settings.batch_size
+    batches = batches.take(max(1, some))  # a batch may be larger
     shapes = (landmarks for _, landmarks, _ in batches.as_numpy_iterator())
     basis = find_shape_basis(shapes, settings.shape_components)
     heads.set_shape_basis(model, *distribution.from_first(basis))
