@@ -84,7 +84,7 @@ class Workload:
 
 
 def compiled_model(settings: BenchmarkSettings, points: int):
-    """A new Keras model with random weights, compiled as `train` does."""
+    """A new Keras model with random weights and the recipe's loss and optimiser."""
     import keras
 
     from keras_landmarks.models import resnet
