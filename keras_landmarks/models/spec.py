@@ -15,11 +15,15 @@ FILE_NAME = "model.json"
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """What it takes to build a model again."""
+    """What it takes to build a model again, and the mirror map of its points, if one is known.
+
+    The map says nothing of the network, so models that differ in it alone are the same.
+    """
 
     model: str
     points: int
     image_size: int
+    mirror: str | list[int] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def build(self) -> keras.Model:
         """Returns the model with random weights."""
