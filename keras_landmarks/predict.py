@@ -23,7 +23,7 @@ from absl import logging
 from keras_landmarks import compilation_cache, config, huge_pages
 from keras_landmarks.data import contest, geometry, mirror
 from keras_landmarks.data.contest import Reject, TestPoints
-from keras_landmarks.data.geometry import Framing
+from keras_landmarks.data.geometry import Frame, Framing
 from keras_landmarks.data.views import View, views
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal, fingerprint, scratch_folder, write_json
@@ -113,7 +113,7 @@ def predict(
         left = names[len(done) * batch_size :]
         started = time.monotonic()
         notes = scratch / "rejects.json"
-        rejects = _predict_rest(model, shown, image_folder, names, spec.image_size, done, notes)
+        rejects = _predict_rest(model, shown, image_folder, names, spec.frame, done, notes)
         images_per_s = len(left) / (time.monotonic() - started)
         landmarks = done.read().reshape(-1, spec.points, 2)[: len(names)]
         if rejects:
@@ -154,7 +154,7 @@ def _predict_rest(
     shown: list[View],
     image_folder: Path,
     file_names: list[str],
-    crop_size: int,
+    frame: Frame,
     done: Journal,
     notes: Path,
 ) -> list[Reject]:
@@ -171,7 +171,7 @@ def _predict_rest(
     batches = pipeline.prediction_batches(
         image_folder,
         file_names[first:],
-        crop_size,
+        frame,
         batch_size,
         on_reject=lambda reject: rejects.update(
             {reject.file_name: reject._replace(line=first + int(reject.line))}
@@ -179,8 +179,10 @@ def _predict_rest(
     )
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
-        points = [view.back(model.predict_on_batch(view.of(images)), images) for view in shown]
-        landmarks_crop_px = np.mean(points, axis=0)
+        by_view = [
+            view.back(model.predict_on_batch(view.of(images))[..., :2], images) for view in shown
+        ]
+        landmarks_crop_px = np.mean(by_view, axis=0)
         if len(told := list(rejects.values())) > noted:  # before the batch: what is done is known
             write_json(notes, told)
             noted = len(told)
