@@ -100,7 +100,9 @@ def test_the_right_map_is_accepted_by_faces_that_are_mostly_turned_to_one_side(f
 def test_the_right_map_is_accepted_by_few_faces_with_noisy_points(faces):
     size = np.sqrt(np.ptp(faces, axis=1).prod(axis=1))[:, None, None]
     noisy = faces + np.random.default_rng(0).normal(0, 0.01, faces.shape) * size
-    mirror.check_map(noisy[:20], RIGHT, "map.json")
+    few = np.rint(noisy[:20]).astype(np.int16)
+    few[0] = [5, 7]  # as good as no face
+    mirror.check_map(few, RIGHT, "map.json")
 
 
 def test_less_than_ten_faces_say_nothing_of_a_map(faces):

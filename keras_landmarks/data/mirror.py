@@ -11,10 +11,10 @@ that are all turned to one side, whose mean has no symmetry.
 Lengths are shares of the face's size, the square root of its box's area.
 """
 
-import itertools
+import heapq
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -35,7 +35,7 @@ _MOST_TURNS = 10
 # and more for regions that are not swapped; for the right map 0.2 if all faces are half turned.
 _FAR = 0.25
 _TOLERANCE = 0.005
-_WORST_FIT = 0.02  # points strewn at random come to 6 % and more
+_WORST_MISFIT = 0.02  # points strewn at random come to 6 % and more
 _MOST_RUNS = 8  # of points, in an error
 
 
@@ -140,13 +140,13 @@ def find_map(faces: np.ndarray) -> np.ndarray:
     if len(faces) < _FEWEST_FACES:
         raise InputError(f"--mirror=found: {len(faces)} training faces are too few")
     mean, signatures = _signatures(faces)
-    costs, mirror_map = _best_fit(signatures, _first_maps(mean))
-    if (fit := np.sqrt(costs[np.arange(len(mirror_map)), mirror_map].mean())) > _WORST_FIT:
+    fit = _find_fit(mean, signatures)
+    if (misfit := np.sqrt(fit.misfit())) > _WORST_MISFIT:
         raise InputError(
-            f"--mirror=found: under the best map, mirrored faces are off by {fit:.1%} of their"
+            f"--mirror=found: under the best map, mirrored faces are off by {misfit:.1%} of their"
             " size; give one in a file, or do without: --mirror=none"
         )
-    return mirror_map
+    return _as_pairs(fit.mirror_map, fit.costs)
 
 
 def check_map(faces: np.ndarray, mirror_map: np.ndarray, where: str) -> None:
@@ -160,10 +160,12 @@ def check_map(faces: np.ndarray, mirror_map: np.ndarray, where: str) -> None:
         return
     mean, signatures = _signatures(faces)
     near = np.hypot(*(mean[mirror_map] - _reflected(mean)).T) < _FAR
-    given = [(mirror_map, near)] if near.mean() > 0.5 else []
-    costs, best = _best_fit(signatures, itertools.chain(given, _first_maps(mean)))
+    fits = [_find_fit(mean, signatures)]
+    if near.mean() > 0.5:
+        fits.append(_improve(signatures, _turn(signatures, mirror_map, near)))
+    fit = min(fits, key=_Fit.misfit)
     every = np.arange(len(mirror_map))
-    wrong = costs[every, mirror_map] > 4 * costs[every, best] + _TOLERANCE**2
+    wrong = fit.costs[every, mirror_map] > 4 * fit.costs[every, fit.mirror_map] + _TOLERANCE**2
     if wrong.any():
         raise InputError(
             f"{where}: points {_ranges(np.flatnonzero(wrong))} have wrong partners, by"
@@ -176,9 +178,10 @@ def _signatures(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     points = faces.shape[1]
     if points > _MOST_POINTS:
         raise InputError(f"--mirror: {points} points are too many to look for partners")
-    sides = np.ptp(faces, axis=1).astype(float)
-    sizes = np.sqrt(sides.prod(axis=1))[:, None, None]
-    centred = (faces - faces.mean(axis=1, keepdims=True)) / np.maximum(sizes, 1e-9)
+    faces = faces.astype(float)
+    sizes = np.sqrt(np.ptp(faces, axis=1).prod(axis=1))[:, None, None]
+    sizes[sizes == 0] = np.inf  # points on a line are no face
+    centred = (faces - faces.mean(axis=1, keepdims=True)) / sizes
     places = np.concatenate([centred[..., 0], centred[..., 1]])
     variances, axes = np.linalg.eigh(places.T @ places / len(faces))
     dimensions = min(_DIMENSIONS, max(2, points // 3))
@@ -192,46 +195,42 @@ def _reflected(shape: np.ndarray, tilt_deg: float = 0.0) -> np.ndarray:
     return shape @ np.array([[-cos, sin], [sin, cos]])
 
 
-def _first_maps(mean: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for tilt_deg in _TILTS_DEG:
-        yield (_assign(_squared_distances(_reflected(mean, tilt_deg), mean)),)
+class _Fit(NamedTuple):
+    """A map (k,), and the costs (k, k) that it is best for.
 
-
-def _best_fit(
-    signatures: np.ndarray, first_maps: Iterator[tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Improves the first maps; returns the costs (k, k) and the map of the best fit.
-
-    A first map comes with `trusted` (k,) bool: whose partners are believed.
+    costs: the mean square distance of point i in the mirror from point j.
     """
-    once = sorted((_turn(signatures, *first) for first in first_maps), key=_misfit)
-    fits = (_improve(signatures, mirror_map) for _, mirror_map in once[:_PROMISING])
-    costs, mirror_map = min(fits, key=_misfit)
-    return costs, _as_pairs(mirror_map, costs)
+
+    costs: np.ndarray
+    mirror_map: np.ndarray
+
+    def misfit(self) -> float:
+        """The mean square distance of mirrored points from their partners."""
+        return self.costs[np.arange(len(self.mirror_map)), self.mirror_map].mean()
 
 
-def _misfit(fit: tuple[np.ndarray, np.ndarray]) -> float:
-    costs, mirror_map = fit
-    return costs[np.arange(len(mirror_map)), mirror_map].sum()
+def _find_fit(mean: np.ndarray, signatures: np.ndarray) -> _Fit:
+    """Returns the best of the fits that begin with the mean face's reflection."""
+    reflections = (_reflected(mean, tilt_deg) for tilt_deg in _TILTS_DEG)
+    firsts = (_assign(_squared_distances(reflection, mean)) for reflection in reflections)
+    fits = (_turn(signatures, first) for first in firsts)
+    promising = heapq.nsmallest(_PROMISING, fits, key=_Fit.misfit)
+    return min((_improve(signatures, fit) for fit in promising), key=_Fit.misfit)
 
 
-def _improve(signatures: np.ndarray, mirror_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turns until the map stays as it is; returns costs and map."""
+def _improve(signatures: np.ndarray, fit: _Fit) -> _Fit:
+    """Turns until the map stays as it is."""
     for _ in range(_MOST_TURNS):
-        before = mirror_map
-        costs, mirror_map = _turn(signatures, before)
-        if np.array_equal(mirror_map, before):
+        before, fit = fit, _turn(signatures, fit.mirror_map)
+        if np.array_equal(fit.mirror_map, before.mirror_map):
             break
-    return costs, mirror_map
+    return fit
 
 
 def _turn(
     signatures: np.ndarray, mirror_map: np.ndarray, trusted: np.ndarray | slice = slice(None)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the costs under a map, from the partners of `trusted` points, and a better map.
-
-    costs (k, k): the mean square distance of point i in the mirror from point j.
-    """
+) -> _Fit:
+    """Returns the fit that follows from the partners of the `trusted` points, (k,) bool."""
     own, partners = signatures[trusted], signatures[mirror_map[trusted]]
     # Least squares; `lstsq` says the same, fifty times slower where threads share the cores.
     squares = own.T @ own + _LEAST_VARIANCE * np.eye(own.shape[1])
@@ -239,7 +238,7 @@ def _turn(
     distances = _squared_distances(signatures @ transform, signatures)
     # Of two points that lie on each other, each could as well be its own partner.
     costs = (distances + distances.T) / 2 + 1e-6 * np.eye(len(distances))
-    return costs, _assign(costs)
+    return _Fit(costs, _assign(costs))
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
