@@ -69,6 +69,7 @@ def tiny_settings(faces, tmp_path_factory):
         validation_groups=None,
         limit=None,
         augment_online=False,
+        mirror=None,
         precision="float32",
         resume=True,
         save_every_steps=1,

@@ -38,6 +38,7 @@ class TrainSettings:
     validation_groups: str | None
     limit: int | None
     augment_online: bool
+    mirror: str | None
     precision: str
     resume: bool
     save_every_steps: int
