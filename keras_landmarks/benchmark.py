@@ -108,7 +108,7 @@ def benchmark(
     return figures | _model(settings) | _machine()
 
 
-def bottleneck(figures: dict[str, float], augment_online: bool) -> str | None:
+def bottleneck(figures: dict[str, float], augment_online: list[str]) -> str | None:
     """Returns the slowest measured stage of those that every train step needs."""
     needed = ["read", "augment", "train"] if augment_online else ["read", "train"]
     rates = {name: figures.get(f"{name}_images_per_s") for name in needed}

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from absl import app, flags, logging
 
 from keras_landmarks import compilation_cache, interruption
-from keras_landmarks.data import geometry
+from keras_landmarks.data import geometry, variation
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 
@@ -50,30 +50,32 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_bool("augment_refill", False, "Replace dropped extra images from later rows.")
 flags.DEFINE_float(
-    "rotate_limit", 20.0, "Extra images: rotated by up to +- this many degrees.", lower_bound=0.0
+    "rotate_limit", 20.0, "Images are rotated by up to +- this many degrees.", lower_bound=0.0
 )
 flags.DEFINE_float(
     "shift_limit",
     0.0625,
-    "Extra images: shifted by up to +- this share of each side.",
+    "Images are shifted by up to +- this share of each side.",
     lower_bound=0.0,
 )
 flags.DEFINE_float(
     "scale_limit",
     0.1,
-    "Extra images: scaled by up to 1 +- this.",
+    "Images are scaled by up to 1 +- this.",
     lower_bound=0.0,
     upper_bound=0.99,
 )
-flags.DEFINE_bool(
-    "augment_online", False, "Vary every image anew in every epoch: shift, scale, rotate, light."
+flags.DEFINE_list(
+    "augment_online",
+    [],
+    f"Vary every image anew in every epoch: {', '.join(variation.KINDS)}, with commas; no space.",
 )
 flags.DEFINE_string(
     "mirror",
     None,
     "Which point each point becomes in a mirror: contest; found, from the training faces; a JSON"
-    " file; or none. Unless told: contest for --augment_online where faces have its points, and for"
-    " a prediction what the model was trained with.",
+    " file; or none. Unless told: contest where images are mirrored and faces have its points, and"
+    " for a prediction what the model was trained with.",
 )
 flags.DEFINE_integer("processes", None, "Worker processes; the processor's cores unless told.")
 flags.DEFINE_string(
@@ -116,8 +118,9 @@ flags.DEFINE_integer("epochs", 18, "Passes over the training images.", lower_bou
 flags.DEFINE_enum(
     "loss",
     "mse",
-    ["mse", "l1", "smooth_l1", "wing", "log_mse", "nll"],
-    "Of an image; log_mse: log(1 + MSE); nll: likelihood, with a variance for every point.",
+    ["mse", "l1", "smooth_l1", "wing", "rms", "log_mse", "nll"],
+    "Of an image; rms: the root of the MSE; log_mse: log(1 + MSE); nll: likelihood, with a variance"
+    " for every point.",
 )
 flags.DEFINE_enum(
     "loss_unit", "crop", ["crop", "photo"], "Pixels of the loss; the contest scores the photo's."
@@ -258,6 +261,14 @@ def _check_image_size(value: str) -> bool:
         raise flags.ValidationError(str(error)) from None
 
 
+@flags.validator("augment_online")
+def _check_augment_online(kinds: list[str]) -> bool:
+    if unknown := set(kinds) - set(variation.KINDS):
+        known = ", ".join(variation.KINDS)
+        raise flags.ValidationError(f"{unknown.pop()!r} is none of {known}")
+    return True
+
+
 # Key flags belong to the command that calls `use`, not to this module.
 flags.disclaim_key_flags()
 
@@ -288,6 +299,8 @@ def write_flagfile(path: Path, values: dict[str, Any]) -> None:
 def _as_flag(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
+    if isinstance(value, list):
+        value = ",".join(value)
     return f"--{name}={value}"
 
 

@@ -29,6 +29,7 @@ from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest, layout, mirror
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.samples import Samples, load_samples, split_rows
+from keras_landmarks.errors import InputError
 from keras_landmarks.training.settings import ProcessSettings, TrainSettings
 
 FLAGS = config.use(
@@ -125,8 +126,13 @@ def _mirror_map(
     samples: Samples, train_rows: np.ndarray, settings: TrainSettings
 ) -> np.ndarray | None:
     """Returns the mirror map, checked on some of the training faces, or None."""
-    contests = settings.augment_online and samples.points == layout.CONTEST_POINTS
+    mirrors = "mirror" in settings.augment_online
+    contests = mirrors and samples.points == layout.CONTEST_POINTS
     choice = settings.mirror or ("contest" if contests else "none")
+    if mirrors and choice == "none":
+        raise InputError(
+            "--augment_online=mirror: which point becomes which? Say with --mirror=found or a file"
+        )
     if choice == "found" and (known := _mirror_map_of_run(settings)) is not None:
         return known
     some = train_rows[:: -(-len(train_rows) // mirror.MOST_FACES)]

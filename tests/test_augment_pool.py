@@ -32,8 +32,9 @@ def make_invert():
 
 def make_online_augmenter():
     from keras_landmarks.data.augmentation import online_augmenter
+    from keras_landmarks.data.variation import Variation
 
-    return online_augmenter(np.arange(POINTS)[::-1])
+    return online_augmenter(Variation(), np.arange(POINTS)[::-1])
 
 
 def batch_of(count, seed=0):

@@ -6,6 +6,7 @@ import pytest
 from keras_landmarks.data import augmentation
 from keras_landmarks.data.augmentation import Augmenter, ShiftScaleRotate, online_augmenter
 from keras_landmarks.data.seeding import sample_seed
+from keras_landmarks.data.variation import KINDS, Variation
 
 WIDTH, HEIGHT = 160, 120
 BLANK = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
@@ -91,7 +92,7 @@ def test_what_is_given_is_left_as_it_is(recipe):
 
 def test_threads_do_not_disturb_each_other():
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
-    augmenter = online_augmenter(mirror_map=None)
+    augmenter = online_augmenter(Variation(), mirror_map=None)
     alone = [augmenter(image, CORNERS, seed) for seed in range(150)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda seed: augmenter(image, CORNERS, seed), range(150)))
@@ -111,19 +112,61 @@ def test_mirror_by_hand():
 
 @pytest.mark.parametrize(("mirror_map", "least", "most"), [([1, 0, 2, 3], 70, 130), (None, 0, 0)])
 def test_about_half_of_the_faces_are_mirrored_if_there_is_a_map(mirror_map, least, most):
-    augmenter = online_augmenter(mirror_map)
+    augmenter = online_augmenter(Variation(), mirror_map)
     face = np.random.default_rng(0).uniform(0, HEIGHT, (4, 2)).astype(np.float32)
     varied = [augmenter(BLANK, face, seed)[1] for seed in range(200)]
     assert least <= sum(fit_affine(face, moved)[2] > 1 for moved in varied) <= most
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_changes_what_it_is_for(kind):
+    augmenter = online_augmenter(Variation((kind,)), np.array([1, 0, 2, 3]))
+    image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
+    varied = [augmenter(image, CORNERS, seed) for seed in range(50)]
+    images, points = (
+        sum(np.any(v[i] != b) for v in varied) for i, b in enumerate([image, CORNERS])
+    )
+    assert images > 5
+    assert (points > 5) == (kind in ("affine", "mirror"))
+
+
+def test_nothing_asked_for_leaves_all_as_it_is():
+    image, points = online_augmenter(Variation(()), np.arange(4))(BLANK, CORNERS, seed=3)
+    np.testing.assert_array_equal(image, BLANK)
+    np.testing.assert_array_equal(points, CORNERS)
+
+
+def test_online_both_axes_are_scaled_within_the_limit_each_for_itself():
+    augmenter = online_augmenter(Variation(("affine",), 0, 0, 0.2), None)
+    scales = np.array(
+        [np.diag(fit_affine(CORNERS, augmenter(BLANK, CORNERS, seed)[1])[0]) for seed in range(200)]
+    )
+    assert scales.min() > 0.8 - 1e-4
+    assert scales.max() < 1.2 + 1e-4
+    assert np.abs(np.diff(scales, axis=1)).max() > 0.2
+
+
+def test_a_covered_rectangle_has_one_colour_and_four_tenths_of_each_side_at_most():
+    augmenter = online_augmenter(Variation(("cut_out",)), None)
+    image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
+    covered = 0
+    for seed in range(40):
+        rows, columns = np.nonzero(np.any(augmenter(image, CORNERS, seed)[0] != image, axis=2))
+        if len(rows):
+            covered += 1
+            assert np.ptp(rows) < 0.4 * HEIGHT
+            assert np.ptp(columns) < 0.4 * WIDTH
+    assert 10 < covered < 30
+
+
 def test_light_and_place_are_drawn_apart():
-    augmenter = online_augmenter(mirror_map=None)
+    augmenter = online_augmenter(Variation(("affine", "colour")), mirror_map=None)
     image = np.full_like(BLANK, 90)
     image[:, np.arange(WIDTH) // 10 % 2 == 0] = 170
     varied = [augmenter(image, CORNERS, seed) for seed in range(400)]
     places = np.transpose([place_of(moved) for _, moved in varied])
-    lights = np.transpose([(image.mean(), image.std()) for image, _ in varied])
+    middles = [image[40:80, 60:100] for image, _ in varied]  # no border comes in so far
+    lights = np.transpose([(middle.min(), middle.max()) for middle in middles])
     assert np.abs(np.corrcoef(places, lights)[:4, 4:]).max() < 0.2
 
 

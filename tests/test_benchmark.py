@@ -42,7 +42,10 @@ def settings(faces):
         trim_bands=False,
         batch_size=8,
         precision="float32",
-        augment_online=False,
+        augment_online=[],
+        rotate_limit=20.0,
+        shift_limit=0.0625,
+        scale_limit=0.1,
         processes=1,
         seconds=0.0,
     )

@@ -57,6 +57,11 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("ensemble", ["--inputs=a.npz,b.npz", "--predictions=c.npz"], "a.npz: no such file"),
         ("benchmark", ["--stages=read,sleep"], "--stages=sleep: choose from parse,decode,"),
         ("benchmark", ["--model=resnet19"], "choose one of tiny, resnet18"),
+        (
+            "train",
+            ["--augment_online=colour,noise"],
+            "'noise' is none of affine, colour, blur, cut_",
+        ),
         ("train", ["--image_size=12"], "--image_size=12: 12 is no size such as 128 or 128x160"),
         ("train", ["--image_size=128x"], "128x is no size such as 128 or 128x160, sides of 32"),
         ("train", ["--framing=squeeze"], "--framing=squeeze"),

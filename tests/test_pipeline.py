@@ -12,6 +12,7 @@ from keras_landmarks.data.geometry import Frame, Framing, whole
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.data.samples import load_samples
+from keras_landmarks.data.variation import Variation
 from keras_landmarks.errors import InputError
 
 FRAME, BATCH = Frame(48, 40, "stretch"), 5
@@ -51,7 +52,7 @@ def load_one(images, index):
 
 @pytest.fixture(scope="module")
 def augment_pool(samples):
-    make = functools.partial(online_augmenter, np.arange(samples.points)[::-1])
+    make = functools.partial(online_augmenter, Variation(), np.arange(samples.points)[::-1])
     with AugmentPool(make, FRAME, samples.points, BATCH, processes=1) as pool:
         yield pool
 

@@ -11,6 +11,7 @@ from keras_landmarks.models import resnet
 # with a head of 1,000 classes, as torchvision publishes them.
 PARAMETERS = {
     "tiny": (561_414, None),
+    "resnet18_half": (3_302_774, None),
     "resnet18": (12_182_358, 11_689_512),
     "resnet34": (22_297_942, 21_797_672),
     "resnet50": (27_540_310, 25_557_032),

@@ -196,7 +196,7 @@ def test_mixed_precision_online_augmentation_and_other_images_train(settings):
     mixed = dataclasses.replace(
         settings,
         precision="mixed_bfloat16",
-        augment_online=True,
+        augment_online=["affine", "colour", "blur", "cut_out"],
         image_size="48x32",
         framing="pad",
         trim_bands=True,
@@ -325,7 +325,7 @@ def test_a_likelihood_gives_every_point_its_variance(settings):
 
 @pytest.fixture
 def mirrored(settings):
-    return dataclasses.replace(settings, augment_online=True, epochs=1)
+    return dataclasses.replace(settings, augment_online=["mirror"], epochs=1)
 
 
 def known_map(settings):
@@ -335,7 +335,8 @@ def known_map(settings):
 def test_online_variation_mirrors_the_contests_points_and_the_run_remembers_it(mirrored):
     train(mirrored, NO_EXTRA)
     assert known_map(mirrored) == "contest"
-    train(dataclasses.replace(mirrored, mirror="none", epochs=2), NO_EXTRA)  # the same network
+    without = dataclasses.replace(mirrored, augment_online=[], epochs=2)
+    train(without, NO_EXTRA)  # the same network
     assert known_map(mirrored) is None
 
 
@@ -358,6 +359,11 @@ def test_a_run_that_goes_on_keeps_the_map_that_it_found(tiny_run, settings):
     assert known_map(settings) == swapped
     train(dataclasses.replace(settings, resume=False), NO_EXTRA)
     assert known_map(settings) == found
+
+
+def test_mirroring_wants_a_map(mirrored):
+    with pytest.raises(InputError, match="--augment_online=mirror: which point becomes which"):
+        train(dataclasses.replace(mirrored, mirror="none"), NO_EXTRA)
 
 
 def test_a_wrong_map_is_refused_before_anything_is_done(mirrored, tmp_path):

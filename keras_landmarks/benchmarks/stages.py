@@ -27,6 +27,7 @@ from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload, com
 from keras_landmarks.data import contest, layout
 from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.geometry import Frame
+from keras_landmarks.data.variation import Variation
 
 Figures = dict[str, float]
 _TABLE_ROWS = 4000
@@ -91,7 +92,8 @@ def augment(workload: Workload, _peer: Peer | None) -> Figures:
 
     settings, points = workload.settings, workload.samples.points
     mirror_map = layout.mirror_map() if points == layout.CONTEST_POINTS else None
-    make = functools.partial(online_augmenter, mirror_map)
+    how = Variation.of(settings) if settings.augment_online else Variation()
+    make = functools.partial(online_augmenter, how, mirror_map)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch, strict=True))
     augmenter = make()
 

@@ -21,7 +21,10 @@ class BenchmarkSettings:
     trim_bands: bool
     batch_size: int
     precision: str
-    augment_online: bool
+    augment_online: list[str]
+    rotate_limit: float
+    shift_limit: float
+    scale_limit: float
     processes: int | None
     seconds: float
 

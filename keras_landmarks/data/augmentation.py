@@ -4,6 +4,7 @@ albumentations' defaults do not suit landmarks: points that leave the image vani
 border adds mirrored copies of points. Here a face keeps its k points, in order, whatever happens.
 """
 
+import itertools
 import random
 import threading
 
@@ -12,9 +13,29 @@ import cv2
 import numpy as np
 
 from keras_landmarks.data.mirror import mirror_points
+from keras_landmarks.data.variation import KINDS, Variation
 
 
-class ShiftScaleRotate(A.Affine):
+class Affine(A.Affine):
+    """albumentations' `Affine` that moves the image in half its time, and k points to k points.
+
+    Its own, where the border is reflected, adds the points' mirror images.
+    """
+
+    def apply(self, image, matrix, **params):
+        """Moves the image."""
+        height, width = image.shape[:2]
+        flags, border = self.interpolation, self.border_mode
+        return cv2.warpAffine(image, matrix[:2], (width, height), flags=flags, borderMode=border)
+
+    def apply_to_keypoints(self, keypoints, matrix, **params):
+        """Moves the points."""
+        moved = keypoints.copy()
+        moved[:, :2] = cv2.transform(keypoints[:, np.newaxis, :2], matrix[:2])[:, 0]
+        return moved
+
+
+class ShiftScaleRotate(Affine):
     """The recipe's transform: albumentations 0.4.5's `ShiftScaleRotate` with its defaults.
 
     Rotation by up to +-`rotate_limit` degrees and one scale for both axes from 1 +-`scale_limit`
@@ -35,17 +56,20 @@ class ShiftScaleRotate(A.Affine):
             p=1,
         )
 
-    def apply(self, image, matrix, **params):
-        """Moves the image, as Affine's own `apply` does, in half its time."""
-        height, width = image.shape[:2]
-        flags, border = self.interpolation, self.border_mode
-        return cv2.warpAffine(image, matrix[:2], (width, height), flags=flags, borderMode=border)
 
-    def apply_to_keypoints(self, keypoints, matrix, **params):
-        """Moves the points; the border's mirror images of them are no landmarks."""
-        moved = keypoints.copy()
-        moved[:, :2] = cv2.transform(keypoints[:, np.newaxis, :2], matrix[:2])[:, 0]
-        return moved
+class CutOut(A.CoarseDropout):
+    """Covers a rectangle of a tenth to four tenths of each side with one colour, half the time.
+
+    DeVries and Taylor, "Improved regularization with cutout", 2017. Covered points stay.
+    """
+
+    def __init__(self):
+        sides = (0.1, 0.4)
+        super().__init__((1, 1), sides, sides, fill="random_uniform", p=0.5)
+
+    def apply_to_keypoints(self, keypoints, **params):
+        """Leaves the points as they are."""
+        return keypoints
 
 
 class Augmenter:
@@ -73,18 +97,36 @@ class Augmenter:
         return image, landmarks_px
 
 
-def online_augmenter(mirror_map: np.ndarray | None) -> Augmenter:
-    """What `--augment_online` does: moderate shift, scale, rotation, light, colour and blur.
+def online_augmenter(how: Variation, mirror_map: np.ndarray | None) -> Augmenter:
+    """What `--augment_online` does.
 
-    With a `mirror_map` half of the images are mirrored, too.
+    Where an image is moved, each axis has a scale of its own, and black comes in, as in photos that
+    were cut out beyond an edge. Half of the images are mirrored; `mirror_map` is for that.
     """
-    transforms = [
-        ShiftScaleRotate(rotate_limit=20, shift_limit=0.0625, scale_limit=0.1),
-        A.RandomBrightnessContrast(p=0.5),
-        A.HueSaturationValue(hue_shift_limit=8, p=0.3),
-        A.OneOf([A.GaussianBlur(blur_limit=3), A.GaussNoise(std_range=(0.01, 0.05))], p=0.2),
-    ]
-    return Augmenter(transforms, mirror_map)
+    rotate, shift, scale = how.rotate_limit, how.shift_limit, how.scale_limit
+    transforms = {
+        "affine": [
+            Affine(
+                rotate=(-rotate, rotate),
+                translate_percent=(-shift, shift),
+                scale=(1 - scale, 1 + scale),
+                interpolation=cv2.INTER_LINEAR,
+                border_mode=cv2.BORDER_CONSTANT,
+                p=1,
+            )
+        ],
+        "colour": [
+            A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.4, p=0.8),
+            A.HueSaturationValue(hue_shift_limit=8, p=0.3),
+            A.ToGray(p=0.1),
+        ],
+        "blur": [A.OneOf([A.GaussianBlur(blur_limit=3), A.GaussNoise((0.01, 0.05))], p=0.2)],
+        "cut_out": [CutOut()],
+        "mirror": [],
+    }
+    chosen = [transforms[kind] for kind in KINDS if kind in how.kinds]
+    chosen = list(itertools.chain(*chosen))
+    return Augmenter(chosen, mirror_map if "mirror" in how.kinds else None)
 
 
 def mirror(

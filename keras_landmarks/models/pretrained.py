@@ -23,6 +23,7 @@ VARIABLE_NAMES = {
     4: ("weight", "bias", "running_mean", "running_var"),
 }
 PICKLE_SUFFIXES = {".pth", ".pt", ".bin", ".ckpt", ".pkl"}
+_ONLY_HERE = {"tiny", "resnet18_half"}
 BEST_WEIGHTS = "best.weights.h5"
 
 
@@ -50,8 +51,8 @@ def fetch_imagenet(name: str) -> str:
         InputError: the member has none, or the hub cannot be reached.
     """
     resnet.member(name)
-    if name == "tiny":
-        raise InputError("model 'tiny' has no ImageNet weights: pass --init_weights=none")
+    if name in _ONLY_HERE:
+        raise InputError(f"model {name!r} has no ImageNet weights: pass --init_weights=none")
     repository, filename = f"timm/{name}.tv_in1k", "model.safetensors"
     try:
         return huggingface_hub.hf_hub_download(repository, filename)

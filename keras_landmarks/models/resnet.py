@@ -33,6 +33,7 @@ class Member(NamedTuple):
 
 FAMILY = {
     "tiny": Member("basic", (1, 1, 1, 1), stem_width=16),
+    "resnet18_half": Member("basic", (2, 2, 2, 2), stem_width=32),  # half as many channels
     "resnet18": Member("basic", (2, 2, 2, 2)),
     "resnet34": Member("basic", (3, 4, 6, 3)),
     "resnet50": Member("bottleneck", (3, 4, 6, 3)),

@@ -12,6 +12,7 @@ from keras import ops
 
 Array = Any  # of the backend: errors are (N, k, 2)
 
+_ROUNDED_PX = 0.1
 _WING_WIDTH_PX, _WING_CURVATURE_PX = 10.0, 2.0
 
 
@@ -45,6 +46,11 @@ def log_mean_squared(error_px: Array) -> Array:
     return ops.log1p(mean_squared(error_px))
 
 
+def root_mean_squared(error_px: Array) -> Array:
+    """The root of the MSE: how much a face is moved does not grow with how far it is off."""
+    return ops.sqrt(mean_squared(error_px) + _ROUNDED_PX**2)  # no root has a slope at 0
+
+
 def gaussian_nll(error_px: Array, log_variance: Array) -> Array:
     """Negative log-likelihood of a normal distribution, its constant left out.
 
@@ -61,6 +67,7 @@ LOSSES: dict[str, Callable[..., Array]] = {
     "l1": mean_absolute,
     "smooth_l1": smooth_l1,
     "wing": wing,
+    "rms": root_mean_squared,
     "log_mse": log_mean_squared,
     "nll": gaussian_nll,
 }

@@ -18,6 +18,7 @@ from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.pipeline import ImageSet, Share
 from keras_landmarks.data.shape_basis import find_shape_basis
+from keras_landmarks.data.variation import Variation
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import heads, pretrained, resnet, spec
 from keras_landmarks.training import callbacks, distribution, optimizer
@@ -189,7 +190,7 @@ def _augment_pool(
     # Not at the top: albumentations takes a second to import.
     from keras_landmarks.data.augmentation import online_augmenter
 
-    make = functools.partial(online_augmenter, mirror_map)
+    make = functools.partial(online_augmenter, Variation.of(settings), mirror_map)
     batch_size = settings.batch_size // distribution.count()
     return AugmentPool(make, Frame.of(settings), points, batch_size, settings.processes)
 

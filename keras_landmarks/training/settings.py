@@ -37,7 +37,10 @@ class TrainSettings:
     train_fraction: float
     validation_groups: str | None
     limit: int | None
-    augment_online: bool
+    augment_online: list[str]
+    rotate_limit: float
+    shift_limit: float
+    scale_limit: float
     mirror: str | None
     precision: str
     resume: bool
