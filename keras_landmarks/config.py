@@ -155,6 +155,21 @@ flags.DEFINE_list(
     "Predictions by the same models, in the same order, of images in --truth: fits the weights.",
 )
 
+# ── clean data ──
+flags.DEFINE_list("splits", ["train", "test"], "Folders of --data to look for copies in.")
+flags.DEFINE_string(
+    "duplicates", "duplicates", "Folder for the tables and the picture of copies found."
+)
+flags.DEFINE_string(
+    "suspects", "suspects.tsv", "Table to write of labels that may be wrong; --exclude takes it."
+)
+flags.DEFINE_string(
+    "layout", None, "JSON file whose `regions` say what each point is: name: [first, last]."
+)
+flags.DEFINE_string(
+    "exclude", None, "Table whose first column, file_name, says which rows not to use."
+)
+
 # ── measuring ──
 flags.DEFINE_list("stages", None, "Stages to measure, with commas; all unless told.")
 flags.DEFINE_float("seconds", 15.0, "Measure a rate for so long, or a little longer.", 0.0)

@@ -212,13 +212,27 @@ def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
 
     The row is the line in its table. Tabs and the like in a name are written as \\t.
     """
-    lines = ["\t".join(printable(str(cell)) for cell in reject) + "\n" for reject in rejects]
-    write_whole(path, "file_name\trow\treason\n" + "".join(lines))
+    write_rows(path, ["file_name", "row", "reason"], rejects)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable]) -> None:
+    """Writes a table of anything under its columns' names; what does not print as `printable`."""
+    lines = ["\t".join(printable(str(cell)) for cell in row) + "\n" for row in rows]
+    write_whole(path, "\t".join(columns) + "\n" + "".join(lines))
 
 
 def printable(text: str) -> str:
     """Returns the text with what does not print, or is no UTF-8, as \\t, \\x00, \\udcff."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def read_names(path: Path) -> set[str]:
+    """Reads the first column of a table, whatever the others are: file names.
+
+    Raises:
+        InputError: the file is missing or has no header that begins with file_name.
+    """
+    return {name for _, name, _ in _iterate_pairs(path)}
 
 
 def read_groups(path: Path) -> dict[str, str]:
@@ -397,10 +411,15 @@ def _unquote(cell: bytes) -> str:
 
 
 def _checked_name(name: str) -> str:
-    climbs = name.startswith("/") or ".." in name.split("/")
-    if not name or climbs or _NOT_IN_NAMES.search(name):
+    if not can_be_listed(name):
         raise ValueError(f"not the name of a file in the images folder: {name!r}")
     return name
+
+
+def can_be_listed(name: str) -> bool:
+    """Whether a table can name this file of the images folder."""
+    climbs = name.startswith("/") or ".." in name.split("/")
+    return bool(name) and not climbs and not _NOT_IN_NAMES.search(name)
 
 
 def _write_points(path: Path, file_names, points, separator: str) -> None:
@@ -618,6 +637,15 @@ def find_image_folder(data: Path, split: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --data must be a folder in the contest's form")
     return folder
+
+
+def list_files(folder: Path) -> list[str]:
+    """Returns the files below the folder by their paths from it, sorted."""
+    paths = []
+    for parent, _, names in os.walk(folder):
+        inner = os.path.relpath(parent, folder)
+        paths += [os.path.normpath(os.path.join(inner, name)) for name in names]
+    return sorted(paths)
 
 
 def find_landmarks(data: Path, split: str) -> Path:

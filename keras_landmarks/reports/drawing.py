@@ -98,6 +98,13 @@ def draw_tile(
     return tile
 
 
+def side_by_side(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    """Puts tiles in one row, their lower edges on a line."""
+    height = max(len(tile) for tile in tiles)
+    blanks = [_blank(height - len(tile), tile.shape[1]) for tile in tiles]
+    return np.hstack([np.vstack(pair) for pair in zip(blanks, tiles, strict=True)])
+
+
 def contact_sheet(
     tiles: Sequence[np.ndarray], titles: Sequence[str], columns: int, legend: bool = False
 ) -> np.ndarray:
