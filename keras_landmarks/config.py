@@ -68,6 +68,15 @@ flags.DEFINE_bool(
     "augment_online", False, "Vary every image anew in every epoch: shift, scale, rotate, light."
 )
 flags.DEFINE_integer("processes", None, "Worker processes; the processor's cores unless told.")
+flags.DEFINE_string(
+    "beam_runner",
+    None,
+    "Make crops and extra images on this Apache Beam runner's workers: DirectRunner, FlinkRunner,"
+    " SparkRunner, ... They must see --data and --prepared at the same paths as this machine.",
+)
+flags.DEFINE_string(
+    "beam_options", "", "Options of that runner, as Beam's command lines have them."
+)
 
 # ── training ──
 flags.DEFINE_string("model", "resnext50_32x4d", "Network; a wrong name lists the right ones.")

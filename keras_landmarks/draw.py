@@ -107,7 +107,7 @@ def _read_spread(
         if len(images) == count:
             break
         try:
-            images[row] = contest.read_image(folder / file_names[row])
+            images[row] = contest.read_image(folder, file_names[row])
         except InputError as error:
             logging.warning("skipped: %s", error)
             broken += 1

@@ -153,7 +153,7 @@ def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndar
 
     The mean is of coordinates over the image's width and height.
     """
-    sizes_px = [contest.read_image(image_folder / name).shape[1::-1] for name in true.file_names]
+    sizes_px = [contest.read_image(image_folder, name).shape[1::-1] for name in true.file_names]
     total = np.zeros(true.points.shape[1:])
     for landmarks, size in zip(samples.landmarks_photo_px, samples.sizes_px, strict=True):
         total += landmarks / size

@@ -20,6 +20,7 @@ Examples:
 """
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,15 @@ class Scores(NamedTuple):
     reason: str
     scores: np.ndarray
     particulars: list[str]
+
+
+class Task(NamedTuple):
+    """An image and its label, as worker processes get them."""
+
+    folder: Path
+    name: str
+    face: Face
+    row: int
 
 
 def main(_) -> dict:
@@ -102,7 +112,7 @@ def find_bad_labels(
     worst = np.lexsort((-highest, ~listed.any(axis=0)))
     texts = [_say(reasons, listed[:, row], row) for row in range(len(labels))]
     rows = [
-        (samples.file_names[row], samples.lines[row], f"{highest[row]:.1f}", texts[row])
+        (samples.file_names[row], str(samples.lines[row]), f"{highest[row]:.1f}", texts[row])
         for row in worst
         if texts[row]
     ]
@@ -132,10 +142,10 @@ def _against_pictures(samples: Samples, processes: int | None) -> Scores:
     labels, step = samples.landmarks_photo_px, -(-len(samples) // _LEARN_FROM)
     chosen = placement.choose_points(labels[::step])
 
-    def tasks(rows: range):
+    def tasks(rows: range) -> Iterator[Task]:
         for row in rows:
-            path = samples.image_folder / samples.file_names[row]
-            yield path, placement.face(labels[row], chosen), row
+            face = placement.face(labels[row], chosen)
+            yield Task(samples.image_folder, samples.file_names[row], face, row)
 
     learned_from, all_rows = range(0, len(samples), step), range(len(samples))
     lessons = progress(
@@ -156,14 +166,14 @@ def _against_pictures(samples: Samples, processes: int | None) -> Scores:
     return Scores("misplaced", np.maximum(misfits, gains), [_describe(place) for place in places])
 
 
-def _lesson(task: tuple[Path, Face, int]) -> tuple[int, np.ndarray, np.ndarray]:
-    path, face, row = task
-    return placement.fold(row), *placement.lesson(contest.read_image(path), face, row)
+def _lesson(task: Task) -> tuple[int, np.ndarray, np.ndarray]:
+    image = contest.read_image(task.folder, task.name)
+    return placement.fold(task.row), *placement.lesson(image, task.face, task.row)
 
 
-def _best_place(weights: np.ndarray, task: tuple[Path, Face, int]) -> Place:
-    path, face, row = task
-    return placement.best_place(contest.read_image(path), face, weights[placement.fold(row)])
+def _best_place(weights: np.ndarray, task: Task) -> Place:
+    image = contest.read_image(task.folder, task.name)
+    return placement.best_place(image, task.face, weights[placement.fold(task.row)])
 
 
 def _describe(place: Place) -> str:
@@ -212,7 +222,7 @@ def _draw(
 ) -> None:
     tiles, titles = [], []
     for row in rows.tolist():
-        photo = contest.read_image(samples.image_folder / samples.file_names[row])
+        photo = contest.read_image(samples.image_folder, samples.file_names[row])
         label = f"{scores[row]:.1f} {texts[row] or 'not listed'}"
         tiles.append(drawing.draw_tile(photo, samples.landmarks_photo_px[row], label))
         titles.append(samples.file_names[row])

@@ -152,7 +152,7 @@ def _match(task: tuple[Image, Image, bool]) -> duplicates.Match | None:
 
 @functools.lru_cache(maxsize=4096)  # an image has several that are alike; 9 kB each
 def _small_picture(image: Image) -> np.ndarray:
-    return duplicates.small_picture(contest.read_image(image.folder / image.name))
+    return duplicates.small_picture(contest.read_image(image.folder, image.name))
 
 
 def _write_groups(out: Path, images: list[Image], groups: list[int]) -> None:
@@ -167,7 +167,7 @@ def _write_groups(out: Path, images: list[Image], groups: list[int]) -> None:
 
 def _write_pairs(path: Path, images: list[Image], pairs: list[Pair]) -> None:
     rows = [
-        (images[pair.first], images[pair.second], pair.kind, f"{pair.similarity:.4f}")
+        (str(images[pair.first]), str(images[pair.second]), pair.kind, f"{pair.similarity:.4f}")
         for pair in pairs
     ]
     contest.write_rows(path, ["first", "second", "kind", "similarity"], rows)
@@ -187,7 +187,7 @@ def _draw_pairs(path: Path, images: list[Image], pairs: list[Pair], count: int) 
 
 
 def _tile(image: Image) -> np.ndarray:
-    photo = contest.read_image(image.folder / image.name)
+    photo = contest.read_image(image.folder, image.name)
     return drawing.draw_tile(photo, np.zeros((0, 2)), height=_TILE_HEIGHT)
 
 

@@ -1,7 +1,7 @@
 """Predicts the landmarks of a split with a trained model's best weights.
 
 Writes the contest's CSV (the points that test_points.csv asks for, whole photo pixels) and an .npz
-with all points of every image (float32 photo pixels). An image that does not decode is given the
+with all points of every image (float32 photo pixels). An image that cannot be used is given the
 mean of the other predictions, so that the CSV stays complete, and is listed in a file beside it.
 A run that was killed, started again, goes on with the batch that it was at.
 
@@ -186,8 +186,9 @@ def _stand_in(
     names = {reject.file_name for reject in rejects}
     broken = np.array([name in names for name in file_names])
     if strict or broken.all():
+        name, _, reason = rejects[0]
         raise InputError(
-            f"{rejects[0].reason} ({len(rejects)} of {len(file_names)} images are broken)"
+            f"{name}: {reason} ({len(rejects)} of {len(file_names)} images are broken)"
         )
     landmarks[broken] = landmarks[~broken].mean(axis=0)
     table = submission.with_name(f"{submission.stem}_rejects.csv")

@@ -24,31 +24,48 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks import compilation_cache, config, huge_pages
+from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest
 from keras_landmarks.data.samples import Samples, load_samples, split_rows
 from keras_landmarks.training.settings import ProcessSettings, TrainSettings
 
-FLAGS = config.use(TrainSettings, AugmentSettings, ProcessSettings, "compilation_cache")
+FLAGS = config.use(
+    TrainSettings,
+    AugmentSettings,
+    ProcessSettings,
+    "compilation_cache",
+    "beam_runner",
+    "beam_options",
+)
 
 
 def main(_) -> dict:
     """Reads the flags, trains, returns the figures."""
     config.require("data")
     huge_pages.use()
+    for_each = beam.workers(FLAGS.beam_runner, FLAGS.beam_options)
     compilation_cache.use(FLAGS.compilation_cache)
     # Not at the top: see `train`.
     from keras_landmarks.training import distribution
 
     with distribution.runtime(config.read(ProcessSettings)):
-        return train(config.read(TrainSettings), config.read(AugmentSettings))
+        return train(config.read(TrainSettings), config.read(AugmentSettings), for_each)
 
 
-def train(settings: TrainSettings, augment_settings: AugmentSettings) -> dict:
+def train(
+    settings: TrainSettings,
+    augment_settings: AugmentSettings,
+    for_each: beam.ForEach | None = None,
+) -> dict:
     """Trains, or takes up the run that `settings.workdir` holds, on all devices.
 
     Where several processes are connected, all call this with the same settings.
+
+    Args:
+        settings: the run.
+        augment_settings: the extra images.
+        for_each: workers that make crops and extra images; None for this machine's own.
 
     Returns:
         Figures: images, losses, rate, peak memory of this process.
@@ -70,14 +87,14 @@ def train(settings: TrainSettings, augment_settings: AugmentSettings) -> dict:
         parts = [(samples, train_rows)]
         if augment_settings.augment_count:
             held_out = {samples.file_names[row] for row in validation_rows}
-            parts.append(_extra_images(samples, held_out, settings, augment_settings))
+            parts.append(_extra_images(samples, held_out, settings, augment_settings, for_each))
     with distribution.data_parallel():
         model = run.open_workdir(settings, samples.points)
         if distribution.is_first():
             flags = asdict(settings) | asdict(augment_settings)
             _write_notes(Path(settings.workdir), samples, flags)
         with distribution.first_process_first("crops"):
-            sources = [_open_images(samples, settings) for samples, _ in parts]
+            sources = [_open_images(samples, settings, for_each) for samples, _ in parts]
         training = ImageSet(
             [(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)]
         )
@@ -102,11 +119,15 @@ def _split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.nd
 
 
 def _extra_images(
-    samples: Samples, held_out: set[str], settings: TrainSettings, augment_settings: AugmentSettings
+    samples: Samples,
+    held_out: set[str],
+    settings: TrainSettings,
+    augment_settings: AugmentSettings,
+    for_each: beam.ForEach | None,
 ) -> tuple[Samples, np.ndarray]:
     """Returns the extra images, made first if need be, and the rows that show no held-out photo."""
     prepared = Path(settings.prepared)
-    figures = augment(samples, prepared, augment_settings, settings.processes)
+    figures = augment(samples, prepared, augment_settings, settings.processes, for_each)
     folder = Path(figures["folder"])
     extra = load_samples(folder, "train", prepared)
     sources = contest.read_groups(folder / "sources.csv")
@@ -123,7 +144,7 @@ def _extra_images(
     return extra, np.flatnonzero(usable)
 
 
-def _open_images(samples: Samples, settings: TrainSettings):
+def _open_images(samples: Samples, settings: TrainSettings, for_each: beam.ForEach | None):
     """Returns the source of the crops: the store, made first if need be, or the files."""
     from keras_landmarks.data import store
     from keras_landmarks.data.photos import Photos
@@ -131,7 +152,7 @@ def _open_images(samples: Samples, settings: TrainSettings):
     photos = Photos(samples, settings.image_size)
     if not settings.prepare:
         return photos
-    return store.prepare(photos, Path(settings.prepared), settings.processes)
+    return store.prepare(photos, Path(settings.prepared), settings.processes, for_each)
 
 
 def _write_notes(workdir: Path, samples: Samples, flags: dict) -> None:

@@ -158,6 +158,32 @@ def test_an_interrupted_run_goes_on_where_it_was(samples, tmp_path, monkeypatch,
     assert contents(tmp_path / "resumed") == contents(tmp_path / "straight")
 
 
+@pytest.mark.parametrize("ended_at", ["an attempt", "the table", "the settings"])
+def test_images_that_a_power_cut_took_are_made_again(samples, tmp_path, monkeypatch, ended_at):
+    """What was written last is empty, or not there, though later files say that it was made."""
+    augment(samples, tmp_path / "straight", ROUGH, processes=1)
+    make = augment_module._make_image
+    with monkeypatch.context() as patch:
+        if ended_at == "an attempt":
+            patch.setattr(
+                augment_module,
+                "_make_image",
+                lambda *arguments: interrupt() if arguments[2][0] == 30 else make(*arguments),
+            )
+        elif ended_at == "the table":
+            patch.setattr(contest, "write_groups", interrupt)
+        else:
+            patch.setattr(augment_module, "flush", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            augment(samples, tmp_path / "cut", ROUGH, processes=1)
+    (partial,) = (tmp_path / "cut").glob(".partial-*")
+    images = sorted((partial / "train" / "images").iterdir())
+    images[-3].write_bytes(b"")
+    images[-1].unlink()
+    augment(samples, tmp_path / "cut", ROUGH, processes=1)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "straight")
+
+
 def test_an_interrupted_run_of_other_settings_is_not_gone_on_with(samples, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(contest, "write_landmarks", interrupt)

@@ -8,7 +8,7 @@ import pytest
 from keras_landmarks.benchmark import benchmark, bottleneck, table
 from keras_landmarks.benchmarks import aot, peer
 from keras_landmarks.benchmarks.stages import STAGES
-from keras_landmarks.benchmarks.timing import take_turns
+from keras_landmarks.benchmarks.timing import in_fresh_process, take_turns
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import pretrained, resnet
@@ -66,6 +66,15 @@ def test_a_short_table_is_repeated(workload):
     assert len(repeated) == 1 + 4000
     assert repeated[: len(source)] == source
     assert repeated[1 + 24] == source[1]
+
+
+def prepare_twice(workload):
+    return [STAGES["prepare"](workload, None)["prepare_images_per_s"] for _ in range(2)]
+
+
+def test_preparing_does_not_count_what_it_imports(settings, faces, tmp_path):
+    first, second = in_fresh_process(prepare_twice, Workload(settings, faces, tmp_path))
+    assert first > second / 20
 
 
 def test_a_batch_larger_than_the_data_takes_images_again(settings, faces, tmp_path):

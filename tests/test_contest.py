@@ -1,3 +1,4 @@
+import csv
 import io
 import os
 import re
@@ -122,7 +123,6 @@ def test_a_wrong_table_is_told_in_one_line(write, content, says):
         contest.read_test_points,
         contest.read_groups,
         contest.read_predictions,
-        contest.read_image,
     ],
 )
 def test_a_missing_file_is_named(tmp_path, read):
@@ -357,6 +357,92 @@ def test_rejects_are_a_table(tmp_path):
     assert path.read_text() == "file_name\trow\treason\na.jpg\t3\tthe file is empty\n"
 
 
+# ── names with commas and quotes ──
+
+ODD_NAMES = [
+    "a, b.jpg",
+    'the "best".jpg',
+    '"quoted".jpg',
+    '"all quoted.jpg"',
+    'ends with "',
+    '"',
+    ' "',
+    '",',
+    '""',
+    "' single'.jpg",
+    " spaces around ",
+    "[1, 2].jpg",
+    "plain.jpg",
+]
+
+
+def read_as_others_do(path, separator):
+    """The rows under the header as Python's csv module, and pandas, see them."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file, delimiter=separator, strict=True))[1:]
+
+
+@pytest.mark.parametrize(
+    ("write_table", "separator"),
+    [(contest.write_landmarks, "\t"), (contest.write_submission, ",")],
+)
+def test_odd_names_come_back_in_a_table_of_points(tmp_path, write_table, separator):
+    path = tmp_path / "table.csv"
+    points = np.arange(len(ODD_NAMES) * 4).reshape(-1, 2, 2)
+    write_table(path, ODD_NAMES, points)
+    table = contest.read_landmarks(path)
+    assert table.file_names == ODD_NAMES
+    np.testing.assert_array_equal(table.points, points)
+    rows = [[name, *map(str, row.flat)] for name, row in zip(ODD_NAMES, points, strict=True)]
+    assert read_as_others_do(path, separator) == rows
+
+
+def test_odd_names_come_back_in_other_tables(tmp_path):
+    path = tmp_path / "table.tsv"
+    contest.write_test_points(path, ODD_NAMES, [[3, 1]] * len(ODD_NAMES))
+    assert contest.read_test_points(path).file_names == ODD_NAMES
+    assert read_as_others_do(path, "\t") == [[name, "[3, 1]"] for name in ODD_NAMES]
+    contest.write_groups(path, "group", ODD_NAMES, ODD_NAMES)
+    assert contest.read_groups(path) == dict(zip(ODD_NAMES, ODD_NAMES, strict=True))
+    assert read_as_others_do(path, "\t") == [[name, name] for name in ODD_NAMES]
+    contest.write_rejects(path, [Reject(name, 2, f"no {name!r}") for name in ODD_NAMES])
+    assert read_as_others_do(path, "\t") == [[name, "2", f"no {name!r}"] for name in ODD_NAMES]
+
+
+def test_only_what_needs_quotes_has_them(tmp_path):
+    path = tmp_path / "table.csv"
+    names = ["a b.jpg", "a,b.jpg", "it's.jpg"]
+    contest.write_submission(path, names, np.ones((3, 1, 2)))
+    assert path.read_text().splitlines()[1:] == ["a b.jpg,1,1", '"a,b.jpg",1,1', "it's.jpg,1,1"]
+    contest.write_landmarks(path, names, np.ones((3, 1, 2)))
+    assert '"' not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ('"a,b.jpg","1","2"', "a,b.jpg"),
+        (' "a,b.jpg" , 1, 2', "a,b.jpg"),
+        ('"a""b"".jpg",1,2', 'a"b".jpg'),
+        ('a "b".jpg,1,2', 'a "b".jpg'),
+        ('a".jpg,1,2', 'a".jpg'),
+        ('"a.jpg,1,2', '"a.jpg'),
+        ('a.jpg",1,2', 'a.jpg"'),
+    ],
+)
+def test_quotes_around_a_cell_are_taken_off_and_others_left(write, row, name):
+    assert contest.read_landmarks(write(f"{HEADER}{row}\n")).file_names == [name]
+
+
+@pytest.mark.parametrize("control", ["\t", "\r", "\v", "\0", "\x1b", "\x7f"])
+def test_quotes_do_not_let_control_characters_into_a_name(write, control):
+    path = write(f'{HEADER}"a{control}b, c.jpg",1,2\nd.jpg,3,4\n')
+    (rows,) = contest.iterate_landmarks(path)
+    assert rows.file_names == ["d.jpg"]
+    assert rows.rejects[0].file_name == f"a{control}b, c.jpg"
+    assert "not the name of a file" in rows.rejects[0].reason
+
+
 # ── predictions ──
 
 
@@ -461,7 +547,7 @@ def test_a_jpeg_comes_back_as_rgb(photo):
 
 def test_a_png_named_jpg_is_read(photo, write):
     path = write(cv2.imencode(".png", photo[..., ::-1])[1].tobytes(), "a.jpg")
-    np.testing.assert_array_equal(contest.read_image(path), photo)
+    np.testing.assert_array_equal(contest.read_image(path.parent, path.name), photo)
 
 
 def test_grey_becomes_rgb(photo):
@@ -495,26 +581,21 @@ def test_an_image_is_turned_as_its_exif_says(photo):
 )
 def test_a_broken_image_is_named(photo, write, damage, says):
     path = write(damage(contest.encode_jpeg(photo)), "a.jpg")
-    with pytest.raises(InputError, match=f"a.jpg: {says}"):
-        contest.read_image(path)
-
-
-def test_a_folder_is_no_image(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path.name}: not an ordinary file"):
-        contest.read_image(tmp_path)
+    with pytest.raises(InputError, match=f"{path.parent}/a.jpg: {says}"):
+        contest.read_image(path.parent, path.name)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"a\.jpg: not an ordinary file"):
-        contest.read_image(tmp_path / "a.jpg")
+        contest.read_image(tmp_path, "a.jpg")
 
 
 def test_a_huge_file_is_not_read(tmp_path):
     with (tmp_path / "a.jpg").open("wb") as file:
         file.truncate(1 << 36)
     with pytest.raises(InputError, match=r"a\.jpg: over 268,435,456 bytes: 68,719,476,736"):
-        contest.read_image(tmp_path / "a.jpg")
+        contest.read_image(tmp_path, "a.jpg")
 
 
 def test_cmyk_becomes_rgb(photo):
@@ -562,6 +643,16 @@ def test_the_end_of_a_thumbnail_is_not_the_jpegs(photo):
     np.testing.assert_array_equal(contest.decode_image(whole), contest.decode_image(jpeg))
     with pytest.raises(ValueError, match="the JPEG is truncated"):
         contest.decode_image(whole[:-40])
+
+
+@pytest.mark.parametrize("length", [1, 16, 512])
+def test_a_jpeg_damaged_in_its_middle_goes_unnoticed(length):
+    """libjpeg warns of most such damage, but OpenCV has no way to ask for its warnings."""
+    blobs = np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)
+    jpeg = contest.encode_jpeg(cv2.resize(blobs, (240, 240)))
+    middle = len(jpeg) // 2
+    damaged = contest.decode_image(jpeg[:middle] + bytes(length) + jpeg[middle + length :])
+    assert (damaged != contest.decode_image(jpeg)).any()
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp", ".gif"])
@@ -624,8 +715,19 @@ def test_a_link_that_leaves_the_images_folder_is_refused(photo_folder):
     (photo_folder / "twice.png").symlink_to("file.png")
     (photo_folder / "away.png").symlink_to(photo_folder.parent / "nowhere.png")
     for name in ("file.png", "outside/a.png", "twice.png", "away.png"):
-        with pytest.raises(ValueError, match="a link that leaves the images folder"):
+        with pytest.raises(ValueError, match=r"^a link that leaves the images folder"):
             contest.read_listed_image(photo_folder, name)
+        with pytest.raises(InputError, match=f"{name}: a link that leaves the images folder"):
+            contest.read_image(photo_folder, name)
+
+
+@pytest.mark.parametrize("name", ["../a.png", "inner/../../a.png", "{folder}/a.png", "", "a\n.png"])
+def test_what_is_no_name_of_a_file_in_the_folder_is_not_looked_for(photo_folder, name):
+    """Tables are read with such rows refused; a file of predictions has any names."""
+    name = name.format(folder=photo_folder)
+    (photo_folder / "inner").mkdir()
+    with pytest.raises(ValueError, match=r"^not the name of a file in the images folder: "):
+        contest.read_listed_image(photo_folder, name)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,20 @@ def test_another_image_is_drawn_for_a_broken_one(data, tmp_path, caplog):
     assert "8.jpg" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["../0.jpg", "{folder}/0.jpg", "link.jpg"])
+def test_no_image_outside_the_folder_is_drawn(data, tmp_path, name, caplog):
+    """A file of predictions has any names."""
+    images = data / "train" / "images"
+    (images / "0.jpg").rename(data / "train" / "0.jpg")
+    (images / "link.jpg").symlink_to("../0.jpg")
+    names = [name.format(folder=data / "train"), "7.jpg"]
+    contest.write_predictions(tmp_path / "p.npz", names, np.stack([POINTS_PX] * 2))
+    figures = draw(data, "train", tmp_path / "sheet.png", tmp_path / "p.npz")
+    assert (figures["images"], figures["skipped"]) == (1, 1)
+    assert greys(tmp_path / "sheet.png", 1, columns=8) == [7]
+    assert "skipped: " in caplog.text
+
+
 def test_contest_points_bring_the_legend(data, tmp_path):
     points_px = np.random.default_rng(0).integers(-20, 80, (1, 971, 2))
     contest.write_landmarks(tmp_path / "truth.csv", ["0.jpg"], points_px)

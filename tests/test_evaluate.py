@@ -139,6 +139,18 @@ def test_the_mean_shape_is_scored_beside(faces, tmp_path):
     assert "MSE of the mean shape" in table(figures)
 
 
+def test_the_mean_shape_is_not_scored_on_an_image_outside_the_folder(own_faces, tmp_path):
+    truth, images = own_faces / "test" / "test_landmarks.csv", own_faces / "test" / "images"
+    true = contest.read_landmarks(truth)
+    contest.write_predictions(tmp_path / "p.npz", true.file_names, true.points)
+    (images / "face_000003.jpg").rename(tmp_path / "outside.jpg")
+    (images / "face_000003.jpg").symlink_to(tmp_path / "outside.jpg")
+    with pytest.raises(InputError, match=r"face_000003\.jpg: a link that leaves the images folder"):
+        evaluate(
+            truth, predictions=tmp_path / "p.npz", data=own_faces, prepared=tmp_path / "prepared"
+        )
+
+
 # ── comparing ──
 
 

@@ -49,6 +49,24 @@ def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path, earlier):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_takes_its_place_when_the_disk_has_all_of_it(tmp_path, monkeypatch):
+    """Or a power cut might leave files of it empty."""
+    path, synced = tmp_path / "photos", set()
+    fsync = os.fsync
+
+    def note(descriptor):
+        assert not path.exists()
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with files.whole_folder(path) as partial:
+        (partial / "inner").mkdir()
+        (partial / "a.txt").write_text("all")
+        (partial / "inner" / "b.txt").write_text("all")
+    assert synced == {item.stat().st_ino for item in [path, *path.rglob("*")]}
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_failed_folder_leaves_what_was_there(tmp_path, error):
     path = tmp_path / "photos"
@@ -201,6 +219,17 @@ def test_a_journal_loses_no_record_but_a_torn_one(tmp_path):
         assert len(journal) == 2
         journal.append(rows[2])
         np.testing.assert_array_equal(journal.read(), rows)
+
+
+def test_a_journal_forgets_all_but_the_first_records(tmp_path):
+    record = np.dtype((np.int16, (3,)))
+    with files.Journal(tmp_path / "journal", record) as journal:
+        for number in range(4):
+            journal.append(np.full(3, number, np.int16))
+        journal.keep(2)
+        assert len(journal) == 2
+        journal.append(np.full(3, 9, np.int16))
+        assert journal.read()[:, 0].tolist() == [0, 1, 9]
 
 
 def write_much(folder):

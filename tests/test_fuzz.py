@@ -6,7 +6,6 @@ same ones; more are drawn anew.
 """
 
 import contextlib
-import decimal
 import io
 import json
 import os
@@ -96,6 +95,7 @@ TABLES = [
     b"file_name\tx\ty\tx\ty\na.jpg\t1\t-2\t30\t400\nb c.jpg\t0\t5\t6\t7\n\xc3\xa4.jpg\t1\t2\t3\t4",
     b'\xef\xbb\xbffile_name,x,y\r\n"a.jpg","1.5","-2"\r\nin/b.jpg, 3,4e1\r\n',
     b"file_name,x,y\na.jpg,1,2\nb.jpg,3,4\nc.jpg,5,6\nd.jpg,7,8",
+    b'file_name,x,y\n"a, b.jpg",1,2\n "a ""c"".jpg", 3,4\n\'d\'.jpg,5,6\ne".jpg,7,8\n',
 ]
 
 
@@ -109,13 +109,27 @@ def cells_of(content):
     rows = []
     for line, row in enumerate(lines, start=2):
         if row.strip():
-            name, *cells = row.rstrip(b"\r").split(separator)
+            row = row.rstrip(b"\r")
+            end = row.find(separator, end_of_quotes(row))
+            name, cells = (row, []) if end < 0 else (row[:end], row[end + 1 :].split(separator))
             rows.append((line, text(name), cells))
     return separator, len(titles) - 1, rows
 
 
+def end_of_quotes(row):
+    """Where the quotes that a row begins with end; 0 if it begins with none."""
+    place = len(row) - len(row.lstrip(b" ")) + 1
+    if row[place - 1 : place] != b'"':
+        return 0
+    while (place := row.find(b'"', place) + 1) and row[place : place + 1] == b'"':
+        place += 1
+    return place
+
+
 def text(cell):
-    return os.fsdecode(cell).strip().strip('"')
+    cell = os.fsdecode(cell).strip()
+    quoted = re.fullmatch('"(.*)"', cell, re.DOTALL)
+    return quoted[1].replace('""', '"') if quoted else cell
 
 
 def is_name(name):
@@ -127,7 +141,7 @@ def slow_number(cell):
     cell = cell.strip(b' "')
     if not NUMBER.fullmatch(cell):
         return None
-    value = decimal.Decimal(cell.decode())
+    value = float(cell)
     return np.float32(value) if abs(value) <= 32767 else None
 
 
@@ -181,7 +195,7 @@ def slow_indices(cell):
     return indices if sound and all(type(i) is int and 0 <= i <= 32767 for i in indices) else None
 
 
-ASKED = b'file_name,point_index_list\r\na.jpg,"[3, 1, 970]"\r\nb.jpg,"[0,2 , 5]"\nc.jpg,[7]\n'
+ASKED = b'file_name,point_index_list\r\na.jpg,"[3, 1, 9]"\r\n"b, ""c""","[0,2 , 5]"\nc.jpg,[7]\n'
 
 
 @fuzz
@@ -208,7 +222,7 @@ def test_spoiled_index_lists(path, edits):
 @fuzz
 @given(edits=EDITS)
 def test_spoiled_groups(path, edits):
-    content = spoil(b"file_name\tperson\na.jpg\tAda\nb.jpg\tBo B\na.jpg\tAda\n", edits)
+    content = spoil(b'file_name\tperson\na.jpg\tAda\n"b.jpg"\t"Bo ""B"""\na.jpg\tAda\n', edits)
     path.write_bytes(content)
     groups = None
     with refusal():

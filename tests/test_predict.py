@@ -67,7 +67,7 @@ def test_points_are_in_the_pixels_of_the_photo(predict_tiny, faces):
     """The mean over the face lies where the photo's middle is, whatever its size."""
     _, predicted, _ = predict_tiny()
     for name, face in zip(predicted.file_names, predicted.points, strict=True):
-        height, width = contest.read_image(faces / "test" / "images" / name).shape[:2]
+        height, width = contest.read_image(faces / "test" / "images", name).shape[:2]
         assert np.all(np.abs(face.mean(axis=0) / [width, height] - 0.5) < 0.6)
 
 
@@ -89,6 +89,22 @@ def test_a_broken_image_gets_the_mean_of_the_others_and_is_listed(
     assert "face_000007.jpg" in (tmp_path / "s_rejects.csv").read_text()
     with pytest.raises(InputError, match=r"face_000007\.jpg: the JPEG is truncated"):
         predict_tiny(own_faces, strict=True)
+
+
+def test_a_link_that_leaves_the_folder_is_a_broken_image(predict_tiny, own_faces, tmp_path):
+    for number in (3, 5):
+        link = own_faces / "test" / "images" / f"face_{number:06d}.jpg"
+        outside = own_faces / link.name
+        link.rename(outside)
+        link.symlink_to(outside)
+    _, predicted, figures = predict_tiny(own_faces)
+    assert figures["rejected"] == 2
+    others = np.delete(predicted.points, [3, 5], axis=0)
+    np.testing.assert_allclose(predicted.points[5], others.mean(axis=0), atol=1e-3)
+    assert (tmp_path / "s_rejects.csv").read_text().splitlines()[1:] == [
+        "face_000003.jpg\t5\ta link that leaves the images folder",
+        "face_000005.jpg\t7\ta link that leaves the images folder",
+    ]
 
 
 def test_a_point_that_the_model_lacks_is_refused(predict_tiny, own_faces):

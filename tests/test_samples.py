@@ -6,7 +6,7 @@ from PIL import Image
 
 from keras_landmarks.data import contest
 from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.samples import lie_far_outside, load_samples, split_rows
+from keras_landmarks.data.samples import boxes, lies_far_outside, load_samples, split_rows
 from keras_landmarks.errors import InputError
 
 
@@ -27,6 +27,10 @@ def images(own_faces):
     return dict(enumerate(sorted((own_faces / "train" / "images").iterdir()), start=2))
 
 
+def read(path):
+    return contest.read_image(path.parent, path.name)
+
+
 def change_row(table, line, change):
     rows = table.read_text().splitlines(keepends=True)
     rows[line - 1] = change(rows[line - 1])
@@ -41,7 +45,7 @@ def test_sound_samples_are_all_there(load, table, images):
     assert samples.rejects == []
     np.testing.assert_array_equal(samples.landmarks_photo_px, expected.points)
     assert samples.landmarks_photo_px.dtype == np.int16
-    sizes = [contest.read_image(path).shape[1::-1] for path in images.values()]
+    sizes = [read(path).shape[1::-1] for path in images.values()]
     np.testing.assert_array_equal(samples.sizes_px, sizes)
 
 
@@ -95,6 +99,26 @@ def test_rows_of_one_name_that_agree_are_one_sample(load, table):
     assert [reject[1:] for reject in samples.rejects] == [(9, reason), (12, reason), (15, reason)]
 
 
+def test_rows_agree_however_they_and_their_neighbours_are_written(load, table, monkeypatch):
+    """Each row is a block: of whole numbers, whole ones with a point, or fractions."""
+    monkeypatch.setattr(contest, "_BLOCK_BYTES", 1000)
+    rows = table.read_text().splitlines(keepends=True)
+    name, _, numbers = rows[4].partition("\t")
+    numbers = numbers.split("\t")[2:]
+    change_row(table, 5, lambda row: "\t".join([name, "0", "30", *numbers]))
+    change_row(table, 9, lambda row: "\t".join([name, "-0.0", "3e1", *numbers]))
+    other = rows[6].partition("\t")[0]
+    change_row(table, 7, lambda row: "\t".join([other, "0", "0.5", *numbers]))
+    change_row(table, 12, lambda row: "\t".join([other, "-0", "5e-1", *numbers]))
+    change_row(table, 15, lambda row: "\t".join([other, "0", "1", *numbers]))
+    assert [reject[1:] for reject in load().rejects] == [
+        (7, "another row of this name disagrees: 15"),
+        (9, "an earlier row has this name: 5"),
+        (12, "an earlier row has this name: 7"),
+        (15, "another row of this name disagrees: 7"),
+    ]
+
+
 def test_rows_of_one_name_that_disagree_are_all_refused(load, table):
     sound = load()
     rows = table.read_text().splitlines(keepends=True)
@@ -132,17 +156,18 @@ def test_fractions_may_begin_in_a_later_block(load, table, monkeypatch):
     np.testing.assert_array_equal(samples.landmarks_photo_px, expected)
 
 
-def test_a_point_may_lie_outside_by_the_images_longer_side():
-    inside = [(0, 0), (99, 49)]
-    for x, y in [(-100, 0), (199, 0), (50, -100), (50, 149), (-40, 20)]:
-        assert not lie_far_outside(np.array([*inside, (x, y)], np.int16), (100, 50))
-    for x, y in [(-101, 0), (200, 0), (50, -101), (50, 150), (-32767, 32767)]:
-        assert lie_far_outside(np.array([*inside, (x, y)], np.int16), (100, 50))
-        assert lie_far_outside(np.array([*inside, (x, y)], np.float32), (100, 50))
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_point_may_lie_outside_by_the_images_longer_side(dtype):
+    within = [(-100, 0), (199, 0), (50, -100), (50, 149), (-40, 20)]
+    beyond = [(-101, 0), (200, 0), (50, -101), (50, 150), (-32767, 32767)]
+    rows = np.array([[(0, 0), point, (99, 49)] for point in within + beyond], dtype)
+    far = [lies_far_outside(box, (100, 50)) for box in boxes(rows)]
+    assert far == [False] * 5 + [True] * 5
+    assert lies_far_outside(boxes(np.full((1, 1, 2), 199.5))[0], (100, 100))
 
 
 def test_a_row_with_a_point_far_outside_is_refused(load, table, images):
-    width, height = contest.read_image(images[4]).shape[1::-1]
+    width, height = read(images[4]).shape[1::-1]
     longer = max(width, height)
     change_row(table, 4, lambda row: row.rpartition("\t")[0] + f"\t{height + longer}\n")
     change_row(table, 5, lambda row: row.rpartition("\t")[0] + f"\t{-longer // 2}\n")
@@ -150,7 +175,7 @@ def test_a_row_with_a_point_far_outside_is_refused(load, table, images):
 
 
 def test_points_of_a_turned_image_are_in_the_displayed_frame(load, table, images):
-    photo = contest.read_image(images[2])
+    photo = read(images[2])
     Image.fromarray(np.rot90(photo)).save(images[2], "JPEG", exif=orientation(6))
     samples = load()
     assert tuple(samples.sizes_px[0]) == photo.shape[1::-1]
@@ -159,6 +184,14 @@ def test_points_of_a_turned_image_are_in_the_displayed_frame(load, table, images
     expected, expected_points, _ = Photos(samples, 64).read(0)
     np.testing.assert_allclose(shown.astype(int), expected, atol=40)
     np.testing.assert_array_equal(points, expected_points)
+
+
+def test_a_photo_that_came_to_be_a_link_out_of_the_folder_is_named(load, images, tmp_path):
+    photos = Photos(load(), 64)
+    images[3].rename(tmp_path / "outside.jpg")
+    images[3].symlink_to(tmp_path / "outside.jpg")
+    with pytest.raises(InputError, match=f"{images[3].name}: a link that leaves the images folder"):
+        photos.read(1)
 
 
 def orientation(value):

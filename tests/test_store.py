@@ -125,7 +125,7 @@ def test_it_is_found_by_whatever_path_the_photos_are_named(
 def test_a_photo_overwritten_in_place_makes_it_anew(photos, prepared):
     store.prepare(photos, prepared)
     path = photos.samples.image_folder / photos.samples.file_names[7]
-    image = contest.read_image(path)
+    image = contest.read_image(path.parent, path.name)
     status = path.stat()
     with path.open("r+b") as file:
         file.write(contest.encode_jpeg(255 - image))

@@ -3,9 +3,10 @@
     train/images/*.jpg       train/landmarks.csv     file_name, Point_M0_X, Point_M0_Y, ...
     test/images/*.jpg        test/test_points.csv    file_name, point_index_list
 
-Tables have one header line and are separated by tabs or commas; CRLF, a byte-order mark and quoted
-cells are read too. Any number of points is right as long as every row has as many as the header.
-Points are photo pixels: (0, 0) is the middle of the upper left pixel; some lie outside the image.
+Tables have one header line and are separated by tabs or commas; CRLF, a byte-order mark and cells
+quoted as RFC 4180 says are read too. Any number of points is right as long as every row has as many
+as the header. Points are photo pixels: (0, 0) is the middle of the upper left pixel; some lie
+outside the image.
 
 Files come from strangers: nothing in them is evaluated or unpickled, and what they claim of their
 size is compared with what is there before memory is taken for it.
@@ -38,6 +39,7 @@ _BLOCK_BYTES = 1 << 23  # tables are read in pieces of this size, so memory stay
 _LONGEST_LINE_BYTES = 1 << 20
 _LARGEST_COORDINATE = 32767  # what int16 holds
 _READ_LAXLY = (b" ", b"\t", b"\v", b"\f", b"\r", b"+")
+_QUOTED_CELL = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
 _INDEX_LIST = re.compile(r"\[ *(?:0|[1-9][0-9]{0,4})(?: *, *(?:0|[1-9][0-9]{0,4}))* *\]")
 # Control characters, and what `_unquote` makes of bytes that are not UTF-8.
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -203,8 +205,8 @@ def write_test_points(
 ) -> None:
     """Writes `test_points.csv`."""
     rows = zip(file_names, point_indices, strict=True)
-    lines = [f"{name}\t{np.asarray(indices).tolist()}\n" for name, indices in rows]
-    write_whole(path, "file_name\tpoint_index_list\n" + "".join(lines))
+    cells = ((name, str(np.asarray(indices).tolist())) for name, indices in rows)
+    write_rows(path, ("file_name", "point_index_list"), cells)
 
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
@@ -212,13 +214,8 @@ def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
 
     The row is the line in its table. Tabs and the like in a name are written as \\t.
     """
-    write_rows(path, ["file_name", "row", "reason"], rejects)
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable]) -> None:
-    """Writes a table of anything under its columns' names; what does not print as `printable`."""
-    lines = ["\t".join(printable(str(cell)) for cell in row) + "\n" for row in rows]
-    write_whole(path, "\t".join(columns) + "\n" + "".join(lines))
+    rows = ([printable(str(cell)) for cell in reject] for reject in rejects)
+    write_rows(path, ("file_name", "row", "reason"), rows)
 
 
 def printable(text: str) -> str:
@@ -252,8 +249,13 @@ def read_groups(path: Path) -> dict[str, str]:
 
 def write_groups(path: Path, column: str, file_names: Iterable[str], groups: Iterable[str]) -> None:
     """Writes a table of file name and group; `column` is the header of the second."""
-    rows = [f"{name}\t{group}\n" for name, group in zip(file_names, groups, strict=True)]
-    write_whole(path, f"file_name\t{column}\n" + "".join(rows))
+    write_rows(path, ("file_name", column), zip(file_names, groups, strict=True))
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes a table under its header, tab separated."""
+    lines = ["\t".join(_quote(cell, "\t") for cell in row) for row in [header, *rows]]
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def _iterate_pairs(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -262,7 +264,7 @@ def _iterate_pairs(path: Path) -> Iterator[tuple[int, str, str]]:
         separator, _ = _read_header(path, file)
         rows = itertools.chain.from_iterable(_iterate_blocks(path, file))
         for line, row in enumerate(rows, start=2):
-            name, _, rest = row.partition(separator)
+            name, rest = _split_name(row, separator)
             if row.strip():
                 yield line, _unquote(name), _unquote(rest)
 
@@ -322,7 +324,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[bytes, list[str]]:
 
 
 def _parse_rows(block: list[bytes], first_line: int, separator: bytes, numbers: int) -> Rows:
-    pairs = [row.rstrip(b"\r").partition(separator)[::2] for row in block]
+    pairs = [_split_name(row.rstrip(b"\r"), separator) for row in block]
     names, cells = zip(*pairs, strict=True)
     points = _parse_numbers_fast(cells, separator, numbers)
     if points is None:
@@ -364,7 +366,7 @@ def _parse_rows_one_by_one(
     for line, row in enumerate(block, start=first_line):
         if not row.strip():
             continue
-        name, _, cells = row.rstrip(b"\r").partition(separator)
+        name, cells = _split_name(row.rstrip(b"\r"), separator)
         name = _unquote(name)
         try:
             _checked_name(name)
@@ -405,9 +407,25 @@ def _parse_indices(text: str) -> np.ndarray:
     return indices
 
 
+def _split_name(row: bytes, separator: bytes) -> tuple[bytes, bytes]:
+    """Returns the first cell, which may have separators within quotes, and the rest."""
+    quoted = _QUOTED_CELL.match(row)
+    end = row.find(separator, quoted.end() if quoted else 0)
+    return (row, b"") if end < 0 else (row[:end], row[end + 1 :])
+
+
 def _unquote(cell: bytes) -> str:
     # As Python decodes the names in a folder: bytes that are not UTF-8 are kept, and told apart.
-    return cell.decode(errors="surrogateescape").strip().strip('"')
+    text = cell.decode(errors="surrogateescape").strip()
+    quoted = len(text) > 1 and text[0] == text[-1] == '"'
+    return text[1:-1].replace('""', '"') if quoted else text
+
+
+def _quote(cell: str, separator: str) -> str:
+    # Spaces around a cell are not part of it, unless they are within quotes.
+    if separator in cell or '"' in cell or cell != cell.strip():
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
 
 
 def _checked_name(name: str) -> str:
@@ -430,7 +448,7 @@ def _write_points(path: Path, file_names, points, separator: str) -> None:
                 file.write(separator.join(["file_name", *header]) + "\n")
             # %g drops the .0 of whole numbers, so both kinds of table look as they should.
             numbers = [f"{value:.7g}" for value in np.asarray(row).reshape(-1).tolist()]
-            file.write(separator.join([name, *numbers]) + "\n")
+            file.write(separator.join([_quote(name, separator), *numbers]) + "\n")
 
 
 # ── predictions: all the points of every image ──
@@ -587,6 +605,7 @@ def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
     Raises:
         ValueError: it is missing, broken, or lies elsewhere; the message is the reason alone.
     """
+    _checked_name(name)
     try:
         path = os.path.join(image_folder, name)
         # Where links lead is asked only if there may be one: that costs several system calls.
@@ -601,21 +620,19 @@ def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
         raise ValueError(error.strerror) from None
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Reads an image file as `decode_image` does.
+def read_image(image_folder: Path, name: str) -> np.ndarray:
+    """Reads an image as `read_listed_image` does; for those who cannot go on without it.
 
     Raises:
-        InputError: the file is missing or broken (named).
+        InputError: the file, named, is missing, broken, or lies elsewhere.
     """
     try:
-        return decode_image(_read_content(path))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+        return read_listed_image(image_folder, name)
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{os.path.join(image_folder, name)}: {error}") from None
 
 
-def _read_content(path: Path | str) -> bytes:
+def _read_content(path: str) -> bytes:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):  # to read a pipe is to wait for its writer
         raise ValueError("not an ordinary file")

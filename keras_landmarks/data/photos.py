@@ -31,11 +31,11 @@ class Photos:
     def read(self, row: int) -> tuple[np.ndarray, np.ndarray, Framing]:
         """Returns the same, and the framing that brings the points back to the photo."""
         samples = self.samples
-        path = samples.image_folder / samples.file_names[row]
-        image = contest.read_image(path)
+        folder, name = samples.image_folder, samples.file_names[row]
+        image = contest.read_image(folder, name)
         if image.shape[1::-1] != tuple(samples.sizes_px[row]):
             raise InputError(
-                f"{path}: changed since it was checked; remove"
+                f"{folder / name}: changed since it was checked; remove"
                 f" samples-{samples.fingerprint} from --prepared"
             )
         framing = geometry.centre_crop(samples.sizes_px[row], self.crop_size)

@@ -166,8 +166,8 @@ def prediction_batches(
     def load(position):
         index = min(position, count - 1)
         try:
-            image = contest.read_image(image_folder / file_names[index])
-        except InputError as error:
+            image = contest.read_listed_image(image_folder, file_names[index])
+        except ValueError as error:
             if position == index:
                 on_reject(Reject(file_names[index], index + 2, str(error)))
             image = np.zeros((crop_size, crop_size, 3), np.uint8)

@@ -23,7 +23,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -32,9 +32,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+from tensorflow_datasets.core.writer import ShardWriter
 
 from keras_landmarks import files
 from keras_landmarks.data.photos import Photos
+from keras_landmarks.data.samples import Samples, reopener
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_file, whole_folder, write_json
 from keras_landmarks.progress import progress
@@ -79,7 +82,9 @@ class Store:
             raise InputError(f"{file.name}: cut off; start again, and it is made anew")
 
 
-def prepare(photos: Photos, prepared: Path, threads: int | None = None) -> Store:
+def prepare(
+    photos: Photos, prepared: Path, threads: int | None = None, for_each: Callable | None = None
+) -> Store:
     """Returns the store of these photos; makes it first if it is not there, whole and up to date.
 
     There is one store for a folder of images and a crop size: <prepared>/crops-<size>px-<folder>.
@@ -88,6 +93,8 @@ def prepare(photos: Photos, prepared: Path, threads: int | None = None) -> Store
         photos: what to store, all rows.
         prepared: folder for everything made from the data.
         threads: decoders at work; None for one on each core.
+        for_each: calls a function for each item on workers that see `prepared` (`beam.workers`);
+            each makes whole shards then.
 
     Raises:
         InputError: a photo broke since it was checked, or the disk is too small.
@@ -99,6 +106,8 @@ def prepare(photos: Photos, prepared: Path, threads: int | None = None) -> Store
             shutil.rmtree(folder, ignore_errors=True)  # out of date, and the new one needs its room
             _keep_only_shards(partial)
             _require_room(photos, partial, folder)
+            if for_each:
+                _write_on_workers(photos, prepared, partial, for_each)
             _write(photos, partial, threads or os.cpu_count())
             write_json(partial / _SEAL, _seal(photos, partial, fingerprint))
     return Store(folder)
@@ -157,9 +166,17 @@ class Crops(tfds.core.ShardBasedBuilder):
         self._photos = photos
         super().__init__(data_dir=data_dir)
 
-    def rows_left(self) -> list[int]:
-        """Returns the rows whose shards are not finished."""
-        return [row for rows, path in self._shards() if not path.exists() for row in rows]
+    def shards_left(self) -> list[tuple[range, Path]]:
+        """Returns rows and file of each shard that is not finished."""
+        return [(rows, path) for rows, path in self._shards() if not path.exists()]
+
+    def write_shard(self, rows: range, path: Path, crops: Iterator[tuple]) -> None:
+        """Writes one of the shards left, by itself; its crops are what `Photos.read` says."""
+        self._crops = crops
+        features = self.info.features
+        serializer = ExampleSerializer(features.get_serialized_info())
+        writer = ShardWriter(features, serializer, self._example_writer())
+        writer.write(self._examples(rows, path), path)
 
     def write(self, crops: Iterator[tuple]) -> None:
         """Writes the missing shards and the dataset's description.
@@ -240,10 +257,26 @@ def _rows_per_shard(photos: Photos) -> int:
     return max(1, by_size, -(-len(photos) // _MOST_SHARDS))
 
 
+def _write_on_workers(photos: Photos, prepared: Path, folder: Path, for_each: Callable) -> None:
+    reopen = reopener(photos.samples, prepared)
+    write = functools.partial(_write_shard, reopen, photos.crop_size, folder)
+    for_each(write, Crops(photos, folder).shards_left())
+
+
+def _write_shard(
+    reopen: Callable[[], Samples], crop_size: int, folder: Path, shard: tuple[range, Path]
+) -> None:
+    photos = Photos(reopen(), crop_size)
+    rows, path = shard
+    Crops(photos, folder).write_shard(rows, path, map(photos.read, rows))
+
+
 def _write(photos: Photos, folder: Path, threads: int) -> None:
     builder = Crops(photos, folder)
-    rows = builder.rows_left()
-    crops = progress(_read_rows(photos, rows, threads), "preparing", "images", len(rows))
+    rows = [row for rows, _ in builder.shards_left() for row in rows]
+    crops = _read_rows(photos, rows, threads)
+    if rows:  # workers may have made them all
+        crops = progress(crops, "preparing", "images", len(rows))
     with contextlib.closing(crops), _silent_tfds():
         builder.write(crops)
 
