@@ -176,7 +176,7 @@ flags.DEFINE_string(
     "layout", None, "JSON file whose `regions` say what each point is: name: [first, last]."
 )
 flags.DEFINE_string(
-    "exclude", None, "Table whose first column, file_name, says which rows not to use."
+    "exclude", None, "Table whose first column, file_name, says what not to train or validate on."
 )
 
 # ── measuring ──

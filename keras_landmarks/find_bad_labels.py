@@ -4,7 +4,7 @@ A row is suspect for one of three reasons, each a score in robust standard devia
 
     misplaced    its points do not fit the picture, or fit better elsewhere, turned or at another
                  size, by what the other images teach (see `data.placement`); with --predictions
-                 of the train split, its points lie elsewhere than the model has them
+                 of the train split, where the model has them is tried, too
     shape        its points make no face like the others, wherever they lie
     jagged       one of its curves is jagged
 
@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from keras_landmarks import config
@@ -32,7 +31,6 @@ from keras_landmarks.data import contest, label_scores, layout, placement
 from keras_landmarks.data.placement import Face, Place
 from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import write_whole
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 from keras_landmarks.reports import drawing, matching
@@ -96,36 +94,24 @@ def find_bad_labels(
     Raises:
         InputError: the predictions are broken, lack an image, or have other points.
     """
-    labels = samples.landmarks_photo_px
-    if predictions:
-        misplaced = _against_predictions(samples, predictions)
-    else:
-        misplaced = _against_pictures(samples, processes)
-    shape = Scores("shape", label_scores.shape_scores(labels), ["unlike the others"] * len(labels))
-    regions = regions or label_scores.find_curves(labels)
-    jagged = Scores("jagged", *label_scores.jaggedness_scores(labels, regions))
-    reasons = [misplaced, shape, jagged]
+    predicted = _read_predictions(samples, predictions) if predictions else None
+    reasons = [
+        _misplaced(samples, predicted, processes),
+        _unlike(samples),
+        _jagged(samples, regions),
+    ]
     scores = np.array([reason.scores for reason in reasons])
     listed = scores >= [[label_scores.threshold(row)] for row in scores]
-    # What is listed first, each by the highest of the scores that count.
-    highest = np.where(listed.any(axis=0), np.where(listed, scores, -np.inf), scores).max(axis=0)
-    worst = np.lexsort((-highest, ~listed.any(axis=0)))
-    texts = [_say(reasons, listed[:, row], row) for row in range(len(labels))]
-    rows = [
-        (samples.file_names[row], str(samples.lines[row]), f"{highest[row]:.1f}", texts[row])
-        for row in worst
-        if texts[row]
-    ]
-    contest.write_rows(suspects, ["file_name", "row", "score", "reason"], rows)
-    _draw(samples, out, worst[:count], highest, texts)
-    by_reason = {reason.reason: int(row.sum()) for reason, row in zip(reasons, listed, strict=True)}
-    return {
-        "rows": len(labels),
-        "suspects": len(rows),
-        **by_reason,
-        "table": str(suspects),
-        "out": str(out),
-    }
+    suspicion = _suspicion(scores, listed)
+    texts = [_say(reasons, listed[:, row], row) for row in range(len(samples))]
+    # What is listed first.
+    worst = np.lexsort((-suspicion, ~listed.any(axis=0)))
+    rows = [row for row in worst.tolist() if texts[row]]
+    _write_suspects(suspects, samples, rows, suspicion, texts)
+    _draw(out, samples, worst[:count].tolist(), suspicion, texts)
+    counts = {r.reason: int(found.sum()) for r, found in zip(reasons, listed, strict=True)}
+    files = {"table": str(suspects), "out": str(out)}
+    return {"rows": len(samples), "suspects": len(rows), **counts, **files}
 
 
 def _regions(samples: Samples) -> dict[str, slice] | None:
@@ -134,33 +120,36 @@ def _regions(samples: Samples) -> dict[str, slice] | None:
     return layout.REGIONS if samples.points == layout.CONTEST_POINTS else None
 
 
-# ── misplaced ──
+def _read_predictions(samples: Samples, path: Path) -> np.ndarray:
+    """Returns the predicted points of each sample, (n, k, 2)."""
+    table = contest.read_predictions(path)
+    if table.points.shape[1] != samples.points:
+        raise InputError(
+            f"{path}: {table.points.shape[1]} points an image, the labels have {samples.points}"
+        )
+    matching.check_finite(table.points, table.file_names, path)
+    return table.points[matching.find_rows(table.file_names, samples.file_names, path)]
 
 
-def _against_pictures(samples: Samples, processes: int | None) -> Scores:
+# ── reasons ──
+
+
+def _misplaced(samples: Samples, predicted: np.ndarray | None, processes: int | None) -> Scores:
     """Scores by how badly the points fit, and how much better they would fit elsewhere."""
-    labels, step = samples.landmarks_photo_px, -(-len(samples) // _LEARN_FROM)
-    chosen = placement.choose_points(labels[::step])
+    labels, rows = samples.landmarks_photo_px, np.arange(len(samples))
+    learned_from = np.sort(np.random.default_rng(0).permutation(rows)[:_LEARN_FROM])
+    chosen = placement.choose_points(labels[learned_from])
 
-    def tasks(rows: range) -> Iterator[Task]:
-        for row in rows:
-            face = placement.face(labels[row], chosen)
+    def tasks(rows: np.ndarray) -> Iterator[Task]:
+        for row in rows.tolist():
+            also = None if predicted is None else predicted[row]
+            face = placement.face(labels[row], chosen, also)
             yield Task(samples.image_folder, samples.file_names[row], face, row)
 
-    learned_from, all_rows = range(0, len(samples), step), range(len(samples))
-    lessons = progress(
-        parallel_map(_lesson, tasks(learned_from), processes),
-        "learning from",
-        "images",
-        len(learned_from),
-    )
-    weights = placement.learn(lessons)
-    look = functools.partial(_best_place, weights)
-    places = list(
-        progress(
-            parallel_map(look, tasks(all_rows), processes), "looking at", "images", len(all_rows)
-        )
-    )
+    lessons = parallel_map(_lesson, tasks(learned_from), processes)
+    weights = placement.learn(progress(lessons, "learning", "images", len(learned_from)))
+    looks = parallel_map(functools.partial(_best_place, weights), tasks(rows), processes)
+    places = list(progress(looks, "looking", "images", len(rows)))
     misfits = label_scores.standardise(-np.array([place.fit for place in places]))
     gains = label_scores.standardise(np.array([place.gain for place in places]))
     return Scores("misplaced", np.maximum(misfits, gains), [_describe(place) for place in places])
@@ -179,33 +168,32 @@ def _best_place(weights: np.ndarray, task: Task) -> Place:
 def _describe(place: Place) -> str:
     if place.gain <= 0:
         return "does not fit the picture"
+    if place.move is None:
+        return "fits better as predicted"
     x, y, turn, scale = place.move
     moves = {
-        f"{np.hypot(x, y):.0%} of the face away": np.hypot(x, y) > 0,
+        f"{np.hypot(x, y):.0%} of the face away": np.hypot(x, y) > 0.01,
         f"turned by {np.degrees(turn):.0f} degrees": turn != 0,
         f"{np.exp(scale):.2f} times as large": scale != 0,
     }
     return "fits better " + ", ".join(text for text, is_so in moves.items() if is_so)
 
 
-def _against_predictions(samples: Samples, predictions: Path) -> Scores:
-    """Scores by how far the middle of the points lies from that of the predicted ones."""
-    table = contest.read_predictions(predictions)
-    if table.points.shape[1] != samples.points:
-        raise InputError(
-            f"{predictions}: {table.points.shape[1]} points an image, the labels have"
-            f" {samples.points}"
-        )
-    rows = matching.find_rows(table.file_names, samples.file_names, predictions)
-    matching.check_finite(table.points, table.file_names, predictions)
+def _unlike(samples: Samples) -> Scores:
+    scores = label_scores.shape_scores(samples.landmarks_photo_px)
+    return Scores("shape", scores, ["unlike the others"] * len(samples))
+
+
+def _jagged(samples: Samples, regions: dict[str, slice] | None) -> Scores:
     labels = samples.landmarks_photo_px
-    shifts = np.array([table.points[row] for row in rows]).mean(axis=1) - labels.mean(axis=1)
-    shares = np.linalg.norm(shifts, axis=1) / placement.face_sizes(labels)
-    texts = [f"{share:.0%} of the face from the prediction" for share in shares]
-    return Scores("misplaced", label_scores.standardise(shares), texts)
+    regions = regions or label_scores.find_curves(labels)
+    return Scores("jagged", *label_scores.jaggedness_scores(labels, regions))
 
 
-# ── what is written ──
+def _suspicion(scores: np.ndarray, listed: np.ndarray) -> np.ndarray:
+    """Returns each row's highest score, of those that count if it is listed: (n,)."""
+    counted = np.where(listed | ~listed.any(axis=0), scores, -np.inf)
+    return counted.max(axis=0)
 
 
 def _say(reasons: list[Scores], listed: np.ndarray, row: int) -> str:
@@ -217,17 +205,29 @@ def _say(reasons: list[Scores], listed: np.ndarray, row: int) -> str:
     )
 
 
-def _draw(
-    samples: Samples, out: Path, rows: np.ndarray, scores: np.ndarray, texts: list[str]
+# ── what is written ──
+
+
+def _write_suspects(
+    path: Path, samples: Samples, rows: list[int], suspicion: np.ndarray, texts: list[str]
 ) -> None:
-    tiles, titles = [], []
-    for row in rows.tolist():
+    cells = [
+        (samples.file_names[row], str(samples.lines[row]), f"{suspicion[row]:.1f}", texts[row])
+        for row in rows
+    ]
+    contest.write_rows(path, ("file_name", "row", "score", "reason"), cells)
+
+
+def _draw(
+    path: Path, samples: Samples, rows: list[int], suspicion: np.ndarray, texts: list[str]
+) -> None:
+    tiles = []
+    for row in rows:
         photo = contest.read_image(samples.image_folder, samples.file_names[row])
-        label = f"{scores[row]:.1f} {texts[row] or 'not listed'}"
+        label = f"{suspicion[row]:.1f} {texts[row] or 'not listed'}"
         tiles.append(drawing.draw_tile(photo, samples.landmarks_photo_px[row], label))
-        titles.append(samples.file_names[row])
-    sheet = drawing.contact_sheet(tiles, titles, _TILES_ACROSS)
-    write_whole(out, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    titles = [samples.file_names[row] for row in rows]
+    drawing.write_sheet(path, drawing.contact_sheet(tiles, titles, _TILES_ACROSS))
 
 
 if __name__ == "__main__":

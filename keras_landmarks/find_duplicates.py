@@ -17,14 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from absl import logging
 
 from keras_landmarks import config
 from keras_landmarks.data import contest, duplicates
 from keras_landmarks.data.duplicates import Looks
-from keras_landmarks.files import write_whole
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 from keras_landmarks.reports import drawing
@@ -183,7 +181,7 @@ def _draw_pairs(path: Path, images: list[Image], pairs: list[Pair], count: int) 
         tiles.append(drawing.side_by_side([_tile(image) for image in both]))
         titles.append(f"{pair.similarity:.3f} {pair.kind}: {both[0]}  {both[1]}")
     sheet = drawing.contact_sheet(tiles, titles, _PAIRS_ACROSS)
-    write_whole(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    drawing.write_sheet(path, sheet)
 
 
 def _tile(image: Image) -> np.ndarray:

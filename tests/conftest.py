@@ -51,6 +51,7 @@ def tiny_settings(faces, tmp_path_factory):
         reset_optimizer_each_epoch=True,
         train_fraction=0.9,
         validation_groups=None,
+        exclude=None,
         limit=None,
         augment_online=False,
         precision="float32",

@@ -27,7 +27,7 @@ _AT_ONCE = 32
 _FARTHEST = np.array([0.3, 0.3, 0.5, 0.35])  # shift, shift, radians, logarithm of the scale
 _FALL = 0.05  # the fit falls as a Gaussian of the points' root mean square move, face sizes
 _RIDGE = 30.0
-_LEAST_MOVE = 0.05  # root mean square; the labels' own noise is less
+_LEAST_MOVE = 0.05  # root mean square, face sizes
 
 
 class Face(NamedTuple):
@@ -37,11 +37,13 @@ class Face(NamedTuple):
         centre_px: (2,) mean of the points, photo pixels.
         size_px: face size, photo pixels.
         shape: (p, 2) the points to look at, in the face's frame.
+        predicted: the same points as a model has them, if one was asked.
     """
 
     centre_px: np.ndarray
     size_px: float
     shape: np.ndarray
+    predicted: np.ndarray | None
 
 
 class Place(NamedTuple):
@@ -49,13 +51,14 @@ class Place(NamedTuple):
 
     Attributes:
         fit: about 1 for one that is right, 0 for one that is far off.
-        gain: the fit of its best move minus its own: above 0 if that fits better.
-        move: (4,) that move's shift in x and y (face sizes), turn (radians), logarithm of scale.
+        gain: the fit of the best other place minus its own: above 0 if that fits better.
+        move: (4,) shift in x and y (face sizes), turn (radians), logarithm of the scale that lead
+            to that place; None if it is the predicted one.
     """
 
     fit: float
     gain: float
-    move: np.ndarray
+    move: np.ndarray | None
 
 
 def face_sizes(landmarks_px: np.ndarray) -> np.ndarray:
@@ -87,11 +90,16 @@ def to_frame(landmarks_px: np.ndarray) -> np.ndarray:
     return shapes.astype(np.float32)
 
 
-def face(landmarks_px: np.ndarray, chosen: np.ndarray) -> Face:
-    """Returns a label's (k, 2) points as a face."""
-    [size] = face_sizes(landmarks_px[None])
-    [shape] = to_frame(landmarks_px[None])
-    return Face(landmarks_px.mean(axis=0), size, shape[chosen])
+def face(
+    landmarks_px: np.ndarray, chosen: np.ndarray, predicted_px: np.ndarray | None = None
+) -> Face:
+    """Returns a label's (k, 2) points as a face, and with it the predicted ones."""
+    centre, [size] = landmarks_px.mean(axis=0), face_sizes(landmarks_px[None])
+    shape, predicted = (
+        None if points is None else ((points[chosen] - centre) / size).astype(np.float32)
+        for points in (landmarks_px, predicted_px)
+    )
+    return Face(centre, size, shape, predicted)
 
 
 def fold(row: int) -> int:
@@ -142,13 +150,19 @@ def _gathered(
 
 
 def best_place(image: np.ndarray, label: Face, weights: np.ndarray) -> Place:
-    """Returns how a label fits and its best move, by the weights (d,) of its fold."""
+    """Returns how a label fits and where it would fit best, by the weights (d,) of its fold.
+
+    Moves that are less than the labels' own noise do not count, nor do predictions so near.
+    """
     shapes = _moved(label.shape, _TRIED)
+    if label.predicted is not None:
+        shapes = np.concatenate([shapes, label.predicted[None]])
     # Not by matmul, whose threads would fight those of the other worker processes.
     fits = np.einsum("md,d->m", _edges(_edge_maps(image, label), shapes), weights)
     moved_by = np.sqrt(((shapes - label.shape) ** 2).sum(axis=2).mean(axis=1))
     best = np.argmax(np.where(moved_by < _LEAST_MOVE, -np.inf, fits))
-    return Place(float(fits[0]), float(fits[best] - fits[0]), _TRIED[best])
+    move = _TRIED[best] if best < len(_TRIED) else None
+    return Place(float(fits[0]), float(fits[best] - fits[0]), move)
 
 
 def _tried_moves() -> np.ndarray:

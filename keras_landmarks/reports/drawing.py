@@ -5,11 +5,13 @@ Images are (H, W, 3) uint8 RGB; points are (k, 2), pixels of the image they go w
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from keras_landmarks.data import layout
+from keras_landmarks.files import write_whole
 
 # The hues of Okabe and Ito, which colour-blind people can tell apart; a right side has the lighter
 # tint of its left side's hue.
@@ -122,6 +124,11 @@ def contact_sheet(
     cells += [_blank(*cells[0].shape[:2])] * (-len(cells) % columns)
     rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     return np.vstack([*rows, region_legend(columns * width)] if legend else rows)
+
+
+def write_sheet(path: Path, sheet: np.ndarray) -> None:
+    """Writes a sheet as PNG, whole."""
+    write_whole(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
 def region_legend(width: int) -> np.ndarray:
