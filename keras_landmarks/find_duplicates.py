@@ -13,6 +13,8 @@ Example:
 """
 
 import functools
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +24,14 @@ from absl import logging
 
 from keras_landmarks import config
 from keras_landmarks.data import contest, duplicates
-from keras_landmarks.data.duplicates import Looks
+from keras_landmarks.data.duplicates import Looks, Match
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 from keras_landmarks.reports import drawing
 
 FLAGS = config.use("data", "splits", "duplicates", "count", "processes")
 
-_IDENTICAL = "identical"
+_BROKEN_NAMED = 20
 _PAIRS_ACROSS, _TILE_HEIGHT = 4, 240
 
 
@@ -53,6 +55,16 @@ class Pair(NamedTuple):
     similarity: float
 
 
+class Task(NamedTuple):
+    """Two images that look alike, as worker processes get them."""
+
+    first: int
+    second: int
+    first_image: Image
+    second_image: Image
+    mirrored: bool
+
+
 def main(_) -> dict:
     """Reads the flags, looks for copies, returns the figures."""
     config.require("data")
@@ -72,25 +84,23 @@ def find_duplicates(
     Raises:
         InputError: a split has no images folder.
     """
-    images = [image for split in dict.fromkeys(splits) for image in _list_images(data, split)]
-    looks = list(
-        progress(parallel_map(_look_at, images, processes), "hashing", "images", len(images))
-    )
-    broken = [index for index, seen in enumerate(looks) if isinstance(seen, str)]
-    if broken:
-        first = images[broken[0]], looks[broken[0]]
-        logging.warning("%d images cannot be read; the first is %s: %s", len(broken), *first)
-    pairs = list(_find_pairs(images, looks, processes))
+    splits = list(dict.fromkeys(splits))
+    images = [image for split in splits for image in _list_images(data, split)]
+    looks = _look_at_all(images, processes)
+    identical = list(_identical(looks))
+    again = {pair.second for pair in identical}
+    distinct = {index: seen for index, seen in looks.items() if index not in again}
+    pairs = [*identical, *_copies(images, distinct, processes)]
     groups = duplicates.group(len(images), [(pair.first, pair.second) for pair in pairs])
-    _write_groups(out, images, groups)
+    for split in splits:
+        _write_groups(out / f"groups_{split}.tsv", split, images, groups)
     _write_pairs(out / "pairs.tsv", images, pairs)
     _draw_pairs(out / "contact_sheet.png", images, pairs, count)
-    kinds = [pair.kind for pair in pairs]
     return {
         "images": len(images),
-        "unreadable": len(broken),
+        "unreadable": len(images) - len(looks),
         "pairs": len(pairs),
-        "kinds": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        "kinds": dict(Counter(pair.kind for pair in pairs)),
         "groups": len({groups[pair.first] for pair in pairs}),
         "across_splits": sum(images[p.first].split != images[p.second].split for p in pairs),
         "out": str(out),
@@ -103,6 +113,18 @@ def _list_images(data: Path, split: str) -> list[Image]:
     return [Image(split, folder, name) for name in names]
 
 
+def _look_at_all(images: list[Image], processes: int | None) -> dict[int, Looks]:
+    """Returns what each image that can be read looks like, by its index."""
+    looks = parallel_map(_look_at, images, processes)
+    looks = dict(enumerate(progress(looks, "hashing", "images", len(images))))
+    broken = {images[index]: seen for index, seen in looks.items() if isinstance(seen, str)}
+    for image, reason in itertools.islice(broken.items(), _BROKEN_NAMED):
+        logging.warning("not compared: %s: %s", image, reason)
+    if len(broken) > _BROKEN_NAMED:
+        logging.warning("not compared: %d more", len(broken) - _BROKEN_NAMED)
+    return {index: seen for index, seen in looks.items() if isinstance(seen, Looks)}
+
+
 def _look_at(image: Image) -> Looks | str:
     """Returns what is wrong with the image if it cannot be read."""
     try:
@@ -111,41 +133,38 @@ def _look_at(image: Image) -> Looks | str:
         return str(error)
 
 
-def _find_pairs(
-    images: list[Image], looks: list[Looks | str], processes: int | None
-) -> Iterator[Pair]:
-    first_of_digest: dict[bytes, int] = {}
-    for index, seen in enumerate(looks):
-        if isinstance(seen, str):
-            continue
-        if (first := first_of_digest.setdefault(seen.digest, index)) != index:
-            yield Pair(first, index, _IDENTICAL, 1.0)
-    distinct = list(first_of_digest.values())
-    if not distinct:
+def _identical(looks: dict[int, Looks]) -> Iterator[Pair]:
+    """Yields each image whose pixels are those of an earlier one, with the first of these."""
+    first_of: dict[bytes, int] = {}
+    for index, seen in looks.items():
+        if (first := first_of.setdefault(seen.digest, index)) != index:
+            yield Pair(first, index, "identical", 1.0)
+
+
+def _copies(images: list[Image], looks: dict[int, Looks], processes: int | None) -> Iterator[Pair]:
+    """Yields the pairs that look alike and whose pixels agree."""
+    if not looks:
         return
-    hashes = np.stack([looks[index].hashes for index in distinct])
-    alike = [
-        (distinct[first], distinct[second], mirrored)
-        for first, second, mirrored in progress(
-            duplicates.candidates(hashes), "comparing hashes", "pairs alike"
-        )
-    ]
-    tasks = [(images[first], images[second], mirrored) for first, second, mirrored in alike]
-    matches = progress(
-        parallel_map(_match, tasks, processes), "comparing pixels", "pairs", len(tasks)
+    indices = list(looks)
+    hashes = np.stack([seen.hashes for seen in looks.values()])
+    tasks = (
+        Task(indices[first], indices[second], images[indices[first]], images[indices[second]], flip)
+        for first, second, flip in duplicates.candidates(hashes)
     )
-    for (first, second, mirrored), match in zip(alike, matches, strict=True):
+    for task, match in progress(
+        parallel_map(_match, tasks, processes), "comparing", "pairs that look alike"
+    ):
         if match:
-            sizes = looks[first].size_px, looks[second].size_px
-            yield Pair(first, second, duplicates.kind(match, mirrored, *sizes), match.similarity)
+            sizes = looks[task.first].size_px, looks[task.second].size_px
+            kind = duplicates.kind(match, task.mirrored, *sizes)
+            yield Pair(task.first, task.second, kind, match.similarity)
 
 
-def _match(task: tuple[Image, Image, bool]) -> duplicates.Match | None:
-    first, second, mirrored = task
-    picture = _small_picture(second)
-    return duplicates.match(
-        _small_picture(first), np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture
-    )
+def _match(task: Task) -> tuple[Task, Match | None]:
+    picture = _small_picture(task.second_image)
+    if task.mirrored:
+        picture = np.ascontiguousarray(picture[:, ::-1])
+    return task, duplicates.match(_small_picture(task.first_image), picture)
 
 
 @functools.lru_cache(maxsize=4096)  # an image has several that are alike; 9 kB each
@@ -153,14 +172,10 @@ def _small_picture(image: Image) -> np.ndarray:
     return duplicates.small_picture(contest.read_image(image.folder, image.name))
 
 
-def _write_groups(out: Path, images: list[Image], groups: list[int]) -> None:
-    for split in dict.fromkeys(image.split for image in images):
-        own = [
-            (image.name, str(group))
-            for image, group in zip(images, groups, strict=True)
-            if image.split == split
-        ]
-        contest.write_groups(out / f"groups_{split}.tsv", "group", *zip(*own, strict=True))
+def _write_groups(path: Path, split: str, images: list[Image], groups: list[int]) -> None:
+    own = [index for index, image in enumerate(images) if image.split == split]
+    names, numbers = [images[index].name for index in own], [str(groups[index]) for index in own]
+    contest.write_groups(path, "group", names, numbers)
 
 
 def _write_pairs(path: Path, images: list[Image], pairs: list[Pair]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_landmarks.data.placement import face_sizes, to_frame
+from keras_landmarks.data.placement import choose_points, face_sizes, to_frame
 from keras_landmarks.data.shape_basis import ShapeBasis, find_shape_basis
 
 _COMPONENTS = 10  # of shapes; more of them would take in wrong ones
@@ -47,8 +47,9 @@ def threshold(scores: np.ndarray) -> float:
 def shape_scores(landmarks_px: np.ndarray) -> np.ndarray:
     """Scores (n, k, 2) labels by their distance from the shapes that faces come in, (n,).
 
-    Where a face lies, how large it is and how it is turned do not count.
+    Where a face lies, how large it is and how it is turned do not count. Some points stand for all.
     """
+    landmarks_px = landmarks_px[:, choose_points(landmarks_px[:_FITTED_TO])]
     sample = landmarks_px[:: -(-len(landmarks_px) // _FITTED_TO)]
     reference = np.median(to_frame(sample), axis=0)
     for _ in range(2):
