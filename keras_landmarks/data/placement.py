@@ -167,15 +167,21 @@ def best_place(image: np.ndarray, label: Face, weights: np.ndarray) -> Place:
 
 def _tried_moves() -> np.ndarray:
     """Returns (m, 4) moves, the first of them none: shifts, and turns and scales about them."""
-    steps = np.linspace(-0.36, 0.36, 13)
-    shifts = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-    near = shifts[np.abs(shifts).max(axis=1) < 0.13]
+    close, far = _grid(0.06, 6), _grid(0.09, 7)
+    shifts = np.concatenate([close, far[np.abs(far).max(axis=1) > close.max()]])
+    near = _grid(0.12, 1)
     others = [(0.25, 0), (-0.25, 0), (0, 0.2), (0, -0.2)]
     return np.array(
         [(0, 0, 0, 0)]
         + [(*shift, 0, 0) for shift in shifts]
         + [(*shift, *other) for shift in near for other in others]
     )
+
+
+def _grid(step: float, steps: int) -> np.ndarray:
+    """Returns the points of a grid about (0, 0): (n, 2)."""
+    ends = step * np.arange(-steps, steps + 1)
+    return np.stack(np.meshgrid(ends, ends), axis=-1).reshape(-1, 2)
 
 
 _TRIED = _tried_moves()
