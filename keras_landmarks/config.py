@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from absl import app, flags, logging
 
 from keras_landmarks import compilation_cache, interruption
+from keras_landmarks.data import geometry
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 
@@ -85,13 +86,76 @@ flags.DEFINE_string(
     "imagenet",
     "First weights: imagenet, none, a .safetensors file, or an earlier work directory.",
 )
-flags.DEFINE_integer("image_size", 128, "Side of the model's input, px.", lower_bound=32)
+flags.DEFINE_string(
+    "image_size",
+    "128",
+    "The model's input, px: the side of a square, or width x height as 128x160.",
+)
+flags.DEFINE_enum(
+    "framing",
+    "crop",
+    geometry.FRAMINGS,
+    "How photos fill it: the middle cut out, all of it stretched, or all of it with black around.",
+)
+flags.DEFINE_bool("trim_bands", False, "Leave out black bands at the photos' edges first.")
+flags.DEFINE_enum(
+    "normalisation",
+    "half",
+    ["half", "imagenet"],
+    "Pixels of 0 to 1 less 0.5 over 0.5, or less ImageNet's mean over its deviation.",
+)
 flags.DEFINE_integer("batch_size", 256, "Images per step, over all devices.", lower_bound=1)
 flags.DEFINE_integer("epochs", 18, "Passes over the training images.", lower_bound=1)
+flags.DEFINE_enum(
+    "loss",
+    "mse",
+    ["mse", "l1", "smooth_l1", "wing", "log_mse", "nll"],
+    "Of an image; log_mse: log(1 + MSE); nll: likelihood, with a variance for every point.",
+)
+flags.DEFINE_enum(
+    "loss_unit", "crop", ["crop", "photo"], "Pixels of the loss; the contest scores the photo's."
+)
+flags.DEFINE_enum(
+    "head",
+    "linear",
+    ["linear", "shape"],
+    "Last layers: every coordinate by itself, or --shape_components of the training shapes.",
+)
+flags.DEFINE_integer("shape_components", 120, "Of --head=shape: how many.", lower_bound=1)
+flags.DEFINE_enum(
+    "optimizer", "adam", ["adam", "adamw", "sgd"], "adam: with AMSGrad; sgd: with momentum."
+)
+flags.DEFINE_float("weight_decay", 0.05, "Of adamw and sgd.", lower_bound=0.0)
+flags.DEFINE_float(
+    "clip_norm", 0.0, "Longest gradient, all weights together; 0: any length.", lower_bound=0.0
+)
+flags.DEFINE_integer(
+    "accumulate", 1, "Steps whose gradients make one update of the weights.", lower_bound=1
+)
+flags.DEFINE_float(
+    "ema_momentum",
+    0.0,
+    "Keep a moving average of the weights, and predict with it; 0: the weights themselves.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+flags.DEFINE_enum(
+    "schedule",
+    "steps",
+    ["steps", "cosine", "restarts", "one_cycle"],
+    "Learning rates: --learning_rates by epoch, or --learning_rate as it falls with every step.",
+)
 flags.DEFINE_string(
     "learning_rates",
     "0:1e-2,5:1e-3,12:1e-4,16:1e-5",
-    "Learning rates by first epoch that they hold for, counted from 0.",
+    "Of --schedule=steps: learning rates by first epoch that they hold for, counted from 0.",
+)
+flags.DEFINE_float("learning_rate", 1e-3, "Highest of the other schedules.", lower_bound=0.0)
+flags.DEFINE_float(
+    "warmup_epochs", 0.0, "Of --schedule=cosine: epochs in which it rises.", lower_bound=0.0
+)
+flags.DEFINE_integer(
+    "first_cycle_epochs", 1, "Of --schedule=restarts: the first cosine.", lower_bound=1
 )
 flags.DEFINE_bool(
     "reset_optimizer_each_epoch", True, "Forget the optimiser's moments at every epoch's start."
@@ -186,6 +250,15 @@ flags.DEFINE_enum(
     "peer", None, ["torch", "auto"], "Run the same network in PyTorch; auto: if it is installed."
 )
 flags.DEFINE_string("aot", None, "Compile the train step for this TPU topology: v5e:2x2.")
+
+
+@flags.validator("image_size")
+def _check_image_size(value: str) -> bool:
+    try:
+        return bool(geometry.parse_size(value))
+    except ValueError as error:
+        raise flags.ValidationError(str(error)) from None
+
 
 # Key flags belong to the command that calls `use`, not to this module.
 flags.disclaim_key_flags()

@@ -22,7 +22,7 @@ from absl import logging
 from keras_landmarks import compilation_cache, config, huge_pages
 from keras_landmarks.data import contest, geometry
 from keras_landmarks.data.contest import Reject, TestPoints
-from keras_landmarks.data.geometry import Framing
+from keras_landmarks.data.geometry import Frame, Framing
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal, fingerprint, scratch_folder, write_json
 from keras_landmarks.progress import progress
@@ -99,7 +99,7 @@ def predict(
         left = names[len(done) * batch_size :]
         started = time.monotonic()
         notes = scratch / "rejects.json"
-        rejects = _predict_rest(model, image_folder, names, spec.image_size, done, notes)
+        rejects = _predict_rest(model, image_folder, names, spec.frame, done, notes)
         images_per_s = len(left) / (time.monotonic() - started)
         landmarks = done.read().reshape(-1, spec.points, 2)[: len(names)]
         if rejects:
@@ -127,7 +127,7 @@ def check_indices(asked: TestPoints, points: int) -> None:
 
 
 def _predict_rest(
-    model, image_folder: Path, file_names: list[str], crop_size: int, done: Journal, notes: Path
+    model, image_folder: Path, file_names: list[str], frame: Frame, done: Journal, notes: Path
 ) -> list[Reject]:
     """Adds the batches that `done` lacks: landmarks (N, k, 2) float32 in photo pixels.
 
@@ -142,7 +142,7 @@ def _predict_rest(
     batches = pipeline.prediction_batches(
         image_folder,
         file_names[first:],
-        crop_size,
+        frame,
         batch_size,
         on_reject=lambda reject: rejects.update(
             {reject.file_name: reject._replace(line=first + int(reject.line))}
@@ -150,7 +150,7 @@ def _predict_rest(
     )
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
-        landmarks_crop_px = model.predict_on_batch(images)
+        landmarks_crop_px = model.predict_on_batch(images)[..., :2]
         if len(told := list(rejects.values())) > noted:  # before the batch: what is done is known
             write_json(notes, told)
             noted = len(told)

@@ -27,6 +27,7 @@ from absl import logging
 from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.samples import Samples, leave_out, load_samples, split_rows
 from keras_landmarks.training.settings import ProcessSettings, TrainSettings
 
@@ -158,7 +159,7 @@ def _open_images(samples: Samples, settings: TrainSettings, for_each: beam.ForEa
     from keras_landmarks.data import store
     from keras_landmarks.data.photos import Photos
 
-    photos = Photos(samples, settings.image_size)
+    photos = Photos(samples, Frame.of(settings))
     if not settings.prepare:
         return photos
     return store.prepare(photos, Path(settings.prepared), settings.processes, for_each)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 
-SIZE, POINTS, BATCH = 32, 971, 40
+FRAME, POINTS, BATCH = Frame(32, 40), 971, 40
 FAILS, KILLS = 10**6, 10**6 + 1  # seeds
 
 
@@ -38,8 +39,8 @@ def make_online_augmenter():
 def batch_of(count, seed=0):
     """Returns random images, landmarks and seeds."""
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
-    landmarks_px = rng.uniform(0, SIZE, (count, POINTS, 2)).astype(np.float32)
+    images = rng.integers(0, 256, (count, *FRAME.shape), np.uint8)
+    landmarks_px = rng.uniform(0, FRAME.width, (count, POINTS, 2)).astype(np.float32)
     return images, landmarks_px, rng.integers(0, 1000, count)
 
 
@@ -53,7 +54,7 @@ def assert_augmented(results, batch, augmenter=invert):
 
 @pytest.fixture
 def pool():
-    with AugmentPool(make_invert, SIZE, POINTS, BATCH, processes=2) as pool:
+    with AugmentPool(make_invert, FRAME, POINTS, BATCH, processes=2) as pool:
         yield pool
 
 
@@ -62,7 +63,7 @@ def pool():
     [(make_invert, 1), (make_invert, 2), (make_invert, 3), (make_online_augmenter, 2)],
 )
 def test_the_number_of_workers_does_not_show(make, processes):
-    with AugmentPool(make, SIZE, POINTS, BATCH, processes) as pool:
+    with AugmentPool(make, FRAME, POINTS, BATCH, processes) as pool:
         for count in (BATCH, BATCH, 17, 1):
             batch = batch_of(count)
             assert_augmented(pool(*batch), batch, augmenter=make())
@@ -121,7 +122,7 @@ def test_closing_ends_the_workers(pool):
 
 def end(how):
     """Uses a pool and, without closing it, leaves as `how` says."""
-    pool = AugmentPool(make_invert, SIZE, POINTS, BATCH, processes=2)
+    pool = AugmentPool(make_invert, FRAME, POINTS, BATCH, processes=2)
     pool(*batch_of(BATCH))
     how()
     return pool
@@ -174,7 +175,7 @@ def interrupt_and_go_on():
     """Presses Ctrl-C, which reaches every process of the group, and uses the pool again."""
     # Shells have what they start in the background ignore Ctrl-C, the tests perhaps.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with AugmentPool(make_invert, SIZE, POINTS, BATCH, processes=2) as pool:
+    with AugmentPool(make_invert, FRAME, POINTS, BATCH, processes=2) as pool:
         for _ in range(2):  # the first time the workers are still starting
             try:
                 os.killpg(0, signal.SIGINT)

@@ -10,6 +10,7 @@ from keras_landmarks import augment as augment_module
 from keras_landmarks import beam
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import store
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
@@ -18,7 +19,7 @@ from keras_landmarks.train import train
 # What DirectRunner comes down to without a network: with one it fetches a program of Beam's first.
 DIRECT = "FnApiRunner"
 TWO_PROCESSES = "--direct_num_workers=2 --direct_running_mode=multi_processing"
-CROP = 48
+FRAME = Frame(48, 48)
 # So far to the side that about half of the faces lose a point.
 ROUGH = AugmentSettings(augment_count=40, shift_limit=0.2)
 
@@ -32,14 +33,14 @@ def for_each():
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Shards of ten rows, pieces of seven attempts; the ordinary way takes row by row."""
-    record_bytes = 3 * CROP**2 + 8 * 971 + 160
+    record_bytes = 3 * 48**2 + 8 * 971 + 160
     monkeypatch.setattr(store, "_SHARD_BYTES", 10 * record_bytes + 1)
     monkeypatch.setattr(store, "_ROWS_PER_TASK", 1)
     monkeypatch.setattr(augment_module, "_ATTEMPTS_PER_PIECE", 7)
 
 
 def prepare(data, prepared, for_each=None):
-    photos = Photos(load_samples(data, "train", prepared), CROP)
+    photos = Photos(load_samples(data, "train", prepared), FRAME)
     return store.prepare(photos, prepared, threads=1, for_each=for_each)
 
 
@@ -123,7 +124,7 @@ def test_a_photo_that_broke_since_is_named(own_faces, tmp_path, for_each, work):
 
 
 def test_a_full_disk_is_told_as_the_ordinary_way_does(faces, tmp_path, for_each):
-    says = r"/crops-48px-\w+: File too large; make room and start again$"
+    says = r"/crops-48x48-crop-\w+: File too large; make room and start again$"
     with no_file_beyond(100_000), pytest.raises(OSError, match=says):
         prepare(faces, tmp_path, for_each)
 

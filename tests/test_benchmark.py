@@ -37,7 +37,9 @@ def settings(faces):
     return BenchmarkSettings(
         data=str(faces),
         model="tiny",
-        image_size=32,
+        image_size="32",
+        framing="crop",
+        trim_bands=False,
         batch_size=8,
         precision="float32",
         augment_online=False,

@@ -21,7 +21,7 @@ GROUND = {
 }
 ALLOWED = {
     "data": {"data"} | GROUND,
-    "models": {"models"} | GROUND,
+    "models": {"models", "data.geometry"} | GROUND,
     "training": {"training", "models", "data"} | GROUND,
     "benchmarks": {"benchmarks", "training", "models", "data", "reports"} | GROUND,
     "reports": {"reports", "data.geometry", "data.contest", "data.layout"} | GROUND,

@@ -8,13 +8,13 @@ import pytest
 from keras_landmarks.data import geometry, pipeline, store
 from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.augmentation import online_augmenter
-from keras_landmarks.data.geometry import Framing
+from keras_landmarks.data.geometry import Frame, Framing, whole
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
 
-CROP, BATCH = 48, 5
+FRAME, BATCH = Frame(48, 40, "stretch"), 5
 BATCHES = 24 // BATCH  # an epoch of training
 
 
@@ -25,7 +25,7 @@ def samples(faces, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(samples):
-    return Photos(samples, CROP)
+    return Photos(samples, FRAME)
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +45,19 @@ def images(source):
 
 
 def load_one(images, index):
-    """Returns one image and its landmarks."""
+    """Returns one image, its landmarks and scale."""
     return [array[0] for array in images.load([index])]
 
 
 @pytest.fixture(scope="module")
 def augment_pool(samples):
     make = functools.partial(online_augmenter, samples.points)
-    with AugmentPool(make, CROP, samples.points, BATCH, processes=1) as pool:
+    with AugmentPool(make, FRAME, samples.points, BATCH, processes=1) as pool:
         yield pool
 
 
 def train_arrays(images, epochs=1, seed=0, **options):
-    """Returns images and landmarks of so many epochs, batches joined."""
+    """Returns images, landmarks and scales of so many epochs, batches joined."""
     batches = pipeline.train_batches(images, BATCH, seed, **options)
     arrays = itertools.islice(batches.as_numpy_iterator(), epochs * BATCHES)
     return [np.concatenate(parts) for parts in zip(*arrays, strict=True)]
@@ -71,10 +71,12 @@ def indices_of(landmarks, images):
 
 def test_shapes_and_types_are_static(images):
     batches = pipeline.train_batches(images, BATCH, seed=0)
-    image_spec, landmark_spec = batches.element_spec
-    assert image_spec.shape == (BATCH, CROP, CROP, 3)
-    assert landmark_spec.shape == (BATCH, 971, 2)
-    assert (image_spec.dtype, landmark_spec.dtype) == (np.uint8, np.float32)
+    assert [tuple(spec.shape) for spec in batches.element_spec] == [
+        (BATCH, 40, 48, 3),
+        (BATCH, 971, 2),
+        (BATCH, 2),
+    ]
+    assert [spec.dtype for spec in batches.element_spec] == [np.uint8, np.float32, np.float32]
 
 
 def test_a_first_epoch_can_begin_at_any_step(images):
@@ -85,9 +87,19 @@ def test_a_first_epoch_can_begin_at_any_step(images):
 
 
 def test_images_and_landmarks_belong_together(images):
-    arrays, landmarks = train_arrays(images)
-    for image, index in zip(arrays, indices_of(landmarks, images), strict=True):
+    arrays, landmarks, scales = train_arrays(images)
+    for image, scale, index in zip(arrays, scales, indices_of(landmarks, images), strict=True):
         np.testing.assert_array_equal(image, load_one(images, index)[0])
+        np.testing.assert_array_equal(scale, load_one(images, index)[2])
+
+
+def test_a_batch_says_how_many_crop_pixels_a_photo_pixel_is(samples, images, augment_pool):
+    expected = (np.array([48, 40]) / samples.sizes_px).astype(np.float32)
+    (batch,) = pipeline.validation_batches(images, 24)
+    np.testing.assert_array_equal(batch[2], expected)
+    plain = train_arrays(images)[2]
+    varied = train_arrays(images, augment_pool=augment_pool)[2]
+    np.testing.assert_array_equal(varied, plain)
 
 
 def test_every_epoch_shows_as_many_images_once(images):
@@ -115,8 +127,8 @@ def test_the_pool_varies_every_image_in_every_epoch(images, augment_pool):
 
 def test_validation_shows_every_image_in_order(images):
     batches = list(pipeline.validation_batches(images, BATCH).as_numpy_iterator())
-    assert [len(landmarks) for _, landmarks in batches] == [5, 5, 5, 5, 4]
-    shown = indices_of(np.concatenate([landmarks for _, landmarks in batches]), images)
+    assert [len(landmarks) for _, landmarks, _ in batches] == [5, 5, 5, 5, 4]
+    shown = indices_of(np.concatenate([landmarks for _, landmarks, _ in batches]), images)
     assert shown == list(range(24))
 
 
@@ -137,7 +149,7 @@ def test_batches_are_the_same_with_and_without_the_store(photos, prepared, augme
 
 
 def test_landmarks_are_in_the_crops_frame(samples, images):
-    framing = geometry.centre_crop(samples.sizes_px[5], CROP)
+    framing = FRAME.framing_of(whole(samples.sizes_px[5]))
     back = geometry.to_photo(load_one(images, 5)[1], framing)
     np.testing.assert_allclose(back, samples.landmarks_photo_px[5], atol=1e-3)
 
@@ -145,7 +157,7 @@ def test_landmarks_are_in_the_crops_frame(samples, images):
 def test_an_image_that_broke_since_is_named(own_faces, tmp_path):
     samples = load_samples(own_faces, "train", tmp_path)
     (own_faces / "train" / "images" / samples.file_names[8]).write_bytes(b"")
-    images = ImageSet([(Photos(samples, CROP), np.arange(24))])
+    images = ImageSet([(Photos(samples, FRAME), np.arange(24))])
     batches = pipeline.validation_batches(images, BATCH)
     says = f"^{own_faces}.*{samples.file_names[8]}: the file is empty$"
     with pytest.raises(InputError, match=says), pipeline.input_errors():
@@ -157,7 +169,7 @@ def test_an_image_that_broke_since_is_named(own_faces, tmp_path):
 
 def predict_arrays(folder, names, on_reject=pytest.fail):
     """Returns images, scales, offsets, batches joined."""
-    batches = pipeline.prediction_batches(folder, names, CROP, BATCH, on_reject)
+    batches = pipeline.prediction_batches(folder, names, FRAME, BATCH, on_reject)
     arrays = list(batches.as_numpy_iterator())
     assert {len(images) for images, *_ in arrays} == {BATCH}
     return [np.concatenate(parts) for parts in zip(*arrays, strict=True)]

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from folders import contents, no_file_beyond
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, geometry
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal
+from keras_landmarks.models.pretrained import BEST_WEIGHTS
+from keras_landmarks.models.spec import ModelSpec, claim_workdir
 from keras_landmarks.predict import predict
 
 
@@ -69,6 +72,22 @@ def test_points_are_in_the_pixels_of_the_photo(predict_tiny, faces):
     for name, face in zip(predicted.file_names, predicted.points, strict=True):
         height, width = contest.read_image(faces / "test" / "images", name).shape[:2]
         assert np.all(np.abs(face.mean(axis=0) / [width, height] - 0.5) < 0.6)
+
+
+def test_photos_are_framed_as_the_model_wants_them(faces, tmp_path):
+    spec = ModelSpec("tiny", 971, "48x32", "pad", trim_bands=True, normalisation="imagenet")
+    claim_workdir(tmp_path, spec)
+    model = spec.build()
+    model.save_weights(tmp_path / BEST_WEIGHTS)
+    predict(tmp_path, faces, "test", tmp_path / "s.csv", tmp_path / "p.npz")
+    predicted = contest.read_predictions(tmp_path / "p.npz")
+    frame = Frame(48, 32, "pad", trim_bands=True)
+    folder = faces / "test" / "images"
+    photos = [contest.read_image(folder, name) for name in predicted.file_names]
+    crops, framings = zip(*map(frame.apply, photos), strict=True)
+    landmarks_crop_px = model.predict(np.stack(crops), verbose=0)
+    expected = list(map(geometry.to_photo, landmarks_crop_px, framings))
+    np.testing.assert_allclose(predicted.points, expected, atol=0.01)
 
 
 def test_test_points_may_lie_beside_the_split(predict_tiny, own_faces):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_landmarks.data import contest
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.samples import (
     boxes,
@@ -186,9 +187,9 @@ def test_points_of_a_turned_image_are_in_the_displayed_frame(load, table, images
     Image.fromarray(np.rot90(photo)).save(images[2], "JPEG", exif=orientation(6))
     samples = load()
     assert tuple(samples.sizes_px[0]) == photo.shape[1::-1]
-    shown, points, _ = Photos(samples, 64).read(0)
+    shown, points, _ = Photos(samples, Frame(64, 64)).read(0)
     images[2].write_bytes(contest.encode_jpeg(photo))
-    expected, expected_points, _ = Photos(samples, 64).read(0)
+    expected, expected_points, _ = Photos(samples, Frame(64, 64)).read(0)
     np.testing.assert_allclose(shown.astype(int), expected, atol=40)
     np.testing.assert_array_equal(points, expected_points)
 

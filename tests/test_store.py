@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import tensorflow_datasets as tfds
 from folders import contents, no_file_beyond
 
 from keras_landmarks.data import contest, store
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
 
-CROP = 48
+FRAME = Frame(48, 56)
 
 
 @pytest.fixture
@@ -25,13 +27,13 @@ def prepared(tmp_path):
 
 @pytest.fixture
 def photos(own_faces, prepared):
-    return Photos(load_samples(own_faces, "train", prepared), CROP)
+    return Photos(load_samples(own_faces, "train", prepared), FRAME)
 
 
 @pytest.fixture
 def small_shards(monkeypatch):
     """Shards of ten rows: 24 photos need three."""
-    record_bytes = 3 * CROP**2 + 8 * 971 + 160
+    record_bytes = 3 * 48 * 56 + 8 * 971 + 160
     monkeypatch.setattr(store, "_SHARD_BYTES", 10 * record_bytes + 1)
 
 
@@ -39,11 +41,13 @@ def assert_holds(made, photos):
     """Every row of the store is what the photos' files give."""
     assert len(made) == len(photos)
     for row in range(len(photos)):
-        image, landmarks = np.empty((CROP, CROP, 3), np.uint8), np.empty((971, 2), np.float32)
-        made.read_into(row, image, landmarks)
-        expected_image, expected_landmarks, _ = photos.read(row)
+        image, landmarks = np.empty(FRAME.shape, np.uint8), np.empty((971, 2), np.float32)
+        scale = np.empty(2)
+        made.read_into(row, image, landmarks, scale)
+        expected_image, expected_landmarks, framing = photos.read(row)
         np.testing.assert_array_equal(image, expected_image)
         np.testing.assert_array_equal(landmarks, expected_landmarks)
+        np.testing.assert_array_equal(scale, framing.scale)
 
 
 def raise_interrupt(*_):
@@ -64,7 +68,7 @@ def made_at(prepared):
 def test_rows_come_back_as_the_photos_give_them(photos, prepared):
     made = store.prepare(photos, prepared)
     assert len(shards(prepared)) == 3
-    assert (made.points, made.crop_size) == (971, CROP)
+    assert (made.points, made.frame) == (971, FRAME)
     assert_holds(made, photos)
 
 
@@ -74,6 +78,14 @@ def test_a_big_store_has_bigger_shards_rather_than_too_many(photos, prepared, mo
     made = store.prepare(photos, prepared)
     assert len(shards(prepared)) == 5  # 24 rows, 5 a shard
     assert_holds(made, photos)
+
+
+def test_nothing_is_left_in_the_systems_temporary_folder(photos, prepared, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    store.prepare(photos, prepared)
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -93,14 +105,15 @@ def test_tfds_opens_it_as_any_other_dataset(photos, prepared):
 
 def test_a_single_point_at_zero_on_a_black_photo(tmp_path, prepared):
     (tmp_path / "train" / "images").mkdir(parents=True)
-    images = [np.zeros((CROP, CROP, 3), np.uint8), np.full((CROP, CROP, 3), 9, np.uint8)]
+    images = [np.zeros(FRAME.shape, np.uint8), np.full(FRAME.shape, 9, np.uint8)]
     for name, image in zip("ab", images, strict=True):
         (tmp_path / "train" / "images" / name).write_bytes(contest.encode_jpeg(image))
     points = np.array([[[0, 0]], [[3, 4]]])
     contest.write_landmarks(tmp_path / "train" / "landmarks.csv", ["a", "b"], points)
-    photos = Photos(load_samples(tmp_path, "train", prepared), CROP)
-    images, landmarks = ImageSet([(store.prepare(photos, prepared), [0, 1])]).load([0, 1])
+    photos = Photos(load_samples(tmp_path, "train", prepared), FRAME)
+    images, landmarks, scale = ImageSet([(store.prepare(photos, prepared), [0, 1])]).load([0, 1])
     np.testing.assert_array_equal(landmarks, points)
+    np.testing.assert_array_equal(scale, 1)
     assert images[0].max() == 0
     assert images[1].min() == images[1].max() == 9
 
@@ -118,7 +131,7 @@ def test_it_is_found_by_whatever_path_the_photos_are_named(
     store.prepare(photos, prepared)
     made = made_at(prepared)
     monkeypatch.chdir(own_faces.parent)
-    store.prepare(Photos(load_samples(Path("faces"), "train", prepared), CROP), prepared)
+    store.prepare(Photos(load_samples(Path("faces"), "train", prepared), FRAME), prepared)
     assert made_at(prepared) == made
 
 
@@ -135,17 +148,20 @@ def test_a_photo_overwritten_in_place_makes_it_anew(photos, prepared):
 
 def test_another_table_or_limit_takes_its_place(own_faces, photos, prepared):
     store.prepare(photos, prepared)
-    fewer = Photos(load_samples(own_faces, "train", prepared, limit=5), CROP)
+    fewer = Photos(load_samples(own_faces, "train", prepared, limit=5), FRAME)
     assert_holds(store.prepare(fewer, prepared), fewer)
     assert len(list(prepared.glob("crops-*"))) == 1
 
 
-def test_every_crop_size_and_folder_has_its_own(photos, prepared, faces):
+def test_every_frame_and_folder_has_its_own(photos, prepared, faces):
     store.prepare(photos, prepared)
     before = contents(prepared)
-    store.prepare(Photos(photos.samples, 32), prepared)
-    store.prepare(Photos(load_samples(faces, "train", prepared), CROP), prepared)
-    assert len(list(prepared.glob("crops-*"))) == 3
+    for frame in (Frame(56, 48), Frame(48, 56, "pad"), Frame(48, 56, "pad", trim_bands=True)):
+        store.prepare(Photos(photos.samples, frame), prepared)
+    store.prepare(Photos(load_samples(faces, "train", prepared), FRAME), prepared)
+    kinds = [path.name.rpartition("-")[0] for path in prepared.glob("crops-*")]
+    own = ["crops-56x48-crop", "crops-48x56-pad", "crops-48x56-pad-trimmed"]
+    assert sorted(kinds) == sorted([*own, "crops-48x56-crop", "crops-48x56-crop"])
     assert before.items() <= contents(prepared).items()
 
 
@@ -200,7 +216,7 @@ def test_what_it_takes_is_said_and_refused_if_there_is_less(photos, prepared, mo
 
 
 def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(photos, prepared):
-    says = r"crops-48px-\w+: File too large; make room and start again"
+    says = r"crops-48x56-crop-\w+: File too large; make room and start again"
     with no_file_beyond(100_000), pytest.raises(OSError, match=says):
         store.prepare(photos, prepared)
     assert not list(prepared.glob("*crops-*"))
@@ -263,10 +279,12 @@ PREPARE = """
 import sys
 from pathlib import Path
 from keras_landmarks.data import samples, store
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 
 data, prepared = map(Path, sys.argv[1:])
-store.prepare(Photos(samples.load_samples(data, "train", prepared), 48), prepared)
+photos = Photos(samples.load_samples(data, "train", prepared), Frame(48, 56))
+store.prepare(photos, prepared)
 """
 
 

@@ -25,12 +25,14 @@ PREPARE = """
 import sys
 from pathlib import Path
 from keras_landmarks.data import store
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.samples import load_samples
 
 store._SHARD_BYTES = 2_000_000
 data, prepared = map(Path, sys.argv[1:])
-store.prepare(Photos(load_samples(data, "train", prepared), 64), prepared)
+photos = Photos(load_samples(data, "train", prepared), Frame(64, 64))
+store.prepare(photos, prepared)
 """
 
 

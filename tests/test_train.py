@@ -10,10 +10,17 @@ import pytest
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.config import FLAGS
 from keras_landmarks.data import contest
+from keras_landmarks.data.photos import Photos
+from keras_landmarks.data.pipeline import ImageSet
+from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
+from keras_landmarks.models import heads, resnet
 from keras_landmarks.models.spec import load_trained
 from keras_landmarks.train import train
+from keras_landmarks.training import callbacks
 from keras_landmarks.training.callbacks import ResetOptimizer, Waiting
+from keras_landmarks.training.losses import LOSSES
+from keras_landmarks.training.state import save_state
 
 NO_EXTRA = AugmentSettings(augment_count=0)
 
@@ -80,7 +87,7 @@ def test_a_run_taken_up_equals_one_that_never_stopped(tiny_run, settings):
 
 def test_starting_over_forgets_the_run_before(tiny_run, settings):
     done, _ = tiny_run
-    train(dataclasses.replace(settings, seed=1, image_size=64, epochs=1), NO_EXTRA)
+    train(dataclasses.replace(settings, seed=1, image_size="64", epochs=1), NO_EXTRA)
     train(dataclasses.replace(settings, resume=False), NO_EXTRA)
     assert len(read_history(settings.workdir)) == 2
     assert_same_weights(done.workdir, settings.workdir)
@@ -122,8 +129,8 @@ def test_an_earlier_work_directory_gives_the_first_weights(tiny_run, settings):
 
 def test_another_model_in_the_work_directory_is_refused(tiny_run):
     settings, _ = tiny_run
-    with pytest.raises(InputError, match=r"image_size=32.* give another --workdir"):
-        train(dataclasses.replace(settings, image_size=64), NO_EXTRA)
+    with pytest.raises(InputError, match=r"image_size='32x32'.* give another --workdir"):
+        train(dataclasses.replace(settings, image_size="64"), NO_EXTRA)
 
 
 def test_extra_images_are_made_once_and_never_of_held_out_people(settings, faces, tmp_path):
@@ -184,9 +191,16 @@ def test_limit_takes_the_first_rows(settings):
     assert figures["train_images"] == 9
 
 
-def test_mixed_precision_and_online_augmentation_train(settings):
+def test_mixed_precision_online_augmentation_and_other_images_train(settings):
     mixed = dataclasses.replace(
-        settings, precision="mixed_bfloat16", augment_online=True, learning_rates="0:1e-3"
+        settings,
+        precision="mixed_bfloat16",
+        augment_online=True,
+        image_size="48x32",
+        framing="pad",
+        trim_bands=True,
+        normalisation="imagenet",
+        learning_rates="0:1e-3",
     )
     try:
         assert np.isfinite(train(mixed, NO_EXTRA)["best_loss"])
@@ -229,3 +243,77 @@ def test_waiting_is_the_share_of_an_epoch_that_data_took_to_come():
     _, slow, fast = history.history["waiting"]
     assert 0 <= fast < slow <= 1
     assert slow > 0.5
+
+
+# ── beyond the recipe ──
+
+
+@pytest.mark.parametrize(
+    ("flag", "known"),
+    [("loss", LOSSES), ("head", heads.KINDS), ("normalisation", resnet.NORMALISATIONS)],
+)
+def test_flags_offer_all_that_there_is(flag, known):
+    assert FLAGS[flag].parser.enum_values == list(known)
+
+
+@pytest.fixture
+def modern(settings):
+    """Everything at once that the recipe does without."""
+    return dataclasses.replace(
+        settings,
+        image_size="32x48",
+        framing="stretch",
+        loss="log_mse",
+        loss_unit="photo",
+        head="shape",
+        optimizer="adamw",
+        schedule="cosine",
+        learning_rate=3e-3,
+        warmup_epochs=0.5,
+        ema_momentum=0.8,
+        clip_norm=1.0,
+    )
+
+
+def test_what_the_recipe_does_without_trains_and_is_taken_up_to_the_bit(
+    modern, tmp_path, monkeypatch
+):
+    interrupted = dataclasses.replace(modern, workdir=str(tmp_path / "interrupted"))
+    figures = train(modern, NO_EXTRA)
+    assert figures["best_loss"] < 4
+    history = read_history(modern.workdir)
+    assert float(history[-1]["mse"]) < float(history[0]["mse"])
+    assert float(history[-1]["learning_rate"]) < 3e-3
+
+    def save_and_leave(path, model, position, *rest):
+        save_state(path, model, position, *rest)
+        if position == (1, 1):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "save_state", save_and_leave)
+        with pytest.raises(KeyboardInterrupt):
+            train(interrupted, NO_EXTRA)
+    train(interrupted, NO_EXTRA)
+    assert_same_weights(modern.workdir, interrupted.workdir)
+    last = "last.safetensors"
+    ours, theirs = (Path(run.workdir) / last for run in (interrupted, modern))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(modern):
+    train(modern, NO_EXTRA)
+    spec, model = load_trained(Path(modern.workdir))
+    samples = load_samples(Path(modern.data), "train", Path(modern.prepared))
+    held_out = ImageSet([(Photos(samples, spec.frame), np.arange(21, 24))])
+    images, landmarks, scale = held_out.load(np.arange(3))
+    error_px = (model.predict(images, verbose=0) - landmarks) / scale[:, None]
+    best = min(read_history(modern.workdir), key=lambda row: float(row["loss"]))
+    assert np.square(error_px).mean() == pytest.approx(float(best["val_mse"]), rel=1e-3)
+
+
+def test_a_likelihood_gives_every_point_its_variance(settings):
+    likelihood = dataclasses.replace(settings, loss="nll", schedule="cosine", epochs=1)
+    train(likelihood, NO_EXTRA)
+    _, model = load_trained(Path(likelihood.workdir))
+    assert model.output_shape == (None, 971, 3)

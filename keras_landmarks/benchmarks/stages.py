@@ -24,8 +24,9 @@ from keras_landmarks.benchmarks.timing import (
     time_calls,
 )
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload, compiled_model
-from keras_landmarks.data import contest, geometry
+from keras_landmarks.data import contest
 from keras_landmarks.data.augment_pool import AugmentPool
+from keras_landmarks.data.geometry import Frame
 
 Figures = dict[str, float]
 _TABLE_ROWS = 4000
@@ -57,12 +58,12 @@ def _repeat_rows(source: Path, target: Path, count: int) -> int:
 
 
 def decode(workload: Workload, _peer: Peer | None) -> Figures:
-    """Decodes image files, scales and crops them, on one core."""
+    """Decodes image files and frames them, on one core."""
     samples = workload.samples
-    names, size = itertools.cycle(samples.file_names), workload.settings.image_size
+    names, frame = itertools.cycle(samples.file_names), Frame.of(workload.settings)
 
     def decode_next():
-        geometry.crop_image(contest.read_image(samples.image_folder, next(names)), size)
+        frame.apply(contest.read_image(samples.image_folder, next(names)))
 
     with _one_opencv_thread():
         return {"decode_images_per_s": calls_per_second(decode_next, workload.settings.seconds)}
@@ -98,7 +99,7 @@ def augment(workload: Workload, _peer: Peer | None) -> Figures:
 
     with _one_opencv_thread():
         alone = calls_per_second(vary_next, settings.seconds)
-    sizes = (settings.image_size, points, settings.batch_size, settings.processes)
+    sizes = (Frame.of(settings), points, settings.batch_size, settings.processes)
     with AugmentPool(make, *sizes) as pool:
         together = _batches_rate(workload, pool)
     return {"augment_images_per_s": together, "augment_one_process_images_per_s": alone}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.samples import Samples, load_samples
 
 
@@ -15,7 +16,9 @@ class BenchmarkSettings:
 
     data: str | None
     model: str
-    image_size: int
+    image_size: str
+    framing: str
+    trim_bands: bool
     batch_size: int
     precision: str
     augment_online: bool
@@ -60,14 +63,15 @@ class Workload:
         from keras_landmarks.data import store
         from keras_landmarks.data.photos import Photos
 
-        photos = Photos(self.samples, self.settings.image_size)
+        photos = Photos(self.samples, Frame.of(self.settings))
         return store.prepare(photos, folder, self.settings.processes)
 
     def batches(self, augment_pool=None):
         """Endless batches (images, landmarks) as `train` reads them, a tf.data dataset."""
         from keras_landmarks.data import pipeline
 
-        return pipeline.train_batches(self.images, self.settings.batch_size, 0, augment_pool)
+        batches = pipeline.train_batches(self.images, self.settings.batch_size, 0, augment_pool)
+        return batches.map(lambda images, landmarks, scale: (images, landmarks))
 
     @functools.cached_property
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +84,7 @@ class Workload:
 
 
 def compiled_model(settings: BenchmarkSettings, points: int):
-    """A new Keras model with random weights, compiled as `train` does."""
+    """A new Keras model with random weights and the recipe's loss and optimiser."""
     import keras
 
     from keras_landmarks.models import resnet
@@ -88,6 +92,7 @@ def compiled_model(settings: BenchmarkSettings, points: int):
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(settings.precision)
-    model = resnet.build(settings.model, points, settings.image_size)
+    frame = Frame.of(settings)
+    model = resnet.build(settings.model, points, (frame.height, frame.width))
     compile_recipe(model)
     return model

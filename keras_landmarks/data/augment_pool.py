@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 
 BATCHES_AT_ONCE = 3  # one is filled in, one augmented, one taken out
@@ -63,7 +64,7 @@ class AugmentPool:
     def __init__(
         self,
         make_augmenter: Callable[[], Augment],
-        crop_size: int,
+        frame: Frame,
         points: int,
         batch_size: int,
         processes: int | None = None,
@@ -72,13 +73,13 @@ class AugmentPool:
 
         Args:
             make_augmenter: called in each worker; it is pickled.
-            crop_size: side of the images, px.
+            frame: of the images.
             points: landmarks on a face.
             batch_size: most images in a call.
             processes: workers; None for one on each core.
         """
         processes = processes or os.cpu_count() or 1
-        images = _Memory.allocate("B", BATCHES_AT_ONCE, batch_size, crop_size, crop_size, 3)
+        images = _Memory.allocate("B", BATCHES_AT_ONCE, batch_size, *frame.shape)
         landmarks = _Memory.allocate("f", BATCHES_AT_ONCE, batch_size, points, 2)
         self._images, self._landmarks_px = images.array(), landmarks.array()
         self._slots = _queue_of(range(BATCHES_AT_ONCE))
@@ -105,7 +106,7 @@ class AugmentPool:
     def __call__(
         self, images: np.ndarray, landmarks_px: np.ndarray, seeds: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the varied images (n, S, S, 3) uint8 and their points (n, k, 2) float32.
+        """Returns the varied images (n, height, width, 3) uint8 and their points (n, k, 2) float32.
 
         Image i becomes what `make_augmenter()(images[i], landmarks_px[i], seeds[i])` gives.
 

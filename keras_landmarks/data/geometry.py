@@ -1,18 +1,30 @@
-"""From a photo's pixels to the model's crop and exactly back.
+"""From a photo's pixels to the model's input, here called the crop, and exactly back.
 
-The crop is the recipe's: the shorter side scaled to N pixels, then the middle N x N cut out. In
-both frames (0, 0) is the middle of the upper left pixel, so scaling by s moves x to
+A `Frame` says how photos become crops of one size:
+
+    crop     scaled by one factor until the frame is full, the middle cut out: the recipe's way
+    stretch  the whole photo, each side scaled to the frame's
+    pad      the whole photo, scaled by one factor until it is inside, in the middle, black around
+
+Photos that were cut out beyond the edge of a larger one have black bands there; they may be trimmed
+first. In both frames (0, 0) is the middle of the upper left pixel, so scaling by s moves x to
 (x + 0.5) s - 0.5. The whole way is one multiplication and one addition per axis:
 
     landmarks_crop_px = landmarks_photo_px * scale + offset
 
-x and y have a scale each, because the scaled photo's longer side is a whole number of pixels.
+x and y have a scale each, because a scaled photo's sides are whole numbers of pixels.
 """
 
-from typing import NamedTuple
+import re
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
+
+FRAMINGS = ("crop", "stretch", "pad")
+_LEAST_SIDE = 32
+_BLACK = 12  # the brightest that black pixels become by JPEG
 
 
 class Framing(NamedTuple):
@@ -22,26 +34,116 @@ class Framing(NamedTuple):
     offset: np.ndarray
 
 
-def centre_crop(sizes_px: np.ndarray, crop_size: int) -> Framing:
-    """Returns the framing of photos of these sizes.
+class Region(NamedTuple):
+    """A rectangle of a photo, px; right and bottom are the first beyond it."""
 
-    Args:
-        sizes_px: (..., 2) widths and heights.
-        crop_size: side of the crop, px.
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class FrameSettings(Protocol):
+    """Anything with the values of the flags of these names."""
+
+    image_size: str
+    framing: str
+    trim_bands: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How photos are framed.
+
+    Attributes:
+        width, height: of the crop, px.
+        framing: one of FRAMINGS.
+        trim_bands: black bands at a photo's edges are left out.
     """
-    sizes_px = np.asarray(sizes_px)
-    scaled = _scaled_sizes(sizes_px, crop_size)
-    scale = scaled / sizes_px
-    return Framing(scale, 0.5 * scale - 0.5 - _margins(scaled, crop_size))
+
+    width: int
+    height: int
+    framing: str = "crop"
+    trim_bands: bool = False
+
+    def __post_init__(self):
+        if self.framing not in FRAMINGS:
+            raise ValueError(f"framing {self.framing!r} is none of {', '.join(FRAMINGS)}")
+
+    @classmethod
+    def of(cls, settings: FrameSettings) -> "Frame":
+        """Returns the frame that settings ask for; ValueError if there is none such."""
+        return cls(*parse_size(settings.image_size), settings.framing, settings.trim_bands)
+
+    @property
+    def image_size(self) -> str:
+        """Width and height as in 128x160."""
+        return f"{self.width}x{self.height}"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a crop's array."""
+        return self.height, self.width, 3
+
+    def __str__(self) -> str:
+        return f"{self.image_size}-{self.framing}" + ("-trimmed" if self.trim_bands else "")
+
+    def apply(self, photo: np.ndarray) -> tuple[np.ndarray, Framing]:
+        """Returns the crop (height, width, 3) of a photo (H, W, 3), and its framing."""
+        region = _find_content(photo) if self.trim_bands else whole(photo.shape[1::-1])
+        left, top, right, bottom = region
+        return self._draw(photo[top:bottom, left:right]), self.framing_of(region)
+
+    def framing_of(self, region: Region) -> Framing:
+        """Returns the framing of a photo of which this region is shown."""
+        corner, size = np.array(region[:2]), np.subtract(region[2:], region[:2])
+        scaled, start = self._fit(size)
+        scale = scaled / size
+        return Framing(scale, (0.5 - corner) * scale - 0.5 - start)
+
+    def _fit(self, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the size that a photo is scaled to, and where in it the frame starts.
+
+        The frame starts before it, below 0, where the photo is padded.
+        """
+        frame = np.array([self.width, self.height])
+        if self.framing == "stretch":
+            return frame, np.zeros(2, int)
+        factors = frame / size
+        fitting = factors.argmax() if self.framing == "crop" else factors.argmin()
+        scaled = np.rint(size * frame[fitting] / size[fitting]).astype(int).clip(1)
+        return scaled, (scaled - frame) // 2
+
+    def _draw(self, photo: np.ndarray) -> np.ndarray:
+        scaled, (left, top) = self._fit(np.array(photo.shape[1::-1]))
+        if self.framing == "crop":
+            # The recipe's interpolation, also where it enlarges and others would be finer.
+            image = cv2.resize(photo, scaled.tolist(), interpolation=cv2.INTER_AREA)
+            return image[top : top + self.height, left : left + self.width]
+        image = _resize(photo, scaled)
+        if self.framing == "stretch":
+            return image
+        padded = np.zeros(self.shape, np.uint8)
+        padded[-top : scaled[1] - top, -left : scaled[0] - left] = image
+        return padded
 
 
-def crop_image(image: np.ndarray, crop_size: int) -> np.ndarray:
-    """Scales (area interpolation) and crops an (H, W, 3) image to (crop_size, crop_size, 3)."""
-    height, width = image.shape[:2]
-    scaled = _scaled_sizes(np.array([width, height]), crop_size)
-    left, top = _margins(scaled, crop_size)
-    image = cv2.resize(image, scaled.tolist(), interpolation=cv2.INTER_AREA)
-    return image[top : top + crop_size, left : left + crop_size]
+def parse_size(text: str) -> tuple[int, int]:
+    """Returns the width and height of "128x160", or of "128", a square's.
+
+    Raises:
+        ValueError: the text is neither, or a side is too small for the networks.
+    """
+    if found := re.fullmatch(r"([0-9]{1,4})(?:x([0-9]{1,4}))?", str(text)):
+        width, height = int(found[1]), int(found[2] or found[1])
+        if min(width, height) >= _LEAST_SIDE:
+            return width, height
+    raise ValueError(f"{text} is no size such as 128 or 128x160, sides of {_LEAST_SIDE} or more")
+
+
+def whole(size_px: tuple[int, int]) -> Region:
+    """Returns the region that is all of a photo of this width and height."""
+    return Region(0, 0, *size_px)
 
 
 def to_crop(landmarks_photo_px: np.ndarray, framing: Framing) -> np.ndarray:
@@ -56,11 +158,31 @@ def to_photo(landmarks_crop_px: np.ndarray, framing: Framing) -> np.ndarray:
     return ((landmarks_crop_px - offset) / scale).astype(np.float32)
 
 
-def _scaled_sizes(sizes_px: np.ndarray, crop_size: int) -> np.ndarray:
-    shorter = sizes_px.min(axis=-1, keepdims=True)
-    return np.rint(sizes_px * crop_size / shorter).astype(int)
+def _find_content(photo: np.ndarray) -> Region:
+    """Returns what the black bands at a photo's edges leave of it."""
+    height, width, channels = photo.shape
+    rows = photo.reshape(height, -1)  # so that the maxima are taken along memory: six times faster
+    left, right = _content_range(rows.max(axis=0).reshape(width, channels).max(axis=1))
+    top, bottom = _content_range(rows.max(axis=1))
+    return Region(left, top, right, bottom)
 
 
-def _margins(scaled_px: np.ndarray, crop_size: int) -> np.ndarray:
-    """What is cut off at the left and at the top."""
-    return (scaled_px - crop_size) // 2
+def _content_range(brightest: np.ndarray) -> tuple[int, int]:
+    """Returns the first line that is not black and the one after the last, by their maxima.
+
+    All lines are content where black ones are more than half: a dark photo rather than bands.
+    """
+    bright = np.flatnonzero(brightest > _BLACK)
+    if len(bright) and 2 * (bright[-1] + 1 - bright[0]) >= len(brightest):
+        return int(bright[0]), int(bright[-1]) + 1
+    return 0, len(brightest)
+
+
+def _resize(image: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Scales an image to a width and height: each axis by area down, linearly up.
+
+    OpenCV's area interpolation repeats pixels, along both axes, if it enlarges along either.
+    """
+    smaller = np.minimum(image.shape[1::-1], size)
+    image = cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size.tolist(), interpolation=cv2.INTER_LINEAR)

@@ -3,33 +3,35 @@
 import numpy as np
 
 from keras_landmarks.data import contest, geometry
-from keras_landmarks.data.geometry import Framing
+from keras_landmarks.data.geometry import Frame, Framing
 from keras_landmarks.data.samples import Samples
 from keras_landmarks.errors import InputError
 
 
 class Photos:
-    """The photos of a sample set, each framed to a square of `crop_size` pixels."""
+    """The photos of a sample set, each framed alike."""
 
-    def __init__(self, samples: Samples, crop_size: int):
+    def __init__(self, samples: Samples, frame: Frame):
         """Takes the samples; reads no image yet."""
         self.samples = samples
         self.points = samples.points
-        self.crop_size = crop_size
+        self.frame = frame
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def read_into(self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray) -> None:
-        """Fills a crop (crop_size, crop_size, 3) uint8 and its points (k, 2) float32.
+    def read_into(
+        self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
+    ) -> None:
+        """Fills a crop (height, width, 3) uint8, its points (k, 2) float32, its scale (2,) float64.
 
         Raises:
             InputError: the image broke or changed since the samples were checked (named).
         """
-        image[...], landmarks_crop_px[...], _ = self.read(row)
+        image[...], landmarks_crop_px[...], (scale[...], _) = self.read(row)
 
     def read(self, row: int) -> tuple[np.ndarray, np.ndarray, Framing]:
-        """Returns the same, and the framing that brings the points back to the photo."""
+        """Returns the crop, its points, and the framing that brings them back to the photo."""
         samples = self.samples
         folder, name = samples.image_folder, samples.file_names[row]
         image = contest.read_image(folder, name)
@@ -38,6 +40,5 @@ class Photos:
                 f"{folder / name}: changed since it was checked; remove"
                 f" samples-{samples.fingerprint} from --prepared"
             )
-        framing = geometry.centre_crop(samples.sizes_px[row], self.crop_size)
-        landmarks_crop_px = geometry.to_crop(samples.landmarks_photo_px[row], framing)
-        return geometry.crop_image(image, self.crop_size), landmarks_crop_px, framing
+        crop, framing = self.frame.apply(image)
+        return crop, geometry.to_crop(samples.landmarks_photo_px[row], framing), framing

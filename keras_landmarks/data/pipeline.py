@@ -15,9 +15,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from keras_landmarks.data import contest, geometry
+from keras_landmarks.data import contest
 from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
 from keras_landmarks.data.contest import Reject
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.seeding import sample_seed
 from keras_landmarks.errors import InputError
 
@@ -49,10 +50,15 @@ class Source(Protocol):
     """Crops with their points, by row: `photos.Photos` or `store.Store`."""
 
     points: int
-    crop_size: int
+    frame: Frame
 
-    def read_into(self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray) -> None:
-        """Fills a crop (crop_size, crop_size, 3) uint8 and its points (k, 2) float32."""
+    def read_into(
+        self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
+    ) -> None:
+        """Fills a crop (height, width, 3) uint8, its points (k, 2) float32, its scale (2,) float64.
+
+        Photo pixels times scale are as many crop pixels, x before y.
+        """
 
 
 class ImageSet:
@@ -64,19 +70,21 @@ class ImageSet:
         self._rows = np.concatenate([np.asarray(rows, int) for _, rows in parts])
         self._part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
         self.points = self._sources[0].points
-        self.crop_size = self._sources[0].crop_size
+        self.frame = self._sources[0].frame
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns crops (n, crop_size, crop_size, 3) uint8 and points (n, k, 2) float32."""
-        images = np.empty((len(indices), self.crop_size, self.crop_size, 3), np.uint8)
+    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns crops (n, height, width, 3) uint8, points (n, k, 2), scales (n, 2), float32."""
+        images = np.empty((len(indices), *self.frame.shape), np.uint8)
         landmarks = np.empty((len(indices), self.points, 2), np.float32)
+        scales = np.empty((len(indices), 2), np.float64)
         parts, rows = self._part[indices].tolist(), self._rows[indices].tolist()
-        for part, row, image, points in zip(parts, rows, images, landmarks, strict=True):
-            self._sources[part].read_into(row, image, points)
-        return images, landmarks
+        arrays = images, landmarks, scales
+        for part, row, image, points, scale in zip(parts, rows, *arrays, strict=True):
+            self._sources[part].read_into(row, image, points, scale)
+        return images, landmarks, scales.astype(np.float32)
 
 
 def train_batches(
@@ -88,8 +96,10 @@ def train_batches(
     first_step: int = 0,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
-    """Yields images (N, crop_size, crop_size, 3) uint8 and landmarks (N, k, 2) float32, for ever.
+    """Yields images, landmarks_crop_px and scale for ever.
 
+    Images are (N, height, width, 3) uint8, landmarks_crop_px (N, k, 2) and scale (N, 2) float32. A
+    length in photo pixels times scale is that in crop pixels, before any augmentation.
     An epoch has len(images) // batch_size batches; the first one begins at `first_step`. N is
     `batch_size`, or the share of it: the shares of all processes, one after the other, are the
     batches of one process.
@@ -117,17 +127,20 @@ def train_batches(
         )
     )
     if augment_pool:  # whole batches, some at once, a seed for each image
-        augment = _numpy_function(augment_pool, spec)
-        batches = batches.map(augment, num_parallel_calls=BATCHES_AT_ONCE)
+        augment = _numpy_function(augment_pool, spec[:2])
+        batches = batches.map(
+            lambda images, landmarks, scale, seeds: (*augment(images, landmarks, seeds), scale),
+            num_parallel_calls=BATCHES_AT_ONCE,
+        )
     else:
-        batches = batches.map(lambda images, landmarks, seeds: (images, landmarks))
+        batches = batches.map(lambda images, landmarks, scale, seeds: (images, landmarks, scale))
     return batches.prefetch(_BATCHES_AHEAD)
 
 
 def validation_batches(
     images: ImageSet, batch_size: int, count: int | None = None, share: Share = WHOLE
 ) -> tf.data.Dataset:
-    """Yields the images and their landmarks once, in order, the last partial batch included.
+    """Yields what `train_batches` does, every image once, in order, the last batch partial.
 
     Args:
         images: what to show.
@@ -153,11 +166,11 @@ def validation_batches(
 def prediction_batches(
     image_folder: Path,
     file_names: Sequence[str],
-    crop_size: int,
+    frame: Frame,
     batch_size: int,
     on_reject: Callable[[Reject], None],
 ) -> tf.data.Dataset:
-    """Yields images (N, crop_size, crop_size, 3) uint8 and their framing: scale, offset (N, 2).
+    """Yields images (N, height, width, 3) uint8 and their framing: scale, offset (N, 2) float64.
 
     Every image comes once, in order; a broken one is black and told to `on_reject`. The last batch
     is filled up with the last image, so that the model is compiled for one batch size only.
@@ -170,13 +183,13 @@ def prediction_batches(
         except ValueError as error:
             if position == index:
                 on_reject(Reject(file_names[index], index + 2, str(error)))
-            image = np.zeros((crop_size, crop_size, 3), np.uint8)
-        framing = geometry.centre_crop(image.shape[1::-1], crop_size)
-        return geometry.crop_image(image, crop_size), *framing
+            image = np.zeros(frame.shape, np.uint8)
+        crop, framing = frame.apply(image)
+        return crop, *framing
 
     count = len(file_names)
     two = tf.TensorSpec((2,), tf.float64)
-    spec = (tf.TensorSpec((crop_size, crop_size, 3), tf.uint8), two, two)
+    spec = (tf.TensorSpec(frame.shape, tf.uint8), two, two)
     return (
         tf.data.Dataset.range(-(-count // batch_size) * batch_size)
         .map(_numpy_function(load, spec), num_parallel_calls=tf.data.AUTOTUNE)
@@ -196,11 +209,11 @@ def input_errors() -> Iterator[None]:
         raise
 
 
-def _batch_spec(images: ImageSet, batch_size: int | None) -> tuple[tf.TensorSpec, tf.TensorSpec]:
-    size = images.crop_size
+def _batch_spec(images: ImageSet, batch_size: int | None) -> tuple[tf.TensorSpec, ...]:
     return (
-        tf.TensorSpec((batch_size, size, size, 3), tf.uint8),
+        tf.TensorSpec((batch_size, *images.frame.shape), tf.uint8),
         tf.TensorSpec((batch_size, images.points, 2), tf.float32),
+        tf.TensorSpec((batch_size, 2), tf.float32),
     )
 
 

@@ -3,7 +3,7 @@
 It is a dataset of TensorFlow Datasets, which `tfds.builder_from_directory` opens as any other:
 TFRecord files with a checksum for every record, in the order of the samples. A record holds
 
-    image      (crop_size, crop_size, 3) uint8
+    image      (height, width, 3) uint8
     landmarks  (k, 2) float32, pixels of that image
     scale, offset  (2,) float64: landmarks = landmarks_photo_px * scale + offset
 
@@ -16,10 +16,12 @@ it makes the rest.
 """
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import hashlib
 import json
+import math
 import os
 import shutil
 import struct
@@ -36,6 +38,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.writer import ShardWriter
 
 from keras_landmarks import files
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.samples import Samples, reopener
 from keras_landmarks.errors import InputError
@@ -48,6 +51,7 @@ _SHARD_BYTES = 1 << 28  # what a kill costs: some seconds' work
 _MOST_SHARDS = 512  # all are open while the store is, and many systems allow a process 1,024 files
 _ROWS_PER_TASK = 16
 _RECORD_HEADER_BYTES, _RECORD_FOOTER_BYTES = 12, 4  # TFRecord: length and checksum; checksum
+_FIELDS = ("image", "landmarks", "scale")  # what is read of a record, in the record's order
 
 
 class Store:
@@ -57,28 +61,34 @@ class Store:
         """Opens the store that `prepare` made."""
         seal = json.loads((folder / _SEAL).read_text())
         self.points: int = seal["points"]
-        self.crop_size: int = seal["crop_size"]
+        self.frame = Frame(**seal["frame"])
         self._rows: int = seal["rows"]
         self._rows_per_shard: int = seal["rows_per_shard"]
         self._record_bytes: int = seal["record_bytes"]
-        self._places: dict[str, int] = seal["places"]
+        image, landmarks, scale = (seal["places"][name] for name in _FIELDS)
+        self._start, self._bytes_read = image, scale + 16 - image
+        # What lies between the fields is read with them, for that takes one call of the system. No
+        # one looks at it, so threads may share where it goes.
+        image_end, landmarks_end = image + math.prod(self.frame.shape), landmarks + 8 * self.points
+        self._gaps = bytearray(landmarks - image_end), bytearray(scale - landmarks_end)
         self._files = [(folder / name).open("rb", buffering=0) for name in seal["shards"]]
 
     def __len__(self) -> int:
         return self._rows
 
-    def read_into(self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray) -> None:
-        """Fills a crop (crop_size, crop_size, 3) uint8 and its points (k, 2) float32.
+    def read_into(
+        self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
+    ) -> None:
+        """Fills a crop (height, width, 3) uint8, its points (k, 2) float32, its scale (2,) float64.
 
         Raises:
             InputError: the file was cut off meanwhile.
         """
         shard, record = divmod(row, self._rows_per_shard)
-        file, start = self._files[shard], record * self._record_bytes
+        file, start = self._files[shard], record * self._record_bytes + self._start
         # pread: one copy, and unlike with a mapped file no page stays in the process's memory.
-        read = os.preadv(file.fileno(), [image], start + self._places["image"])
-        read += os.preadv(file.fileno(), [landmarks_crop_px], start + self._places["landmarks"])
-        if read != image.nbytes + landmarks_crop_px.nbytes:
+        buffers = [image, self._gaps[0], landmarks_crop_px, self._gaps[1], scale]
+        if os.preadv(file.fileno(), buffers, start) != self._bytes_read:
             raise InputError(f"{file.name}: cut off; start again, and it is made anew")
 
 
@@ -87,7 +97,7 @@ def prepare(
 ) -> Store:
     """Returns the store of these photos; makes it first if it is not there, whole and up to date.
 
-    There is one store for a folder of images and a crop size: <prepared>/crops-<size>px-<folder>.
+    There is one store for a folder of images and a frame: <prepared>/crops-<frame>-<folder>.
 
     Args:
         photos: what to store, all rows.
@@ -115,14 +125,14 @@ def prepare(
 
 def _folder_name(photos: Photos) -> str:
     folder = hashlib.sha256(bytes(photos.samples.image_folder.resolve())).hexdigest()[:16]
-    return f"crops-{photos.crop_size}px-{folder}"
+    return f"crops-{photos.frame}-{folder}"
 
 
 def _fingerprint(photos: Photos) -> str:
     """Changes when the table, the settings, or an image's size or time does."""
     folder = photos.samples.image_folder.resolve()  # however --data names it
     images = (os.path.join(folder, name) for name in photos.samples.file_names)
-    facts = photos.samples.fingerprint, photos.crop_size, _rows_per_shard(photos), _FORMAT
+    facts = photos.samples.fingerprint, photos.frame, _rows_per_shard(photos), _FORMAT
     return files.fingerprint(images, *facts)
 
 
@@ -147,7 +157,7 @@ def _require_room(photos: Photos, partial: Path, folder: Path) -> None:
 
 
 def _estimate_record_bytes(photos: Photos) -> int:
-    return 3 * photos.crop_size**2 + 8 * photos.points + 160
+    return math.prod(photos.frame.shape) + 8 * photos.points + 160
 
 
 # ── writing ──
@@ -195,16 +205,15 @@ class Crops(tfds.core.ShardBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         raw = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
-        size = self._photos.crop_size
         features = {
-            "image": raw(shape=(size, size, 3), dtype=np.uint8),
+            "image": raw(shape=self._photos.frame.shape, dtype=np.uint8),
             "landmarks": raw(shape=(self._photos.points, 2), dtype=np.float32),
             "scale": raw(shape=(2,), dtype=np.float64),
             "offset": raw(shape=(2,), dtype=np.float64),
         }
-        return tfds.core.DatasetInfo(
+        return _LocalInfo(
             builder=self,
-            description="Photos framed to squares, with landmarks in their pixels.",
+            description="Photos framed to one size, with landmarks in their pixels.",
             features=tfds.features.FeaturesDict(features),
         )
 
@@ -233,6 +242,13 @@ class Crops(tfds.core.ShardBasedBuilder):
             example.clear()  # TFDS keeps hold of what it has written until the shard is full
 
 
+class _LocalInfo(tfds.core.DatasetInfo):
+    """The description of a dataset that no one has published."""
+
+    def initialize_from_bucket(self) -> None:
+        """TFDS would ask a server for it, and leave an empty temporary folder behind."""
+
+
 class _WholeShards(tfds.core.ExampleWriter):
     """Writes each shard whole, unless it is there."""
 
@@ -259,14 +275,14 @@ def _rows_per_shard(photos: Photos) -> int:
 
 def _write_on_workers(photos: Photos, prepared: Path, folder: Path, for_each: Callable) -> None:
     reopen = reopener(photos.samples, prepared)
-    write = functools.partial(_write_shard, reopen, photos.crop_size, folder)
+    write = functools.partial(_write_shard, reopen, photos.frame, folder)
     for_each(write, Crops(photos, folder).shards_left())
 
 
 def _write_shard(
-    reopen: Callable[[], Samples], crop_size: int, folder: Path, shard: tuple[range, Path]
+    reopen: Callable[[], Samples], frame: Frame, folder: Path, shard: tuple[range, Path]
 ) -> None:
-    photos = Photos(reopen(), crop_size)
+    photos = Photos(reopen(), frame)
     rows, path = shard
     Crops(photos, folder).write_shard(rows, path, map(photos.read, rows))
 
@@ -322,7 +338,7 @@ def _seal(photos: Photos, folder: Path, fingerprint: str) -> dict:
     record_bytes, places = _find_layout(paths)
     return {
         "fingerprint": fingerprint,
-        "crop_size": photos.crop_size,
+        "frame": dataclasses.asdict(photos.frame),
         "points": photos.points,
         "rows": len(photos),
         "rows_per_shard": _rows_per_shard(photos),
@@ -343,7 +359,7 @@ def _find_layout(shards: list[Path]) -> tuple[int, dict[str, int]]:
         places = {
             name: _RECORD_HEADER_BYTES
             + record.index(fields[name].bytes_list.value[0], record.index(name.encode()))
-            for name in ("image", "landmarks")
+            for name in _FIELDS
         }
         record_bytes = _RECORD_HEADER_BYTES + length + _RECORD_FOOTER_BYTES
         assert path.stat().st_size % record_bytes == 0, f"{path}: records of several lengths"

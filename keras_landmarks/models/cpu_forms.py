@@ -9,6 +9,7 @@ windows are padded by their half on every side, as in PyTorch.
 import functools
 import itertools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -303,7 +304,7 @@ def _batch_norm(x, gamma, beta, epsilon: float):
 
 
 def _batch_norm_forward(x, gamma, beta, epsilon):
-    mean, variance = batch_statistics(x)
+    mean, variance = batch_statistics(x, channel_sums)
     rate = lax.rsqrt(variance + epsilon)
     scale = gamma * rate
     return (x * scale + (beta - mean * scale), mean, variance), (x, gamma, mean, rate)
@@ -324,11 +325,11 @@ def _batch_norm_backward(epsilon, saved, gradients):
 _batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
 
 
-def batch_statistics(x):
-    """Mean and biased variance of each channel."""
+def batch_statistics(x, sums: Callable):
+    """Mean and biased variance of each channel; `sums` adds up channels, as `channel_sums` does."""
     count = x.size // x.shape[-1]
-    mean = channel_sums(x) / count
-    variance = channel_sums(jnp.square(x)) / count - jnp.square(mean)
+    mean = sums(x) / count
+    variance = sums(jnp.square(x)) / count - jnp.square(mean)
     return mean, jnp.maximum(variance, 0.0)  # rounding can take it below zero
 
 

@@ -13,6 +13,7 @@ import math
 import keras
 import numpy as np
 
+KINDS = ("linear", "shape")
 LAYERS = ("fc", "coefficients", "basis", "log_variance")
 
 
@@ -60,6 +61,11 @@ def set_shape_basis(model: keras.Model, mean: np.ndarray, components: np.ndarray
     Training leaves it as it is.
     """
     model.get_layer("basis").set_weights([components, mean])
+
+
+def has_shape_basis(model: keras.Model) -> bool:
+    """Whether the head `shape` has got its basis, from a file or by `set_shape_basis`."""
+    return bool(np.any(model.get_layer("basis").get_weights()[1]))
 
 
 def _linear(x, name: str, outputs: int):

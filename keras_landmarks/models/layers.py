@@ -65,10 +65,7 @@ def _batch_norm(x, gamma, beta, epsilon: float):
     if _splits():
         return cpu_forms.batch_norm(x, gamma, beta, epsilon)
     # Plain sums: each device adds up its share of the batch, and only those sums are exchanged.
-    axes = tuple(range(x.ndim - 1))
-    mean = jnp.mean(x, axes)
-    variance = jnp.mean(jnp.square(x), axes) - jnp.square(mean)
-    variance = jnp.maximum(variance, 0.0)  # rounding can take it below zero
+    mean, variance = cpu_forms.batch_statistics(x, lambda x: x.sum(tuple(range(x.ndim - 1))))
     return _affine(x, gamma, beta, mean, variance, epsilon), mean, variance
 
 

@@ -41,6 +41,12 @@ FAMILY = {
     "resnext101_32x8d": Member("bottleneck", (3, 4, 23, 3), groups=32, base_width=8),
 }
 
+# Mean and deviation of pixels of 0 to 1; ImageNet's by channel, as torchvision's weights want them.
+NORMALISATIONS = {
+    "half": (0.5, 0.5),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
 
 def member(name: str) -> Member:
     """The member of that name.

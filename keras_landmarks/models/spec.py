@@ -6,24 +6,40 @@ from pathlib import Path
 
 import keras
 
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_json
-from keras_landmarks.models import pretrained, resnet
+from keras_landmarks.models import heads, pretrained, resnet
+from keras_landmarks.models.heads import Head
 
 FILE_NAME = "model.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """What it takes to build a model again."""
+    """What it takes to build a model again, and to show it photos."""
 
     model: str
     points: int
-    image_size: int
+    image_size: str
+    framing: str = "crop"
+    trim_bands: bool = False
+    normalisation: str = "half"
+    head: str = "linear"
+    shape_components: int = 0
+    uncertainty: bool = False
+
+    @property
+    def frame(self) -> Frame:
+        """How photos are framed for the model."""
+        return Frame.of(self)
 
     def build(self) -> keras.Model:
         """Returns the model with random weights."""
-        return resnet.build(self.model, self.points, self.image_size)
+        image_size = self.frame.height, self.frame.width
+        normalisation = resnet.NORMALISATIONS[self.normalisation]
+        head = Head(self.head, self.shape_components, self.uncertainty)
+        return resnet.build(self.model, self.points, image_size, *normalisation, head)
 
 
 def claim_workdir(workdir: Path, spec: ModelSpec) -> None:
@@ -41,11 +57,29 @@ def read_spec(workdir: Path) -> ModelSpec:
     """Returns the spec of the model in a work directory; InputError if there is none."""
     path = workdir / FILE_NAME
     try:
-        return ModelSpec(**json.loads(path.read_text()))
+        return _parse(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; --workdir must be a training run's") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error})") from None
+
+
+def _parse(text: str) -> ModelSpec:
+    """Raises TypeError or ValueError unless the text is a spec's JSON."""
+    spec = ModelSpec(**json.loads(text))
+    # What was written when every input was square says 128.
+    spec = dataclasses.replace(spec, image_size=spec.frame.image_size)
+    for field in dataclasses.fields(spec):
+        if type(getattr(spec, field.name)) is not field.type:
+            raise TypeError(f"{field.name} is no {field.type.__name__}")
+    if spec.normalisation not in resnet.NORMALISATIONS:
+        raise ValueError(f"normalisation {spec.normalisation!r} is unknown")
+    if spec.points < 1:
+        raise ValueError(f"{spec.points} points")
+    components = range(1, 2 * spec.points + 1) if spec.head == "shape" else [0]
+    if spec.head not in heads.KINDS or spec.shape_components not in components:
+        raise ValueError(f"head {spec.head!r} of {spec.shape_components} components is unknown")
+    return spec
 
 
 def load_trained(workdir: Path) -> tuple[ModelSpec, keras.Model]:

@@ -1,5 +1,6 @@
 """Keras callbacks of training."""
 
+import contextlib
 import csv
 import io
 import statistics
@@ -44,8 +45,48 @@ class ResetOptimizer(keras.callbacks.Callback):
                 variable.assign(ops.zeros_like(variable.value))  # where it lies
 
 
+class LogLearningRate(keras.callbacks.Callback):
+    """Adds the `learning_rate` of an epoch's last step to its figures."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Within, the model has the moving averages of its weights, if its optimiser keeps them."""
+    weights, optimizer = model.trainable_variables, model.optimizer
+    if not optimizer.use_ema:
+        yield
+        return
+    # As NumPy's: two variables with one buffer, of which a step frees one, would end in an error.
+    own = [variable.numpy() for variable in weights]
+    for variable, average in zip(weights, optimizer._model_variables_moving_average, strict=True):
+        variable.assign(average.numpy())
+    try:
+        yield
+    finally:
+        for variable, value in zip(weights, own, strict=True):
+            variable.assign(value)
+
+
+class ValidateAveragedWeights(keras.callbacks.Callback):
+    """Validation is of the moving averages of the weights."""
+
+    def on_test_begin(self, logs=None):
+        self._averaged = averaged_weights(self.model)
+        self._averaged.__enter__()
+
+    def on_test_end(self, logs=None):
+        self._averaged.__exit__(None, None, None)
+
+
 class BestWeights(keras.callbacks.ModelCheckpoint):
-    """Keeps the weights of the epoch with the lowest training loss, written whole."""
+    """Keeps the weights of the epoch with the lowest training loss, written whole.
+
+    If the optimiser keeps moving averages, it is those. All processes have this callback, for all
+    exchange their weights together; the first one writes.
+    """
 
     def __init__(self, path: Path, best_loss: float | None):
         """Takes the best loss of earlier epochs, if there were any."""
@@ -61,6 +102,11 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
         )
 
     def on_epoch_end(self, epoch, logs=None):
+        with averaged_weights(self.model):
+            if distribution.is_first():
+                self._write(epoch, logs)
+
+    def _write(self, epoch, logs):
         try:
             # Keras makes an optimiser, to see what need not be saved of one.
             with distribution.by_itself():

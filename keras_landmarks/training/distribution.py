@@ -207,6 +207,11 @@ def any_process(flag: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
+def from_first(arrays: tuple) -> tuple:
+    """Returns the first process's arrays in every process; all must ask together."""
+    return multihost_utils.broadcast_one_to_all(arrays) if count() > 1 else arrays
+
+
 def check_agreement(values: Sequence[int], what: str) -> None:
     """Raises InputError, in all processes, unless all have the same values."""
     everyones = multihost_utils.process_allgather(np.array(values, np.int32)).reshape(count(), -1)

@@ -15,15 +15,19 @@ from absl import logging
 from keras_landmarks import interruption
 from keras_landmarks.data import pipeline
 from keras_landmarks.data.augment_pool import AugmentPool
+from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.pipeline import ImageSet, Share
+from keras_landmarks.data.shape_basis import find_shape_basis
 from keras_landmarks.errors import InputError
-from keras_landmarks.models import pretrained, resnet, spec
-from keras_landmarks.training import callbacks, distribution
+from keras_landmarks.models import heads, pretrained, resnet, spec
+from keras_landmarks.training import callbacks, distribution, optimizer
 from keras_landmarks.training.callbacks import History
+from keras_landmarks.training.objective import Objective
 from keras_landmarks.training.schedule import step_schedule
 from keras_landmarks.training.settings import TrainSettings
 from keras_landmarks.training.state import Position, restore_state
 
+_SHAPES_FOR_BASIS = 20_000
 _LAST_STATE, _HISTORY, _LOGS = "last.safetensors", "history.csv", "logs"
 
 
@@ -35,14 +39,25 @@ def check(settings: TrainSettings) -> None:
 
 
 def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
-    """Returns a compiled model with its first weights; makes the work directory its own.
+    """Returns a model with its first weights; makes the work directory its own.
 
     Without `settings.resume` an earlier run's files there are removed.
 
     Raises:
         InputError: the work directory holds another model, or there are no such weights.
     """
-    model_spec = spec.ModelSpec(settings.model, points, settings.image_size)
+    frame = Frame.of(settings)
+    model_spec = spec.ModelSpec(
+        settings.model,
+        points,
+        frame.image_size,
+        frame.framing,
+        frame.trim_bands,
+        settings.normalisation,
+        settings.head,
+        min(settings.shape_components, 2 * points) if settings.head == "shape" else 0,
+        uncertainty=settings.loss == "nll",
+    )
     if distribution.is_first():
         workdir = Path(settings.workdir)
         if not settings.resume:
@@ -53,7 +68,6 @@ def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
     keras.config.set_dtype_policy(settings.precision)
     model = model_spec.build()
     pretrained.initialise(model, settings.model, settings.init_weights)
-    compile_recipe(model)
     return model
 
 
@@ -65,13 +79,11 @@ def _remove_run(workdir: Path) -> None:
 
 
 def compile_recipe(model: keras.Model) -> None:
-    """Compiles with the recipe's loss and optimiser: mean squared error, Adam with AMSGrad.
+    """Compiles with the recipe's loss and optimiser, mean squared error and Adam with AMSGrad.
 
-    The learning rate comes with each epoch. epsilon is PyTorch's default; PyTorch adds it after the
-    second moment's bias correction and Keras before: in the first steps Keras's weighs more, which
-    shows only where gradients are as small as it.
+    This is for whoever trains without `fit`.
     """
-    model.compile(keras.optimizers.Adam(amsgrad=True, epsilon=1e-8, name="adam"), loss="mse")
+    model.compile(optimizer.recipe(), loss="mse")
 
 
 def fit(
@@ -101,7 +113,9 @@ def fit(
         )
     share = Share(distribution.rank(), distribution.count())
     workdir, steps = Path(settings.workdir), len(training) // settings.batch_size
-    position, metrics = restore_state(workdir / _LAST_STATE, model, steps)
+    objective = Objective(model, settings.loss, in_photo_px=settings.loss_unit == "photo")
+    objective.compile(optimizer.build(settings, steps))
+    position, metrics = restore_state(workdir / _LAST_STATE, objective, steps)
     history = History(workdir / _HISTORY, settings.batch_size, position.epoch)
     validation_batches = _validation_batches(validation, settings, share)
     with (
@@ -109,12 +123,14 @@ def fit(
         pipeline.input_errors(),
         interruption.deferred(),
     ):
+        if settings.head == "shape" and not heads.has_shape_basis(model):
+            _set_shape_basis(model, settings, training, augment_pool, share)
         for start, end in _stretches(position, settings.epochs):
             batches = pipeline.train_batches(
                 training, settings.batch_size, settings.seed, augment_pool, *start, share
             )
             waiting = callbacks.Waiting()
-            model.fit(
+            objective.fit(
                 waiting.timed(batches.as_numpy_iterator()),
                 validation_data=validation_batches,
                 steps_per_epoch=steps - start.step,
@@ -139,6 +155,24 @@ def _stretches(position: Position, epochs: int) -> Iterator[tuple[Position, int]
         yield position, epochs
 
 
+def _set_shape_basis(
+    model: keras.Model,
+    settings: TrainSettings,
+    training: ImageSet,
+    augment_pool: AugmentPool | None,
+    share: Share,
+) -> None:
+    """Finds the basis of the shapes that the first epoch shows, of the first some thousands."""
+    batches = pipeline.train_batches(
+        training, settings.batch_size, settings.seed, augment_pool, share=share
+    )
+    some = min(len(training), _SHAPES_FOR_BASIS) // settings.batch_size
+    batches = batches.take(max(1, some))  # a batch may be larger
+    shapes = (landmarks for _, landmarks, _ in batches.as_numpy_iterator())
+    basis = find_shape_basis(shapes, settings.shape_components)
+    heads.set_shape_basis(model, *distribution.from_first(basis))
+
+
 def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManager:
     if not settings.augment_online:
         return contextlib.nullcontext()
@@ -147,7 +181,7 @@ def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManage
 
     make = functools.partial(online_augmenter, points)
     batch_size = settings.batch_size // distribution.count()
-    return AugmentPool(make, settings.image_size, points, batch_size, settings.processes)
+    return AugmentPool(make, Frame.of(settings), points, batch_size, settings.processes)
 
 
 def _validation_batches(images: ImageSet, settings: TrainSettings, share: Share):
@@ -173,14 +207,19 @@ def _callbacks(
     metrics: list[np.ndarray],
 ) -> list:
     workdir = Path(settings.workdir)
-    chosen = [keras.callbacks.LearningRateScheduler(step_schedule(settings.learning_rates))]
+    by_epoch = settings.schedule == "steps"
+    chosen = [callbacks.LogLearningRate()]
+    if by_epoch:
+        chosen = [keras.callbacks.LearningRateScheduler(step_schedule(settings.learning_rates))]
     if first_step:
         chosen.append(callbacks.RestoreMetrics(metrics))
-    elif settings.reset_optimizer_each_epoch:
+    elif by_epoch and settings.reset_optimizer_each_epoch:
         chosen.append(callbacks.ResetOptimizer())
+    if settings.ema_momentum:
+        chosen.append(callbacks.ValidateAveragedWeights())
     chosen.append(callbacks.StopAtNaN())
+    chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))
     if distribution.is_first():
-        chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))
         chosen.append(keras.callbacks.TensorBoard(workdir / _LOGS, write_graph=False))
     chosen.append(history)
     if distribution.is_first() and not _shows_bar():

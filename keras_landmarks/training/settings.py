@@ -13,10 +13,26 @@ class TrainSettings:
     workdir: str
     model: str
     init_weights: str
-    image_size: int
+    image_size: str
+    framing: str
+    trim_bands: bool
+    normalisation: str
     batch_size: int
     epochs: int
+    loss: str
+    loss_unit: str
+    head: str
+    shape_components: int
+    optimizer: str
+    weight_decay: float
+    clip_norm: float
+    accumulate: int
+    ema_momentum: float
+    schedule: str
     learning_rates: str
+    learning_rate: float
+    warmup_epochs: float
+    first_cycle_epochs: int
     reset_optimizer_each_epoch: bool
     train_fraction: float
     validation_groups: str | None

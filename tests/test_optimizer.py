@@ -1,0 +1,98 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from keras_landmarks.training import optimizer
+from keras_landmarks.training.callbacks import averaged_weights
+
+
+def model_of_one_weight(built):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(built, loss="mse")
+    model.layers[0].set_weights([np.array([[1.0]])])
+    return model
+
+
+def train(model, steps):
+    """The gradient of (w x - 0)^2 at x = 1 is 2 w."""
+    for _ in range(steps):
+        model.train_on_batch(np.ones((4, 1)), np.zeros((4, 1)))
+    return model.layers[0].get_weights()[0].item()
+
+
+@pytest.fixture
+def own_settings(tiny_settings):
+    def make(**changes):
+        return dataclasses.replace(tiny_settings, **{"weight_decay": 0.0, **changes})
+
+    return make
+
+
+def test_sgd_by_hand(own_settings):
+    settings = own_settings(optimizer="sgd", schedule="one_cycle", learning_rate=0.1, epochs=10)
+    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=1))
+    # One cycle of 10 steps: 0, 0.1 / 3, ...; Nesterov's first move is (1 + 0.9) times as long.
+    weight = train(model, 2)
+    assert weight == pytest.approx(1 - 0.1 / 3 * 2 * 1.9, rel=1e-5)
+
+
+def test_adamw_decays_weights_and_no_bias(own_settings):
+    settings = own_settings(
+        optimizer="adamw", schedule="cosine", learning_rate=0.1, weight_decay=0.5
+    )
+    built = optimizer.build(settings, steps_per_epoch=100)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(built, loss="mse")
+    model.layers[0].set_weights([np.array([[1.0]]), np.array([1.0])])
+    model.train_on_batch(np.zeros((4, 1)), np.ones((4, 1)))  # the error is 0, and so the gradients
+    weight, bias = model.layers[0].get_weights()
+    assert weight.item() == pytest.approx(1 - 0.1 * 0.5, rel=1e-5)
+    assert bias.item() == 1
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_every_optimiser_does_without_decay(own_settings, name):
+    settings = own_settings(optimizer=name, schedule="cosine", learning_rate=0.1)
+    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=100))
+    assert train(model, 3) < 1
+
+
+def test_a_long_gradient_is_clipped(own_settings):
+    settings = own_settings(optimizer="sgd", schedule="cosine", learning_rate=0.1, clip_norm=0.5)
+    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=100))
+    assert train(model, 1) == pytest.approx(1 - 0.1 * 0.5 * 1.9, rel=1e-5)
+
+
+def test_accumulated_steps_move_the_weights_once(own_settings):
+    settings = own_settings(optimizer="sgd", schedule="cosine", learning_rate=0.1, accumulate=3)
+    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000))
+    assert train(model, 2) == 1
+    assert train(model, 1) == pytest.approx(1 - 0.1 * 2 * 1.9, rel=1e-4)
+
+
+def test_the_moving_average_is_there_within_and_the_weights_after(own_settings):
+    settings = own_settings(
+        optimizer="sgd", schedule="cosine", learning_rate=0.1, ema_momentum=0.75
+    )
+    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000))
+    weights = [train(model, 1) for _ in range(3)]
+    average = weights[0]  # the first step's
+    for weight in weights[1:]:
+        average = 0.75 * average + 0.25 * weight
+    with averaged_weights(model):
+        assert model.layers[0].get_weights()[0].item() == pytest.approx(average, rel=1e-6)
+    assert model.layers[0].get_weights()[0].item() == weights[-1]
+    train(model, 1)  # no buffer was freed
+
+
+def test_fit_leaves_the_weights_and_not_their_average(own_settings):
+    settings = own_settings(
+        optimizer="sgd", schedule="cosine", learning_rate=0.1, ema_momentum=0.75
+    )
+    fitted, stepped = (
+        model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000)) for _ in range(2)
+    )
+    fitted.fit(np.ones((12, 1)), np.zeros((12, 1)), batch_size=4, verbose=0, shuffle=False)
+    assert fitted.layers[0].get_weights()[0].item() == pytest.approx(train(stepped, 3), rel=1e-6)
