@@ -3,15 +3,15 @@
 A row is suspect for one of three reasons, each a score in robust standard deviations:
 
     misplaced    its points do not fit the picture, or fit better elsewhere, turned or at another
-                 size, by what the other images teach (see `data.placement`); with --predictions
-                 of the train split, where the model has them is tried, too
+                 size, by what the other images teach (see `data.placement`); with --predictions,
+                 where a model has them is tried, too
     shape        its points make no face like the others, wherever they lie
     jagged       one of its curves is jagged
 
 From which score on a row is listed follows from the scores themselves: of those listed, at most a
 tenth is expected to be sound. --suspects gets the rows, worst first: file name, row (the line in
 its table), score, reason; `train --exclude` takes it. --out gets a picture of the worst rows,
-listed or not.
+listed or not. --predictions is optional; `predict --split=train` makes it.
 
 Examples:
 
@@ -35,9 +35,7 @@ from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 from keras_landmarks.reports import drawing, matching
 
-FLAGS = config.use(
-    "data", "prepared", "predictions", "layout", "suspects", "out", "count", "processes"
-)
+FLAGS = config.use("data", "prepared", "predictions", "suspects", "out", "count", "processes")
 
 _LEARN_FROM = 20_000  # images are enough to learn from
 _TILES_ACROSS = 8
@@ -69,7 +67,6 @@ def main(_) -> dict:
         Path(FLAGS.suspects),
         Path(FLAGS.out),
         predictions=Path(FLAGS.predictions) if FLAGS.predictions else None,
-        regions=_regions(samples),
         count=FLAGS.count,
         processes=FLAGS.processes,
     )
@@ -80,13 +77,10 @@ def find_bad_labels(
     suspects: Path,
     out: Path,
     predictions: Path | None = None,
-    regions: dict[str, slice] | None = None,
     count: int = 24,
     processes: int | None = None,
 ) -> dict:
     """Writes the table of suspects and a picture of the `count` worst rows.
-
-    Without `regions` the curves are found from the labels.
 
     Returns:
         Figures: rows, suspects, and of these how many for each reason.
@@ -98,7 +92,7 @@ def find_bad_labels(
     reasons = [
         _misplaced(samples, predicted, processes),
         _unlike(samples),
-        _jagged(samples, regions),
+        _jagged(samples),
     ]
     scores = np.array([reason.scores for reason in reasons])
     listed = scores >= [[label_scores.threshold(row)] for row in scores]
@@ -112,12 +106,6 @@ def find_bad_labels(
     counts = {r.reason: int(found.sum()) for r, found in zip(reasons, listed, strict=True)}
     files = {"table": str(suspects), "out": str(out)}
     return {"rows": len(samples), "suspects": len(rows), **counts, **files}
-
-
-def _regions(samples: Samples) -> dict[str, slice] | None:
-    if FLAGS.layout:
-        return layout.read_regions(Path(FLAGS.layout), samples.points)
-    return layout.REGIONS if samples.points == layout.CONTEST_POINTS else None
 
 
 def _read_predictions(samples: Samples, path: Path) -> np.ndarray:
@@ -184,9 +172,9 @@ def _unlike(samples: Samples) -> Scores:
     return Scores("shape", scores, ["unlike the others"] * len(samples))
 
 
-def _jagged(samples: Samples, regions: dict[str, slice] | None) -> Scores:
-    labels = samples.landmarks_photo_px
-    regions = regions or label_scores.find_curves(labels)
+def _jagged(samples: Samples) -> Scores:
+    labels, is_contest = samples.landmarks_photo_px, samples.points == layout.CONTEST_POINTS
+    regions = layout.REGIONS if is_contest else label_scores.find_curves(labels)
     return Scores("jagged", *label_scores.jaggedness_scores(labels, regions))
 
 

@@ -120,7 +120,7 @@ def _split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.nd
     parts = split_rows(samples.file_names, settings.train_fraction, groups)
     if not settings.exclude:
         return parts
-    excluded = contest.read_names(Path(settings.exclude))
+    excluded = set(contest.read_names(Path(settings.exclude)))
     if unknown := excluded.difference(samples.file_names):
         logging.warning(
             "%s: %d of %d names are not in the table", settings.exclude, len(unknown), len(excluded)

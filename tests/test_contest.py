@@ -341,10 +341,11 @@ def test_groups_come_back(tmp_path):
     assert contest.read_groups(path) == {"a.jpg": "Ada", "b.jpg": "Bo B"}
 
 
-def test_names_are_the_first_column_of_any_table(tmp_path):
-    rows = [("a.jpg", "7", "2.5", "misplaced: 10 %"), ("b, c.jpg", "9", "1", "")]
+def test_names_are_the_first_column_of_any_table_each_once(tmp_path):
+    names = ["b, c.jpg", "a.jpg", "../a.jpg", "a.jpg"]
+    rows = [(name, "7", "2.5", "misplaced: 10 %") for name in names]
     contest.write_rows(tmp_path / "t.tsv", ("file_name", "row", "score", "reason"), rows)
-    assert contest.read_names(tmp_path / "t.tsv") == {"a.jpg", "b, c.jpg"}
+    assert contest.read_names(tmp_path / "t.tsv") == ["b, c.jpg", "a.jpg"]
 
 
 def test_files_are_listed_by_their_paths_in_the_folder(tmp_path):

@@ -150,7 +150,7 @@ def test_train_leaves_out_what_is_listed_and_its_extra_images(settings, tmp_path
     names = [f"face_{row:06d}.jpg" for row in (2, 3, 23)]  # the last is for validation
     contest.write_rows(table, ("file_name", "row"), [(name, "1") for name in [*names, "gone.jpg"]])
     settings = dataclasses.replace(settings, exclude=str(table), epochs=1)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         figures = train(settings, AugmentSettings(augment_count=6))
     assert figures["excluded"] == 3
     assert figures["validation_images"] == 2

@@ -223,13 +223,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def read_names(path: Path) -> set[str]:
-    """Reads the first column of a table, whatever the others are: file names.
+def read_names(path: Path) -> list[str]:
+    """Reads the first column of a table, whatever the others are: file names, each once.
+
+    What cannot be the name of a file in the images folder is left out.
 
     Raises:
         InputError: the file is missing or has no header that begins with file_name.
     """
-    return {name for _, name, _ in _iterate_pairs(path)}
+    names = dict.fromkeys(name for _, name, _ in _iterate_pairs(path))
+    return list(filter(can_be_listed, names))
 
 
 def read_groups(path: Path) -> dict[str, str]:
@@ -671,8 +674,26 @@ def find_landmarks(data: Path, split: str) -> Path:
 
 
 def find_test_points(data: Path, split: str) -> Path:
-    """Returns `test_points.csv` in the split's folder or beside it; InputError if there is none."""
-    return _first_file(data / split / "test_points.csv", data / "test_points.csv")
+    """Returns `test_points.csv` in the split's folder or, for the test split, beside it.
+
+    Raises:
+        InputError: there is none.
+    """
+    return _first_file(*_test_points(data, split))
+
+
+def find_test_points_or_landmarks(data: Path, split: str) -> Path:
+    """Returns what `find_test_points` does or, where that is missing, the split's landmarks.csv.
+
+    Raises:
+        InputError: there is neither.
+    """
+    return _first_file(*_test_points(data, split), data / split / "landmarks.csv")
+
+
+def _test_points(data: Path, split: str) -> list[Path]:
+    folders = [data / split, data] if split == "test" else [data / split]
+    return [folder / "test_points.csv" for folder in folders]
 
 
 def _first_file(*candidates: Path) -> Path:

@@ -121,7 +121,7 @@ def _bends(curves_px: np.ndarray) -> np.ndarray:
 
 
 def find_curves(landmarks_px: np.ndarray) -> dict[str, slice]:
-    """Returns the points' curves where nobody told: another begins where a step is long."""
+    """Returns the curves of (n, k, 2) labels by name: another begins where a step is long."""
     shape = np.median(to_frame(landmarks_px[:_FITTED_TO]), axis=0)
     steps = np.linalg.norm(np.diff(shape, axis=0), axis=1)
     breaks = np.flatnonzero(steps > _BREAK * np.median(steps)) + 1 if len(steps) else []

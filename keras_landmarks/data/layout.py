@@ -4,12 +4,7 @@
 Five public solutions of the contest agree on this map.
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
-
-from keras_landmarks.errors import InputError
 
 CONTEST_POINTS = 971
 
@@ -64,22 +59,3 @@ def mirror_map() -> np.ndarray:
     for name in _REVERSED:
         mirror[REGIONS[name]] = points[REGIONS[name]][::-1]
     return mirror
-
-
-def read_regions(path: Path, points: int) -> dict[str, slice]:
-    """Reads what each of so many points is from a JSON file: {"regions": {name: [first, last]}}.
-
-    Raises:
-        InputError: there is no such file, it is another one, or there are not so many points.
-    """
-    try:
-        ends = json.loads(path.read_text())["regions"]
-        regions = {str(name): range(first, last + 1) for name, (first, last) in ends.items()}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise InputError(f"{path}: no JSON file with regions: name: [first, last]") from None
-    for name, region in regions.items():
-        if not region or region[0] < 0 or region[-1] >= points:
-            raise InputError(f"{path}: {name} is not among the points 0 to {points - 1}")
-    return {name: slice(region.start, region.stop) for name, region in regions.items()}
