@@ -68,6 +68,13 @@ flags.DEFINE_float(
 flags.DEFINE_bool(
     "augment_online", False, "Vary every image anew in every epoch: shift, scale, rotate, light."
 )
+flags.DEFINE_string(
+    "mirror",
+    None,
+    "Which point each point becomes in a mirror: contest; found, from the training faces; a JSON"
+    " file; or none. Unless told: contest for --augment_online where faces have its points, and for"
+    " a prediction what the model was trained with.",
+)
 flags.DEFINE_integer("processes", None, "Worker processes; the processor's cores unless told.")
 flags.DEFINE_string(
     "beam_runner",
@@ -210,6 +217,12 @@ flags.DEFINE_bool("strict", False, "End at the first broken sample rather than s
 
 # ── results ──
 flags.DEFINE_enum("rounding", "round", ["round", "truncate"], "How --submission gets integers.")
+flags.DEFINE_enum(
+    "tta",
+    "none",
+    ["none", "mirror", "crops", "mirror,crops"],
+    "Predict several views of each image, take the mean: mirrored, shifted and scaled, or both.",
+)
 flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
 
 # ── comparing and combining predictions ──

@@ -5,6 +5,7 @@ with all points of every image (float32 photo pixels). Of a split that has no te
 as train, the images that its landmarks.csv names are predicted, and there is no CSV. An image that
 cannot be used is given the mean of the other predictions, so that the files stay complete, and is
 listed in a table beside them.
+With --tta several views of an image are predicted, their points brought back, and the mean taken.
 A run that was killed, started again, goes on with the batch that it was at.
 
 Example:
@@ -22,9 +23,10 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import compilation_cache, config, huge_pages
-from keras_landmarks.data import contest, geometry
+from keras_landmarks.data import contest, geometry, mirror
 from keras_landmarks.data.contest import Reject, TestPoints
 from keras_landmarks.data.geometry import Frame, Framing
+from keras_landmarks.data.views import View, views
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal, fingerprint, scratch_folder, write_json
 from keras_landmarks.progress import progress
@@ -39,6 +41,8 @@ FLAGS = config.use(
     "predictions",
     "rounding",
     "batch_size",
+    "tta",
+    "mirror",
     "strict",
     "compilation_cache",
 )
@@ -58,6 +62,8 @@ def main(_) -> dict:
         predictions=Path(FLAGS.predictions or workdir / f"{split}_predictions.npz"),
         rounding=FLAGS.rounding,
         batch_size=FLAGS.batch_size,
+        tta=FLAGS.tta,
+        mirror_choice=FLAGS.mirror,
         strict=FLAGS.strict,
     )
 
@@ -71,16 +77,22 @@ def predict(
     rounding: str = "round",
     batch_size: int = 256,
     strict: bool = False,
+    tta: str = "none",
+    mirror_choice: str | None = None,
 ) -> dict:
     """Predicts every image that the split's table names; writes the predictions and the CSV.
 
     Without a test_points.csv the table is landmarks.csv, and there is no CSV.
 
+    With `mirror` in `tta` the model's own mirror map counts, and `mirror_choice`, `contest` or a
+    file, where it was trained without one.
+
     Returns:
         Figures: images, rejected, rate, the files; None for a CSV that was not written.
 
     Raises:
-        InputError: a file is missing or wrong, or a point is asked that the model does not have.
+        InputError: a file is missing or wrong, a point is asked that the model does not have, or
+            there is no mirror map.
     """
     # Not at the top: --help does without Keras.
     from keras_landmarks.models import spec as model_spec
@@ -93,17 +105,19 @@ def predict(
     used = [workdir.resolve() / name for name in (model_spec.FILE_NAME, BEST_WEIGHTS)]
     folder = image_folder.resolve()
     used.extend(os.path.join(folder, name) for name in names)
-    key = fingerprint(used, batch_size, _FORMAT)
     spec, model = model_spec.load_trained(workdir)
     if asked:
         check_indices(asked, spec.points)
+    mirror_map = _mirror_map(spec, mirror_choice, str(used[0])) if "mirror" in tta else None
+    key = fingerprint(used, batch_size, _FORMAT, tta, mirror.as_json(mirror_map))
+    shown = views("crops" in tta, mirror_map)
     model = fold_batch_norm(model)
     batch = np.dtype((np.float32, (batch_size, spec.points, 2)))
     with scratch_folder(predictions, key) as scratch, Journal(scratch / "batches", batch) as done:
         left = names[len(done) * batch_size :]
         started = time.monotonic()
         notes = scratch / "rejects.json"
-        rejects = _predict_rest(model, image_folder, names, spec.frame, done, notes)
+        rejects = _predict_rest(model, shown, image_folder, names, spec.frame, done, notes)
         images_per_s = len(left) / (time.monotonic() - started)
         landmarks = done.read().reshape(-1, spec.points, 2)[: len(names)]
         if rejects:
@@ -141,8 +155,23 @@ def check_indices(asked: TestPoints, points: int) -> None:
             )
 
 
+def _mirror_map(spec, choice: str | None, where: str) -> np.ndarray:
+    """Returns the map that the model was trained with, or the chosen one if it was with none."""
+    if spec.mirror is not None:
+        return mirror.from_json(spec.mirror, spec.points, where)
+    if choice in (None, "none", "found"):
+        raise InputError(f"{where}: no mirror map; say which with --mirror=contest or a file")
+    return mirror.named_map(choice, spec.points)
+
+
 def _predict_rest(
-    model, image_folder: Path, file_names: list[str], frame: Frame, done: Journal, notes: Path
+    model,
+    shown: list[View],
+    image_folder: Path,
+    file_names: list[str],
+    frame: Frame,
+    done: Journal,
+    notes: Path,
 ) -> list[Reject]:
     """Adds the batches that `done` lacks: landmarks (N, k, 2) float32 in photo pixels.
 
@@ -165,7 +194,10 @@ def _predict_rest(
     )
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
-        landmarks_crop_px = model.predict_on_batch(images)[..., :2]
+        by_view = [
+            view.back(model.predict_on_batch(view.of(images))[..., :2], images) for view in shown
+        ]
+        landmarks_crop_px = np.mean(by_view, axis=0)
         if len(told := list(rejects.values())) > noted:  # before the batch: what is done is known
             write_json(notes, told)
             noted = len(told)

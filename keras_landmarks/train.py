@@ -26,7 +26,7 @@ from absl import logging
 
 from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, layout, mirror
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.samples import Samples, leave_out, load_samples, split_rows
 from keras_landmarks.training.settings import ProcessSettings, TrainSettings
@@ -85,12 +85,13 @@ def train(
             Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
         )
         train_rows, validation_rows = _split(samples, settings)
+        mirror_map = _mirror_map(samples, train_rows, settings)
         parts = [(samples, train_rows)]
         if augment_settings.augment_count:
             trained_on = {samples.file_names[row] for row in train_rows}
             parts.append(_extra_images(samples, trained_on, settings, augment_settings, for_each))
     with distribution.data_parallel():
-        model = run.open_workdir(settings, samples.points)
+        model = run.open_workdir(settings, samples.points, mirror_map)
         if distribution.is_first():
             flags = asdict(settings) | asdict(augment_settings)
             _write_notes(Path(settings.workdir), samples, flags)
@@ -99,7 +100,8 @@ def train(
         training = ImageSet(
             [(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)]
         )
-        history = run.fit(model, settings, training, ImageSet([(sources[0], validation_rows)]))
+        validation = ImageSet([(sources[0], validation_rows)])
+        history = run.fit(model, settings, training, validation, mirror_map)
     return {
         "workdir": settings.workdir,
         "model": settings.model,
@@ -126,6 +128,29 @@ def _split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.nd
             "%s: %d of %d names are not in the table", settings.exclude, len(unknown), len(excluded)
         )
     return tuple(leave_out(rows, samples.file_names, excluded) for rows in parts)
+
+
+def _mirror_map(
+    samples: Samples, train_rows: np.ndarray, settings: TrainSettings
+) -> np.ndarray | None:
+    """Returns the mirror map, checked on some of the training faces, or None."""
+    contests = settings.augment_online and samples.points == layout.CONTEST_POINTS
+    choice = settings.mirror or ("contest" if contests else "none")
+    if choice == "found" and (known := _mirror_map_of_run(settings)) is not None:
+        return known
+    some = train_rows[:: -(-len(train_rows) // mirror.MOST_FACES)]
+    return mirror.choose_map(choice, samples.landmarks_photo_px[some])
+
+
+def _mirror_map_of_run(settings: TrainSettings) -> np.ndarray | None:
+    """Returns the map of the run that is gone on with: others found now could differ in a point."""
+    from keras_landmarks.models import spec
+
+    path = Path(settings.workdir) / spec.FILE_NAME
+    if not settings.resume or not path.exists():
+        return None
+    known = spec.read_spec(path.parent)
+    return None if known.mirror is None else mirror.from_json(known.mirror, known.points, str(path))
 
 
 def _extra_images(

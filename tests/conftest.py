@@ -70,6 +70,7 @@ def tiny_settings(faces, tmp_path_factory):
         exclude=None,
         limit=None,
         augment_online=False,
+        mirror=None,
         precision="float32",
         resume=True,
         save_every_steps=1,

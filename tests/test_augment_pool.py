@@ -33,7 +33,7 @@ def make_invert():
 def make_online_augmenter():
     from keras_landmarks.data.augmentation import online_augmenter
 
-    return online_augmenter(POINTS)
+    return online_augmenter(np.arange(POINTS)[::-1])
 
 
 def batch_of(count, seed=0):

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from keras_landmarks.data import augmentation, layout
+from keras_landmarks.data import augmentation
 from keras_landmarks.data.augmentation import Augmenter, ShiftScaleRotate, online_augmenter
 from keras_landmarks.data.seeding import sample_seed
 
@@ -91,7 +91,7 @@ def test_what_is_given_is_left_as_it_is(recipe):
 
 def test_threads_do_not_disturb_each_other():
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
-    augmenter = online_augmenter(points=4)
+    augmenter = online_augmenter(mirror_map=None)
     alone = [augmenter(image, CORNERS, seed) for seed in range(150)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda seed: augmenter(image, CORNERS, seed), range(150)))
@@ -109,18 +109,16 @@ def test_mirror_by_hand():
     np.testing.assert_array_equal(points, [[0, 1], [1.5, 0], [2, 0]])
 
 
-@pytest.mark.parametrize(
-    ("points", "least", "most"), [(layout.CONTEST_POINTS, 70, 130), (68, 0, 0)]
-)
-def test_about_half_of_the_contest_faces_are_mirrored_and_no_others(points, least, most):
-    augmenter = online_augmenter(points)
-    face = np.random.default_rng(0).uniform(0, HEIGHT, (points, 2)).astype(np.float32)
+@pytest.mark.parametrize(("mirror_map", "least", "most"), [([1, 0, 2, 3], 70, 130), (None, 0, 0)])
+def test_about_half_of_the_faces_are_mirrored_if_there_is_a_map(mirror_map, least, most):
+    augmenter = online_augmenter(mirror_map)
+    face = np.random.default_rng(0).uniform(0, HEIGHT, (4, 2)).astype(np.float32)
     varied = [augmenter(BLANK, face, seed)[1] for seed in range(200)]
     assert least <= sum(fit_affine(face, moved)[2] > 1 for moved in varied) <= most
 
 
 def test_light_and_place_are_drawn_apart():
-    augmenter = online_augmenter(points=4)
+    augmenter = online_augmenter(mirror_map=None)
     image = np.full_like(BLANK, 90)
     image[:, np.arange(WIDTH) // 10 % 2 == 0] = 170
     varied = [augmenter(image, CORNERS, seed) for seed in range(400)]

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_landmarks import config
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, mirror
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import pretrained, resnet
 from keras_landmarks.training import state
@@ -424,6 +424,23 @@ def test_spoiled_keras_weights(path, model):
             pretrained.load_weights(model, path)
             return
         np.testing.assert_equal(values(model), before)
+
+    check()
+
+
+# ── mirror maps ──
+
+
+def test_spoiled_mirror_maps(path):
+    content = b'{"regions": {"eyes": [0, 1]}, "mirror": [1, 0, 2, 4, 3, 11, 6, 10, 8, 9, 7, 5]}'
+
+    @fuzz
+    @given(EDITS)
+    def check(edits):
+        path.write_bytes(spoil(content, edits))
+        with refusal():
+            mirror_map = mirror.read_map(path, 12)
+            np.testing.assert_array_equal(mirror_map[mirror_map], np.arange(12))
 
     check()
 

@@ -51,7 +51,7 @@ def load_one(images, index):
 
 @pytest.fixture(scope="module")
 def augment_pool(samples):
-    make = functools.partial(online_augmenter, samples.points)
+    make = functools.partial(online_augmenter, np.arange(samples.points)[::-1])
     with AugmentPool(make, FRAME, samples.points, BATCH, processes=1) as pool:
         yield pool
 

@@ -1,14 +1,18 @@
+import json
+import os
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from folders import contents, no_file_beyond
 
-from keras_landmarks.data import contest, geometry
+from keras_landmarks.data import contest, geometry, layout, mirror
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal
+from keras_landmarks.models import spec
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
 from keras_landmarks.predict import predict
@@ -19,9 +23,9 @@ def predict_tiny(tiny_run, faces, tmp_path):
     """Predicts with the tiny model; returns the submission's lines, if any, and predictions."""
     settings, _ = tiny_run
 
-    def run(data=faces, split="test", **options):
+    def run(data=faces, split="test", workdir=Path(settings.workdir), **options):
         files = {"submission": tmp_path / "s.csv", "predictions": tmp_path / "p.npz"}
-        figures = predict(Path(settings.workdir), data, split, **files, **options)
+        figures = predict(workdir, data, split, **files, **options)
         written = files["submission"].exists()
         lines = files["submission"].read_text().splitlines() if written else None
         return lines, contest.read_predictions(files["predictions"]), figures
@@ -215,8 +219,8 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("change", ["image", "batch size"])
-def test_an_interrupted_run_of_other_images_or_batches_is_not_gone_on_with(
+@pytest.mark.parametrize("change", ["image", "batch size", "views"])
+def test_an_interrupted_run_of_other_images_batches_or_views_is_not_gone_on_with(
     predict_tiny, own_faces, interrupt_at_batch, change
 ):
     _, straight, _ = predict_tiny(own_faces, batch_size=2)
@@ -229,6 +233,9 @@ def test_an_interrupted_run_of_other_images_or_batches_is_not_gone_on_with(
         shutil.copy(images / "face_000005.jpg", images / "face_000000.jpg")
         _, predicted, _ = predict_tiny(own_faces, batch_size=2)
         np.testing.assert_allclose(predicted.points[0], straight.points[5], atol=1e-3)
+    elif change == "views":
+        _, crops, _ = predict_tiny(own_faces, batch_size=2, tta="crops")
+        assert np.all(np.any(crops.points != straight.points, axis=(1, 2)))
     else:
         _, predicted, _ = predict_tiny(own_faces, batch_size=1)
         np.testing.assert_allclose(predicted.points, straight.points, atol=1e-3)
@@ -241,3 +248,85 @@ def test_a_full_disk_is_told_and_an_earlier_file_is_left(predict_tiny, tmp_path)
         predict_tiny(batch_size=8)
     left = {name: content for name, content in contents(tmp_path).items() if name[0] != "."}
     assert left == before
+
+
+# ── several views ──
+
+
+def without_losses(folder):
+    """Makes a test split's photos PNGs, whatever their names; returns them by name."""
+    photos = {}
+    images = folder / "test" / "images"
+    for name in os.listdir(images):
+        photos[name] = contest.read_image(images, name)
+        write_png(images / name, photos[name])
+    return photos
+
+
+def write_png(path, photo):
+    path.write_bytes(cv2.imencode(".png", photo[:, :, ::-1])[1].tobytes())
+
+
+def test_mirrored_prediction_is_the_mean_with_the_mirrored_photos_prediction(
+    predict_tiny, own_faces
+):
+    photos = without_losses(own_faces)
+    _, plain, _ = predict_tiny(own_faces)
+    _, both, _ = predict_tiny(own_faces, batch_size=3, tta="mirror", mirror_choice="contest")
+    for name, photo in photos.items():
+        write_png(own_faces / "test" / "images" / name, photo[:, ::-1])
+    _, of_mirrored, _ = predict_tiny(own_faces)
+    for i, name in enumerate(plain.file_names):
+        width = photos[name].shape[1]
+        back = mirror.mirror_points(of_mirrored.points[i], layout.mirror_map(), width)
+        np.testing.assert_allclose(both.points[i], (plain.points[i] + back) / 2, atol=0.1)
+        assert np.abs(both.points[i] - plain.points[i]).max() > 0.2
+
+
+def test_crops_are_averaged_alone_and_with_their_mirror_images(predict_tiny):
+    _, plain, _ = predict_tiny()
+    _, crops, _ = predict_tiny(tta="crops")
+    _, both, _ = predict_tiny(tta="mirror,crops", mirror_choice="contest", batch_size=5)
+    for averaged in (crops, both):
+        assert np.all(np.abs(averaged.points - plain.points).max(axis=(1, 2)) > 0.01)
+    assert np.abs(both.points - crops.points).max() > 0.01
+
+
+@pytest.fixture
+def run_with_map(tiny_run, tmp_path):
+    """Returns the folder of a run that was trained with a mirror map of its own."""
+    settings, _ = tiny_run
+
+    def make(mirror_map):
+        workdir = tmp_path / "with_map"
+        workdir.mkdir(exist_ok=True)
+        shutil.copy(Path(settings.workdir) / BEST_WEIGHTS, workdir)
+        known = json.loads((Path(settings.workdir) / spec.FILE_NAME).read_text())
+        (workdir / spec.FILE_NAME).write_text(json.dumps(known | {"mirror": mirror_map}))
+        return workdir
+
+    return make
+
+
+def test_the_map_that_the_model_was_trained_with_counts(predict_tiny, run_with_map, tmp_path):
+    (tmp_path / "map.json").write_text(json.dumps(list(range(971))))
+    _, by_contest, _ = predict_tiny(tta="mirror", mirror_choice="contest")
+    _, by_file, _ = predict_tiny(tta="mirror", mirror_choice=str(tmp_path / "map.json"))
+    assert np.any(by_contest.points != by_file.points)
+    _, trained, _ = predict_tiny(workdir=run_with_map("contest"), tta="mirror")
+    np.testing.assert_array_equal(trained.points, by_contest.points)
+    workdir = run_with_map(list(range(971)))
+    _, trained, _ = predict_tiny(workdir=workdir, tta="mirror", mirror_choice="contest")
+    np.testing.assert_array_equal(trained.points, by_file.points)
+
+
+@pytest.mark.parametrize("choice", [None, "none", "found"])
+def test_a_model_without_a_mirror_map_needs_to_be_told(predict_tiny, choice):
+    with pytest.raises(InputError, match=r"model\.json: no mirror map; say which with --mirror="):
+        predict_tiny(tta="mirror", mirror_choice=choice)
+
+
+@pytest.mark.parametrize("damaged", ["contests", [1, 0], [0] * 971, {}])
+def test_a_damaged_map_is_refused(predict_tiny, run_with_map, damaged):
+    with pytest.raises(InputError, match=r"model\.json: "):
+        predict_tiny(workdir=run_with_map(damaged), tta="mirror")

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import json
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.config import FLAGS
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, layout
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.data.samples import load_samples
@@ -317,3 +318,53 @@ def test_a_likelihood_gives_every_point_its_variance(settings):
     train(likelihood, NO_EXTRA)
     _, model = load_trained(Path(likelihood.workdir))
     assert model.output_shape == (None, 971, 3)
+
+
+# ── the mirror map ──
+
+
+@pytest.fixture
+def mirrored(settings):
+    return dataclasses.replace(settings, augment_online=True, epochs=1)
+
+
+def known_map(settings):
+    return json.loads((Path(settings.workdir) / "model.json").read_text())["mirror"]
+
+
+def test_online_variation_mirrors_the_contests_points_and_the_run_remembers_it(mirrored):
+    train(mirrored, NO_EXTRA)
+    assert known_map(mirrored) == "contest"
+    train(dataclasses.replace(mirrored, mirror="none", epochs=2), NO_EXTRA)  # the same network
+    assert known_map(mirrored) is None
+
+
+def test_without_online_variation_a_map_is_known_only_if_asked_for(tiny_run, settings):
+    done, _ = tiny_run
+    assert known_map(done) is None
+    train(dataclasses.replace(settings, mirror="found", epochs=1), NO_EXTRA)
+    assert np.mean(known_map(settings) == layout.mirror_map()) > 0.9  # 21 faces show no more
+
+
+def test_a_run_that_goes_on_keeps_the_map_that_it_found(tiny_run, settings):
+    settings = dataclasses.replace(settings, mirror="found", epochs=1)
+    train(settings, NO_EXTRA)
+    found = known_map(settings)
+    swapped = [found[1], found[0], *found[2:]]
+    swapped[swapped[0]], swapped[swapped[1]] = 0, 1
+    path = Path(settings.workdir) / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mirror": swapped}))
+    train(dataclasses.replace(settings, epochs=2), NO_EXTRA)
+    assert known_map(settings) == swapped
+    train(dataclasses.replace(settings, resume=False), NO_EXTRA)
+    assert known_map(settings) == found
+
+
+def test_a_wrong_map_is_refused_before_anything_is_done(mirrored, tmp_path):
+    wrong = layout.mirror_map()
+    wrong[273:401] = np.arange(273, 401)
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({"mirror": wrong.tolist()}))
+    with pytest.raises(InputError, match=r"map\.json: points 273-400 have wrong partners, by 21"):
+        train(dataclasses.replace(mirrored, mirror=str(path)), NO_EXTRA)
+    assert not Path(mirrored.workdir).exists()

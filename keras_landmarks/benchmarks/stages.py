@@ -24,7 +24,7 @@ from keras_landmarks.benchmarks.timing import (
     time_calls,
 )
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload, compiled_model
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, layout
 from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.geometry import Frame
 
@@ -90,7 +90,8 @@ def augment(workload: Workload, _peer: Peer | None) -> Figures:
     from keras_landmarks.data.augmentation import online_augmenter
 
     settings, points = workload.settings, workload.samples.points
-    make = functools.partial(online_augmenter, points)
+    mirror_map = layout.mirror_map() if points == layout.CONTEST_POINTS else None
+    make = functools.partial(online_augmenter, mirror_map)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch, strict=True))
     augmenter = make()
 

@@ -11,7 +11,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from keras_landmarks.data import layout
+from keras_landmarks.data.mirror import mirror_points
 
 
 class ShiftScaleRotate(A.Affine):
@@ -73,10 +73,10 @@ class Augmenter:
         return image, landmarks_px
 
 
-def online_augmenter(points: int) -> Augmenter:
+def online_augmenter(mirror_map: np.ndarray | None) -> Augmenter:
     """What `--augment_online` does: moderate shift, scale, rotation, light, colour and blur.
 
-    Faces with the contest's points are mirrored as well.
+    With a `mirror_map` half of the images are mirrored, too.
     """
     transforms = [
         ShiftScaleRotate(rotate_limit=20, shift_limit=0.0625, scale_limit=0.1),
@@ -84,16 +84,14 @@ def online_augmenter(points: int) -> Augmenter:
         A.HueSaturationValue(hue_shift_limit=8, p=0.3),
         A.OneOf([A.GaussianBlur(blur_limit=3), A.GaussNoise(std_range=(0.01, 0.05))], p=0.2),
     ]
-    return Augmenter(transforms, layout.mirror_map() if points == layout.CONTEST_POINTS else None)
+    return Augmenter(transforms, mirror_map)
 
 
 def mirror(
     image: np.ndarray, landmarks_px: np.ndarray, mirror_map: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mirrors an image left to right: x becomes width - 1 - x, each point its partner."""
-    mirrored_px = landmarks_px.take(mirror_map, axis=0)  # much faster than an index
-    mirrored_px[:, 0] = image.shape[1] - 1 - mirrored_px[:, 0]
-    return cv2.flip(image, 1), mirrored_px
+    return cv2.flip(image, 1), mirror_points(landmarks_px, mirror_map, image.shape[1])
 
 
 def _as_keypoints(landmarks_px: np.ndarray) -> np.ndarray:

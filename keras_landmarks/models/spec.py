@@ -17,7 +17,10 @@ FILE_NAME = "model.json"
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """What it takes to build a model again, and to show it photos."""
+    """What it takes to build a model again, to show it photos, and to mirror its points.
+
+    The mirror map says nothing of the network: models that differ in it alone are the same.
+    """
 
     model: str
     points: int
@@ -28,6 +31,7 @@ class ModelSpec:
     head: str = "linear"
     shape_components: int = 0
     uncertainty: bool = False
+    mirror: str | list[int] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def frame(self) -> Frame:
@@ -70,7 +74,7 @@ def _parse(text: str) -> ModelSpec:
     # What was written when every input was square says 128.
     spec = dataclasses.replace(spec, image_size=spec.frame.image_size)
     for field in dataclasses.fields(spec):
-        if type(getattr(spec, field.name)) is not field.type:
+        if field.compare and type(getattr(spec, field.name)) is not field.type:
             raise TypeError(f"{field.name} is no {field.type.__name__}")
     if spec.normalisation not in resnet.NORMALISATIONS:
         raise ValueError(f"normalisation {spec.normalisation!r} is unknown")

@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import interruption
-from keras_landmarks.data import pipeline
+from keras_landmarks.data import mirror, pipeline
 from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.pipeline import ImageSet, Share
@@ -38,9 +38,12 @@ def check(settings: TrainSettings) -> None:
     distribution.check_batch_size(settings.batch_size)
 
 
-def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
+def open_workdir(
+    settings: TrainSettings, points: int, mirror_map: np.ndarray | None = None
+) -> keras.Model:
     """Returns a model with its first weights; makes the work directory its own.
 
+    The work directory remembers the mirror map, if there is one.
     Without `settings.resume` an earlier run's files there are removed.
 
     Raises:
@@ -57,6 +60,7 @@ def open_workdir(settings: TrainSettings, points: int) -> keras.Model:
         settings.head,
         min(settings.shape_components, 2 * points) if settings.head == "shape" else 0,
         uncertainty=settings.loss == "nll",
+        mirror=mirror.as_json(mirror_map),
     )
     if distribution.is_first():
         workdir = Path(settings.workdir)
@@ -87,7 +91,11 @@ def compile_recipe(model: keras.Model) -> None:
 
 
 def fit(
-    model: keras.Model, settings: TrainSettings, training: ImageSet, validation: ImageSet
+    model: keras.Model,
+    settings: TrainSettings,
+    training: ImageSet,
+    validation: ImageSet,
+    mirror_map: np.ndarray | None = None,
 ) -> History:
     """Trains up to `settings.epochs` epochs, going on from what the work directory holds.
 
@@ -119,7 +127,7 @@ def fit(
     history = History(workdir / _HISTORY, settings.batch_size, position.epoch)
     validation_batches = _validation_batches(validation, settings, share)
     with (
-        _augment_pool(training.points, settings) as augment_pool,
+        _augment_pool(training.points, mirror_map, settings) as augment_pool,
         pipeline.input_errors(),
         interruption.deferred(),
     ):
@@ -173,13 +181,15 @@ def _set_shape_basis(
     heads.set_shape_basis(model, *distribution.from_first(basis))
 
 
-def _augment_pool(points: int, settings: TrainSettings) -> AbstractContextManager:
+def _augment_pool(
+    points: int, mirror_map: np.ndarray | None, settings: TrainSettings
+) -> AbstractContextManager:
     if not settings.augment_online:
         return contextlib.nullcontext()
     # Not at the top: albumentations takes a second to import.
     from keras_landmarks.data.augmentation import online_augmenter
 
-    make = functools.partial(online_augmenter, points)
+    make = functools.partial(online_augmenter, mirror_map)
     batch_size = settings.batch_size // distribution.count()
     return AugmentPool(make, Frame.of(settings), points, batch_size, settings.processes)
 

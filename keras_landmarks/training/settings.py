@@ -39,6 +39,7 @@ class TrainSettings:
     exclude: str | None
     limit: int | None
     augment_online: bool
+    mirror: str | None
     precision: str
     resume: bool
     save_every_steps: int
