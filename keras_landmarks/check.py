@@ -11,7 +11,7 @@ Example:
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,15 +89,8 @@ def _report(split: str, checked: Iterable[Sample | Asked | Reject], image_folder
         if isinstance(item, Reject):
             rejects.append(item)
     rejects.sort(key=lambda reject: reject.line)
-    unlisted = sorted(name for name in _files(image_folder) if name not in named)
+    unlisted = [name for name in contest.list_files(image_folder) if name not in named]
     return Report(len(lines), rejects, unlisted)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """Yields the files below the folder by their paths from it."""
-    for parent, _, names in os.walk(folder):
-        inner = os.path.relpath(parent, folder)
-        yield from (os.path.normpath(os.path.join(inner, name)) for name in names)
 
 
 def _figures(report: Report) -> dict[str, int]:

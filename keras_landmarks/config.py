@@ -34,7 +34,7 @@ flags.DEFINE_bool(
     "Decode every image once and keep the crops under --prepared; otherwise in every epoch.",
 )
 flags.DEFINE_string("workdir", "work", "Folder of one training run: weights, history, logs.")
-flags.DEFINE_string("split", "test", "Folder of --data with images and test_points.csv.")
+flags.DEFINE_string("split", "test", "Folder of --data with images and a table of them.")
 flags.DEFINE_string("submission", None, "The contest's CSV: the asked points of every image.")
 flags.DEFINE_string("predictions", None, "All points of every image: .npz, no pickle inside.")
 flags.DEFINE_string("truth", None, "Table of true points, in the form of landmarks.csv.")
@@ -242,6 +242,18 @@ flags.DEFINE_list(
     "held_out",
     None,
     "Predictions by the same models, in the same order, of images in --truth: fits the weights.",
+)
+
+# ── clean data ──
+flags.DEFINE_list("splits", ["train", "test"], "Folders of --data to look for copies in.")
+flags.DEFINE_string(
+    "duplicates", "duplicates", "Folder for the tables and the picture of copies found."
+)
+flags.DEFINE_string(
+    "suspects", "suspects.tsv", "Table to write of labels that may be wrong; --exclude takes it."
+)
+flags.DEFINE_string(
+    "exclude", None, "Table whose first column, file_name, says what not to train or validate on."
 )
 
 # ── measuring ──

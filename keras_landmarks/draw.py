@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from absl import logging
 
@@ -18,7 +17,6 @@ from keras_landmarks import config
 from keras_landmarks.data import contest
 from keras_landmarks.data.layout import CONTEST_POINTS
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import write_whole
 from keras_landmarks.reports import drawing, metrics
 
 FLAGS = config.use("data", "split", "predictions", "truth", "out", "count")
@@ -68,8 +66,7 @@ def draw(
         titles.append(_title(name, **points))
     legend = len(first[file_names[0]]) == CONTEST_POINTS
     sheet = drawing.contact_sheet(tiles, titles, PHOTOS_ACROSS // len(tables), legend)
-    _, content = cv2.imencode(".png", sheet[..., ::-1])
-    write_whole(out, content.tobytes())
+    drawing.write_sheet(out, sheet)
     return {"images": len(photos), "skipped": skipped, "out": str(out)}
 
 

@@ -1,8 +1,10 @@
 """Predicts the landmarks of a split with a trained model's best weights.
 
 Writes the contest's CSV (the points that test_points.csv asks for, whole photo pixels) and an .npz
-with all points of every image (float32 photo pixels). An image that cannot be used is given the
-mean of the other predictions, so that the CSV stays complete, and is listed in a file beside it.
+with all points of every image (float32 photo pixels). Of a split that has no test_points.csv, such
+as train, the images that its landmarks.csv names are predicted, and there is no CSV. An image that
+cannot be used is given the mean of the other predictions, so that the files stay complete, and is
+listed in a table beside them.
 With --tta several views of an image are predicted, their points brought back, and the mean taken.
 A run that was killed, started again, goes on with the batch that it was at.
 
@@ -78,13 +80,15 @@ def predict(
     tta: str = "none",
     mirror_choice: str | None = None,
 ) -> dict:
-    """Predicts every image that the split's test_points.csv names and writes both files.
+    """Predicts every image that the split's table names; writes the predictions and the CSV.
+
+    Without a test_points.csv the table is landmarks.csv, and there is no CSV.
 
     With `mirror` in `tta` the model's own mirror map counts, and `mirror_choice`, `contest` or a
     file, where it was trained without one.
 
     Returns:
-        Figures: images, rejected, rate, the files.
+        Figures: images, rejected, rate, the files; None for a CSV that was not written.
 
     Raises:
         InputError: a file is missing or wrong, a point is asked that the model does not have, or
@@ -96,14 +100,14 @@ def predict(
     from keras_landmarks.models.pretrained import BEST_WEIGHTS
 
     image_folder = contest.find_image_folder(data, split)
-    asked = contest.read_test_points(contest.find_test_points(data, split))
-    names = asked.file_names
+    names, asked = _read_table(contest.find_test_points_or_landmarks(data, split))
     batch_size = min(batch_size, len(names))
     used = [workdir.resolve() / name for name in (model_spec.FILE_NAME, BEST_WEIGHTS)]
     folder = image_folder.resolve()
     used.extend(os.path.join(folder, name) for name in names)
     spec, model = model_spec.load_trained(workdir)
-    check_indices(asked, spec.points)
+    if asked:
+        check_indices(asked, spec.points)
     mirror_map = _mirror_map(spec, mirror_choice, str(used[0])) if "mirror" in tta else None
     key = fingerprint(used, batch_size, _FORMAT, tta, mirror.as_json(mirror_map))
     shown = views("crops" in tta, mirror_map)
@@ -117,16 +121,27 @@ def predict(
         images_per_s = len(left) / (time.monotonic() - started)
         landmarks = done.read().reshape(-1, spec.points, 2)[: len(names)]
         if rejects:
-            _stand_in(landmarks, rejects, names, submission, strict)
+            _stand_in(landmarks, rejects, names, submission if asked else predictions, strict)
         contest.write_predictions(predictions, names, landmarks)
-        contest.write_submission(submission, names, asked_points(landmarks, asked, rounding))
+        if asked:
+            contest.write_submission(submission, names, asked_points(landmarks, asked, rounding))
     return {
         "images": len(landmarks),
         "rejected": len(rejects),
         "images_per_s": round(images_per_s, 1),
-        "submission": str(submission),
+        "submission": str(submission) if asked else None,
         "predictions": str(predictions),
     }
+
+
+def _read_table(path: Path) -> tuple[list[str], TestPoints | None]:
+    """Returns the images to predict and, unless the table is a landmarks.csv, what is asked."""
+    if path.name != "landmarks.csv":
+        asked = contest.read_test_points(path)
+        return asked.file_names, asked
+    if names := contest.read_names(path):
+        return names, None
+    raise InputError(f"{path}: there is no row under the header")
 
 
 def check_indices(asked: TestPoints, points: int) -> None:
@@ -211,10 +226,10 @@ def _stand_in(
     landmarks: np.ndarray,
     rejects: list[Reject],
     file_names: Sequence[str],
-    submission: Path,
+    written: Path,
     strict: bool,
 ) -> None:
-    """Puts the mean of the other predictions where the image was broken."""
+    """Puts the mean of the other predictions where the image was broken; lists it by `written`."""
     names = {reject.file_name for reject in rejects}
     broken = np.array([name in names for name in file_names])
     if strict or broken.all():
@@ -223,7 +238,7 @@ def _stand_in(
             f"{name}: {reason} ({len(rejects)} of {len(file_names)} images are broken)"
         )
     landmarks[broken] = landmarks[~broken].mean(axis=0)
-    table = submission.with_name(f"{submission.stem}_rejects.csv")
+    table = written.with_name(f"{written.stem}_rejects.csv")
     contest.write_rejects(table, rejects)
     logging.warning(
         "%d images are broken and got the mean of the others' points; %s lists them",

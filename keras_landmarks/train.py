@@ -28,7 +28,7 @@ from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest, layout, mirror
 from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.samples import Samples, load_samples, split_rows
+from keras_landmarks.data.samples import Samples, leave_out, load_samples, split_rows
 from keras_landmarks.errors import InputError
 from keras_landmarks.training.settings import ProcessSettings, TrainSettings
 
@@ -89,8 +89,8 @@ def train(
         mirror_map = _mirror_map(samples, train_rows, settings)
         parts = [(samples, train_rows)]
         if augment_settings.augment_count:
-            held_out = {samples.file_names[row] for row in validation_rows}
-            parts.append(_extra_images(samples, held_out, settings, augment_settings, for_each))
+            trained_on = {samples.file_names[row] for row in train_rows}
+            parts.append(_extra_images(samples, trained_on, settings, augment_settings, for_each))
     with distribution.data_parallel():
         model = run.open_workdir(settings, samples.points, mirror_map)
         if distribution.is_first():
@@ -109,6 +109,7 @@ def train(
         "train_images": len(training),
         "validation_images": len(validation_rows),
         "rejected": len(samples.rejects),
+        "excluded": len(samples) - len(train_rows) - len(validation_rows),
         **history.summary(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "seconds": round(time.monotonic() - started, 1),
@@ -119,7 +120,15 @@ def _split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.nd
     groups = None
     if settings.validation_groups:
         groups = contest.read_groups(Path(settings.validation_groups))
-    return split_rows(samples.file_names, settings.train_fraction, groups)
+    parts = split_rows(samples.file_names, settings.train_fraction, groups)
+    if not settings.exclude:
+        return parts
+    excluded = set(contest.read_names(Path(settings.exclude)))
+    if unknown := excluded.difference(samples.file_names):
+        logging.warning(
+            "%s: %d of %d names are not in the table", settings.exclude, len(unknown), len(excluded)
+        )
+    return tuple(leave_out(rows, samples.file_names, excluded) for rows in parts)
 
 
 def _mirror_map(
@@ -152,21 +161,21 @@ def _mirror_map_of_run(settings: TrainSettings) -> np.ndarray | None:
 
 def _extra_images(
     samples: Samples,
-    held_out: set[str],
+    trained_on: set[str],
     settings: TrainSettings,
     augment_settings: AugmentSettings,
     for_each: beam.ForEach | None,
 ) -> tuple[Samples, np.ndarray]:
-    """Returns the extra images, made first if need be, and the rows that show no held-out photo."""
+    """Returns the extra images, made first if need be, and the rows of photos trained on."""
     prepared = Path(settings.prepared)
     figures = augment(samples, prepared, augment_settings, settings.processes, for_each)
     folder = Path(figures["folder"])
     extra = load_samples(folder, "train", prepared)
     sources = contest.read_groups(folder / "sources.csv")
-    usable = np.array([sources[name] not in held_out for name in extra.file_names])
+    usable = np.array([sources[name] in trained_on for name in extra.file_names])
     logging.info(
         "extra images %s in %s: %d; %d that lost a point were dropped;"
-        " %d of photos held out for validation are not used",
+        " %d of photos held out for validation or excluded are not used",
         "made" if figures["made"] else "found",
         folder,
         figures["written"],

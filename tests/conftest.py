@@ -67,6 +67,7 @@ def tiny_settings(faces, tmp_path_factory):
         reset_optimizer_each_epoch=True,
         train_fraction=0.9,
         validation_groups=None,
+        exclude=None,
         limit=None,
         augment_online=[],
         rotate_limit=20.0,

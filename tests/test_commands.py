@@ -13,7 +13,7 @@ from keras_landmarks.config import FLAGS
 
 COMMANDS = [
     *["synthesize", "check", "augment", "train", "predict", "evaluate", "ensemble", "draw"],
-    "benchmark",
+    *["find_duplicates", "find_bad_labels", "benchmark"],
 ]
 
 
@@ -55,6 +55,8 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("ensemble", ["--inputs=a,b", "--combine=sum"], "--combine=sum"),
         ("ensemble", ["--inputs=a,b", "--weights=1,x"], "--weights=1,x: not numbers"),
         ("ensemble", ["--inputs=a.npz,b.npz", "--predictions=c.npz"], "a.npz: no such file"),
+        ("find_duplicates", ["--data=nowhere"], "nowhere/train/images: no such folder"),
+        ("find_bad_labels", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("benchmark", ["--stages=read,sleep"], "--stages=sleep: choose from parse,decode,"),
         ("benchmark", ["--model=resnet19"], "choose one of tiny, resnet18"),
         (

@@ -341,6 +341,25 @@ def test_groups_come_back(tmp_path):
     assert contest.read_groups(path) == {"a.jpg": "Ada", "b.jpg": "Bo B"}
 
 
+def test_names_are_the_first_column_of_any_table_each_once(tmp_path):
+    names = ["b, c.jpg", "a.jpg", "../a.jpg", "a.jpg"]
+    rows = [(name, "7", "2.5", "misplaced: 10 %") for name in names]
+    contest.write_rows(tmp_path / "t.tsv", ("file_name", "row", "score", "reason"), rows)
+    assert contest.read_names(tmp_path / "t.tsv") == ["b, c.jpg", "a.jpg"]
+
+
+def test_files_are_listed_by_their_paths_in_the_folder(tmp_path):
+    for name in ("b.jpg", "inner/a.jpg", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert contest.list_files(tmp_path) == [".hidden", "b.jpg", "inner/a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["", "/etc/a.jpg", "../a.jpg", "a\tb.jpg", "a\udce9.jpg"])
+def test_some_files_no_table_can_name(name):
+    assert not contest.can_be_listed(name)
+
+
 def test_a_name_in_two_groups_is_told(write):
     with pytest.raises(InputError, match=r"line 3: an earlier row has a\.jpg in another group"):
         contest.read_groups(write("file_name,person\na.jpg,Ada\na.jpg,Bo\n"))

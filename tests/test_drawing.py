@@ -98,6 +98,14 @@ def test_contact_sheet_lays_tiles_out_in_rows():
     assert (sheet[cell_height:, 60:] == drawing.BACKGROUND).all(), "the fourth cell is empty"
 
 
+def test_tiles_side_by_side_stand_on_one_line():
+    both = drawing.side_by_side([np.full((h, 20, 3), h, np.uint8) for h in (30, 50)])
+    assert both.shape == (50, 40, 3)
+    assert (both[20:, :20] == 30).all()
+    assert (both[:20, :20] == drawing.BACKGROUND).all()
+    assert (both[:, 20:] == 50).all()
+
+
 def test_contact_sheet_is_no_wider_than_its_tiles():
     tile = np.zeros((30, 40, 3), np.uint8)
     assert drawing.contact_sheet([tile], ["title"], columns=8).shape[1] == 40

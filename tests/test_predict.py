@@ -20,13 +20,14 @@ from keras_landmarks.predict import predict
 
 @pytest.fixture
 def predict_tiny(tiny_run, faces, tmp_path):
-    """Predicts with the tiny model; returns the submission's lines and the predictions."""
+    """Predicts with the tiny model; returns the submission's lines, if any, and predictions."""
     settings, _ = tiny_run
 
     def run(data=faces, split="test", workdir=Path(settings.workdir), **options):
         files = {"submission": tmp_path / "s.csv", "predictions": tmp_path / "p.npz"}
         figures = predict(workdir, data, split, **files, **options)
-        lines = files["submission"].read_text().splitlines()
+        written = files["submission"].exists()
+        lines = files["submission"].read_text().splitlines() if written else None
         return lines, contest.read_predictions(files["predictions"]), figures
 
     return run
@@ -98,6 +99,42 @@ def test_test_points_may_lie_beside_the_split(predict_tiny, own_faces):
     shutil.move(own_faces / "test" / "test_points.csv", own_faces / "test_points.csv")
     lines, _, _ = predict_tiny(own_faces)
     assert len(lines) == 9
+
+
+def test_without_test_points_the_rows_of_landmarks_are_predicted_and_there_is_no_csv(
+    predict_tiny, own_faces, tmp_path
+):
+    _, straight, _ = predict_tiny()
+    (tmp_path / "s.csv").unlink()
+    truth = contest.read_landmarks(own_faces / "test" / "test_landmarks.csv")
+    table = own_faces / "test" / "landmarks.csv"
+    contest.write_landmarks(table, truth.file_names[::-1], truth.points[::-1])
+    (own_faces / "test" / "test_points.csv").unlink()
+    lines, predicted, figures = predict_tiny(own_faces)
+    assert lines is None
+    assert figures["submission"] is None
+    assert predicted.file_names == truth.file_names[::-1]
+    np.testing.assert_allclose(predicted.points, straight.points[::-1], atol=1e-3)
+
+
+def test_test_points_beside_the_splits_are_not_those_of_train(predict_tiny, own_faces, tmp_path):
+    shutil.move(own_faces / "test" / "test_points.csv", own_faces / "test_points.csv")
+    (own_faces / "train" / "images" / "face_000007.jpg").write_bytes(b"")
+    lines, predicted, _ = predict_tiny(own_faces, "train")
+    assert lines is None
+    labels = contest.read_landmarks(own_faces / "train" / "landmarks.csv")
+    assert predicted.file_names == labels.file_names
+    assert "face_000007.jpg" in (tmp_path / "p_rejects.csv").read_text()
+
+
+def test_a_split_without_rows_or_without_a_table_is_refused(predict_tiny, own_faces):
+    table = own_faces / "train" / "landmarks.csv"
+    table.write_text("file_name\tPoint_M0_X\tPoint_M0_Y\n")
+    with pytest.raises(InputError, match=r"landmarks\.csv: there is no row under the header"):
+        predict_tiny(own_faces, "train")
+    table.unlink()
+    with pytest.raises(InputError, match=r"none of these files exists: .*landmarks\.csv"):
+        predict_tiny(own_faces, "train")
 
 
 def test_a_broken_image_gets_the_mean_of_the_others_and_is_listed(

@@ -7,7 +7,13 @@ from PIL import Image
 from keras_landmarks.data import contest
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.samples import boxes, lies_far_outside, load_samples, split_rows
+from keras_landmarks.data.samples import (
+    boxes,
+    leave_out,
+    lies_far_outside,
+    load_samples,
+    split_rows,
+)
 from keras_landmarks.errors import InputError
 
 
@@ -44,6 +50,7 @@ def test_sound_samples_are_all_there(load, table, images):
     assert samples.file_names == expected.file_names
     assert samples.points == 971
     assert samples.rejects == []
+    assert samples.lines.tolist() == list(range(2, 26))
     np.testing.assert_array_equal(samples.landmarks_photo_px, expected.points)
     assert samples.landmarks_photo_px.dtype == np.int16
     sizes = [read(path).shape[1::-1] for path in images.values()]
@@ -301,3 +308,17 @@ def test_a_file_in_no_group_is_named():
 def test_a_split_without_training_rows_is_refused(fraction, groups):
     with pytest.raises(InputError, match="no row is left to train on"):
         split_rows(["a", "b"], fraction, groups)
+
+
+def test_lines_are_those_of_the_table_whatever_was_refused(load, table):
+    rows = table.read_text().splitlines(keepends=True)
+    rows[2:3] = ["\n", rows[2].replace("\t", "\tx", 1)]
+    table.write_text("".join(rows))
+    assert load().lines.tolist() == [2, *range(5, 27)]
+
+
+def test_excluded_files_are_left_out_of_rows():
+    rows = np.array([0, 2, 3])
+    left = leave_out(rows, ["a", "b", "c", "d"], {"c", "b", "elsewhere"})
+    assert left.tolist() == [0, 3]
+    assert leave_out(rows, ["a", "b", "c", "d"], {"a", "c", "d"}).dtype == np.int64

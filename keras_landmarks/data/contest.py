@@ -206,7 +206,7 @@ def write_test_points(
     """Writes `test_points.csv`."""
     rows = zip(file_names, point_indices, strict=True)
     cells = ((name, str(np.asarray(indices).tolist())) for name, indices in rows)
-    _write_cells(path, ("file_name", "point_index_list"), cells)
+    write_rows(path, ("file_name", "point_index_list"), cells)
 
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
@@ -215,12 +215,24 @@ def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
     The row is the line in its table. Tabs and the like in a name are written as \\t.
     """
     rows = ([printable(str(cell)) for cell in reject] for reject in rejects)
-    _write_cells(path, ("file_name", "row", "reason"), rows)
+    write_rows(path, ("file_name", "row", "reason"), rows)
 
 
 def printable(text: str) -> str:
     """Returns the text with what does not print, or is no UTF-8, as \\t, \\x00, \\udcff."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def read_names(path: Path) -> list[str]:
+    """Reads the first column of a table, whatever the others are: file names, each once.
+
+    What cannot be the name of a file in the images folder is left out.
+
+    Raises:
+        InputError: the file is missing or has no header that begins with file_name.
+    """
+    names = dict.fromkeys(name for _, name, _ in _iterate_pairs(path))
+    return list(filter(can_be_listed, names))
 
 
 def read_groups(path: Path) -> dict[str, str]:
@@ -240,7 +252,13 @@ def read_groups(path: Path) -> dict[str, str]:
 
 def write_groups(path: Path, column: str, file_names: Iterable[str], groups: Iterable[str]) -> None:
     """Writes a table of file name and group; `column` is the header of the second."""
-    _write_cells(path, ("file_name", column), zip(file_names, groups, strict=True))
+    write_rows(path, ("file_name", column), zip(file_names, groups, strict=True))
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes a table under its header, tab separated."""
+    lines = ["\t".join(_quote(cell, "\t") for cell in row) for row in [header, *rows]]
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def _iterate_pairs(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -413,17 +431,16 @@ def _quote(cell: str, separator: str) -> str:
     return cell
 
 
-def _write_cells(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Writes a table, tab separated."""
-    lines = ["\t".join(_quote(cell, "\t") for cell in row) for row in [header, *rows]]
-    write_whole(path, "\n".join(lines) + "\n")
-
-
 def _checked_name(name: str) -> str:
-    climbs = name.startswith("/") or ".." in name.split("/")
-    if not name or climbs or _NOT_IN_NAMES.search(name):
+    if not can_be_listed(name):
         raise ValueError(f"not the name of a file in the images folder: {name!r}")
     return name
+
+
+def can_be_listed(name: str) -> bool:
+    """Whether a table can name this file of the images folder."""
+    climbs = name.startswith("/") or ".." in name.split("/")
+    return bool(name) and not climbs and not _NOT_IN_NAMES.search(name)
 
 
 def _write_points(path: Path, file_names, points, separator: str) -> None:
@@ -642,14 +659,41 @@ def find_image_folder(data: Path, split: str) -> Path:
     return folder
 
 
+def list_files(folder: Path) -> list[str]:
+    """Returns the files below the folder by their paths from it, sorted."""
+    paths = []
+    for parent, _, names in os.walk(folder):
+        inner = os.path.relpath(parent, folder)
+        paths += [os.path.normpath(os.path.join(inner, name)) for name in names]
+    return sorted(paths)
+
+
 def find_landmarks(data: Path, split: str) -> Path:
     """Returns the split's own table of points; InputError if there is none."""
     return _first_file(data / split / "landmarks.csv", data / split / "test_landmarks.csv")
 
 
 def find_test_points(data: Path, split: str) -> Path:
-    """Returns `test_points.csv` in the split's folder or beside it; InputError if there is none."""
-    return _first_file(data / split / "test_points.csv", data / "test_points.csv")
+    """Returns `test_points.csv` in the split's folder or, for the test split, beside it.
+
+    Raises:
+        InputError: there is none.
+    """
+    return _first_file(*_test_points(data, split))
+
+
+def find_test_points_or_landmarks(data: Path, split: str) -> Path:
+    """Returns what `find_test_points` does or, where that is missing, the split's landmarks.csv.
+
+    Raises:
+        InputError: there is neither.
+    """
+    return _first_file(*_test_points(data, split), data / split / "landmarks.csv")
+
+
+def _test_points(data: Path, split: str) -> list[Path]:
+    folders = [data / split, data] if split == "test" else [data / split]
+    return [folder / "test_points.csv" for folder in folders]
 
 
 def _first_file(*candidates: Path) -> Path:

@@ -26,7 +26,7 @@ from keras_landmarks.files import whole_file, whole_folder, write_whole
 from keras_landmarks.progress import progress
 
 _LANDMARKS, _INDEX = "landmarks.bin", "index.json"
-_FORMAT = 2  # rises when other samples come to be sound
+_FORMAT = 3  # rises when other samples come to be sound, or more is remembered of them
 
 
 # A point may lie outside its image by so many times the image's longer side.
@@ -49,6 +49,7 @@ class Samples:
     Attributes:
         image_folder: where the files are.
         file_names: n names, in the table's order.
+        lines: (n,) lines in the table; the header is 1.
         landmarks_photo_px: (n, k, 2), int16 or, if the table has fractions, float32.
         sizes_px: (n, 2) widths and heights.
         rejects: rows and images that cannot be used.
@@ -57,6 +58,7 @@ class Samples:
 
     image_folder: Path
     file_names: list[str]
+    lines: np.ndarray
     landmarks_photo_px: np.ndarray
     sizes_px: np.ndarray
     rejects: list[Reject]
@@ -138,6 +140,11 @@ def split_rows(
     if held_out.all():
         raise InputError("no row is left to train on; is --train_fraction too small?")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def leave_out(rows: np.ndarray, file_names: Sequence[str], excluded: set[str]) -> np.ndarray:
+    """Returns the rows whose file is not among the excluded ones."""
+    return np.array([row for row in rows if file_names[row] not in excluded], np.int64)
 
 
 def _fingerprint(table: Path, image_folder: Path, limit: int | None) -> str:
@@ -316,6 +323,7 @@ def _check_and_remember(table: Path, image_folder: Path, limit: int | None, fold
         "points": points,
         "dtype": dtype.name,
         "file_names": list(itertools.compress(file_names, sound)),
+        "lines": list(itertools.compress(lines, sound)),
         "sizes_px": np.reshape(sizes_px, (-1, 2))[sound].ravel().tolist(),
         "rejects": rejects,
     }
@@ -343,7 +351,8 @@ def _recall(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
         landmarks = np.memmap(folder / _LANDMARKS, index["dtype"], mode="r", shape=shape)
     sizes_px = np.array(index["sizes_px"]).reshape(-1, 2)
     rejects = [Reject(*reject) for reject in index["rejects"]]
-    return Samples(image_folder, file_names, landmarks, sizes_px, rejects, fingerprint)
+    lines = np.array(index["lines"], np.int64)
+    return Samples(image_folder, file_names, lines, landmarks, sizes_px, rejects, fingerprint)
 
 
 @functools.lru_cache(maxsize=1)  # a worker gets one piece of the work after another

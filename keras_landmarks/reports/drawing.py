@@ -5,11 +5,13 @@ Images are (H, W, 3) uint8 RGB; points are (k, 2), pixels of the image they go w
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from keras_landmarks.data import layout
+from keras_landmarks.files import write_whole
 
 # The hues of Okabe and Ito, which colour-blind people can tell apart; a right side has the lighter
 # tint of its left side's hue.
@@ -98,6 +100,13 @@ def draw_tile(
     return tile
 
 
+def side_by_side(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    """Puts tiles in one row, their lower edges on a line."""
+    height = max(len(tile) for tile in tiles)
+    blanks = [_blank(height - len(tile), tile.shape[1]) for tile in tiles]
+    return np.hstack([np.vstack(pair) for pair in zip(blanks, tiles, strict=True)])
+
+
 def contact_sheet(
     tiles: Sequence[np.ndarray], titles: Sequence[str], columns: int, legend: bool = False
 ) -> np.ndarray:
@@ -115,6 +124,11 @@ def contact_sheet(
     cells += [_blank(*cells[0].shape[:2])] * (-len(cells) % columns)
     rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     return np.vstack([*rows, region_legend(columns * width)] if legend else rows)
+
+
+def write_sheet(path: Path, sheet: np.ndarray) -> None:
+    """Writes a sheet as PNG, whole."""
+    write_whole(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
 def region_legend(width: int) -> np.ndarray:

@@ -36,6 +36,7 @@ class TrainSettings:
     reset_optimizer_each_epoch: bool
     train_fraction: float
     validation_groups: str | None
+    exclude: str | None
     limit: int | None
     augment_online: list[str]
     rotate_limit: float

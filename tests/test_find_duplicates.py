@@ -1,0 +1,157 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from spoiling import COPIES, copy_of, jpeg
+
+from keras_landmarks.data import contest, duplicates
+from keras_landmarks.data.samples import split_rows
+from keras_landmarks.find_duplicates import find_duplicates
+
+KINDS = {
+    "recompressed": {"copy"},
+    "resized": {"resized", "copy"},  # copy: by less than 2 %
+    "mirrored": {"mirrored"},
+    "cropped": {"cropped"},
+    "all": {"mirrored cropped", "mirrored cropped resized"},
+}
+
+
+def read_pairs(path):
+    header, *rows = path.read_text().splitlines()
+    assert header == "first\tsecond\tkind\tsimilarity"
+    return {frozenset(row.split("\t")[:2]): row.split("\t")[2] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def copied(faces, tmp_path_factory):
+    """The faces with three copies of each kind, some in the other split, and what was copied."""
+    data = shutil.copytree(faces, tmp_path_factory.mktemp("copied") / "faces")
+    rng = np.random.default_rng(0)
+    names = sorted(path.name for path in (data / "train" / "images").iterdir())
+    rng.shuffle(names)
+    truth = {}
+    for number, name in enumerate(names[: 3 * len(COPIES)]):
+        how, split = COPIES[number % len(COPIES)], ("train", "test")[number % 2]
+        image = contest.read_image(data / "train" / "images", name)
+        copy = data / split / "images" / f"copy_{number}.jpg"
+        copy.write_bytes(copy_of(image, how, rng))
+        truth[frozenset([f"train/{name}", f"{split}/{copy.name}"])] = how
+    return data, truth
+
+
+def test_all_copies_are_found_within_and_across_splits_and_nothing_else(copied, tmp_path):
+    data, truth = copied
+    flags = [f"--data={data}", f"--duplicates={tmp_path}", "--processes=2"]
+    command = [sys.executable, "-m", "keras_landmarks.find_duplicates", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    pairs = read_pairs(tmp_path / "pairs.tsv")
+    assert pairs.keys() == truth.keys()
+    assert [
+        (how, pairs[pair]) for pair, how in truth.items() if pairs[pair] not in KINDS[how]
+    ] == []
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["images"] == 24 + 8 + len(truth)
+    assert figures["pairs"] == figures["groups"] == len(truth)
+    assert figures["across_splits"] == len(truth) // 2
+    assert (tmp_path / "contact_sheet.png").stat().st_size > 10_000
+
+
+def test_every_file_has_a_group_and_copies_share_theirs_over_the_splits(copied, tmp_path):
+    data, truth = copied
+    find_duplicates(data, ["train", "test"], tmp_path, processes=1)
+    groups = {}
+    for split in ("train", "test"):
+        own = contest.read_groups(tmp_path / f"groups_{split}.tsv")
+        assert sorted(own) == contest.list_files(data / split / "images")
+        groups |= {f"{split}/{name}": group for name, group in own.items()}
+    for pair in truth:
+        assert len({groups[name] for name in pair}) == 1
+    assert len(set(groups.values())) == len(groups) - len(truth)
+
+
+def test_train_keeps_copies_on_one_side(copied, tmp_path):
+    data, truth = copied
+    find_duplicates(data, ["train"], tmp_path, processes=1)
+    groups = contest.read_groups(tmp_path / "groups_train.tsv")
+    names = list(groups)
+    rows, _ = split_rows(names, 0.5, groups)
+    trained_on = {f"train/{names[row]}" for row in rows}
+    within = [pair for pair in truth if all(name.startswith("train/") for name in pair)]
+    assert within
+    assert all(len(pair & trained_on) != 1 for pair in within)
+
+
+def test_what_is_no_image_has_a_group_of_its_own(own_faces, tmp_path, caplog):
+    images = own_faces / "train" / "images"
+    (images / "inner").mkdir()
+    (images / "inner" / "notes.txt").write_text("no image")
+    figures = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
+    assert figures["unreadable"] == 1
+    assert len(set(contest.read_groups(tmp_path / "groups_train.tsv").values())) == 25
+    assert "train/inner/notes.txt: neither a JPEG nor a PNG" in caplog.text
+
+
+def test_copies_of_a_copy_are_one_group_and_equal_pixels_identical(own_faces, tmp_path):
+    images = own_faces / "train" / "images"
+    first = min(images.iterdir())
+    for number in range(5):
+        shutil.copyfile(first, images / f"same_{number}.jpg")
+    image = contest.read_image(images, first.name)
+    (images / "small.jpg").write_bytes(jpeg(image[::2, ::2], 60))
+    figures = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
+    assert figures["kinds"] == {"identical": 5, "resized": 1}
+    assert figures["groups"] == 1
+
+
+def test_images_without_anything_on_them_are_no_copies_of_each_other(own_faces, tmp_path):
+    images = own_faces / "train" / "images"
+    for grey in (0, 90, 255):
+        (images / f"blank_{grey}.jpg").write_bytes(jpeg(np.full((80, 60, 3), grey, np.uint8), 90))
+    assert find_duplicates(own_faces, ["train"], tmp_path, processes=1)["pairs"] == 0
+
+
+def test_without_copies_there_is_no_picture_not_even_an_earlier_one(copied, faces, tmp_path):
+    find_duplicates(copied[0], ["train"], tmp_path, processes=1)
+    assert (tmp_path / "contact_sheet.png").exists()
+    find_duplicates(faces, ["train"], tmp_path, processes=1)
+    assert not (tmp_path / "contact_sheet.png").exists()
+    assert read_pairs(tmp_path / "pairs.tsv") == {}
+
+
+def test_two_frames_of_a_video_are_alike_but_no_copies(faces):
+    images = faces / "train" / "images"
+    image = contest.read_image(images, "face_000003.jpg")
+    height, width = image.shape[:2]
+    middle = slice(height // 3, height // 2), slice(width // 3, width * 2 // 3)
+    later = image.copy()
+    later[middle] = np.roll(image, height // 20, axis=0)[middle]  # the eyes move a little
+    first, second = (duplicates.look_at(frame).hashes for frame in (image, later))
+    assert list(duplicates.candidates(np.stack([first, second]))) == [(0, 1, False)]
+    pictures = [duplicates.small_picture(frame) for frame in (image, later)]
+    assert duplicates.match(*pictures) is None
+
+
+def test_a_mirrored_image_has_the_hash_with_other_signs(faces):
+    image = contest.read_image(faces / "train" / "images", "face_000001.jpg")
+    hashes = [duplicates.look_at(side).hashes for side in (image, image[:, ::-1].copy())]
+    assert (0, 1, True) in list(duplicates.candidates(np.stack(hashes)))
+
+
+def test_candidates_are_the_same_whatever_the_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    hashes = rng.normal(size=(40, 2, 63)).astype(np.float32)
+    hashes[25:30] = hashes[5:10] + rng.normal(0, 0.2, (5, 2, 63))
+    hashes /= np.linalg.norm(hashes, axis=-1, keepdims=True)
+    expected = [(index, index + 20, False) for index in range(5, 10)]
+    assert list(duplicates.candidates(hashes)) == expected
+    monkeypatch.setattr(duplicates, "_BLOCK", 7)
+    assert sorted(duplicates.candidates(hashes)) == expected
+
+
+def test_groups_are_joined_by_any_chain_of_pairs():
+    assert duplicates.group(6, [(4, 5), (1, 3), (3, 4)]) == [0, 1, 2, 1, 1, 1]
