@@ -19,6 +19,7 @@ from keras_landmarks import compilation_cache, interruption
 from keras_landmarks.data import geometry, variation
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
+from keras_landmarks.training.settings import parse_fold
 
 FLAGS = flags.FLAGS
 Settings = TypeVar("Settings")
@@ -178,6 +179,13 @@ flags.DEFINE_float(
     upper_bound=1.0,
 )
 flags.DEFINE_string(
+    "fold",
+    None,
+    "Hold out the 2nd of 5 parts, as 2/5, in place of the last rows; each --validation_groups"
+    " whole.",
+)
+flags.DEFINE_integer("folds", 5, "Parts for cross-validation.", lower_bound=2, upper_bound=999)
+flags.DEFINE_string(
     "validation_groups",
     None,
     "Table file_name, group: no group is in both training and validation.",
@@ -233,6 +241,9 @@ flags.DEFINE_list("compare", None, "Two predictions or submissions, with a comma
 flags.DEFINE_string(
     "groups", None, "Table file_name, group: images alike, a person's, that count as one draw."
 )
+flags.DEFINE_bool(
+    "partial", False, "Score the images that are predicted, if they are not all of --truth."
+)
 flags.DEFINE_list("inputs", None, "Predictions (.npz) or submissions to combine, with commas.")
 flags.DEFINE_enum(
     "combine", "mean", ["mean", "median", "weights"], "How: weights are given or fitted."
@@ -269,6 +280,14 @@ flags.DEFINE_string("aot", None, "Compile the train step for this TPU topology: 
 def _check_image_size(value: str) -> bool:
     try:
         return bool(geometry.parse_size(value))
+    except ValueError as error:
+        raise flags.ValidationError(str(error)) from None
+
+
+@flags.validator("fold")
+def _check_fold(value: str | None) -> bool:
+    try:
+        return value is None or bool(parse_fold(value))
     except ValueError as error:
         raise flags.ValidationError(str(error)) from None
 

@@ -37,6 +37,7 @@ FLAGS = config.use(
     "truth",
     "test_points",
     "groups",
+    "partial",
     "data",
     "split",
     "prepared",
@@ -52,12 +53,14 @@ def main(_) -> dict[str, Any]:
     if FLAGS.compare:
         if len(FLAGS.compare) != 2 or paths.keys() & {"predictions", "submission"}:
             raise InputError("--compare=a.npz,b.npz takes two files, and no other is scored")
-        figures = compare(*map(Path, FLAGS.compare), **paths, seed=FLAGS.seed)
+        figures = compare(
+            *map(Path, FLAGS.compare), **paths, seed=FLAGS.seed, partial=FLAGS.partial
+        )
         print(comparison(figures))
         return rounded(figures)
     if FLAGS.data:
         paths |= {"data": Path(FLAGS.data), "prepared": Path(FLAGS.prepared)}
-    figures = evaluate(**paths, split=FLAGS.split, seed=FLAGS.seed)
+    figures = evaluate(**paths, split=FLAGS.split, seed=FLAGS.seed, partial=FLAGS.partial)
     print(table(figures))
     return rounded(figures)
 
@@ -72,12 +75,13 @@ def evaluate(
     split: str = "test",
     prepared: Path = Path("prepared"),
     seed: int = 0,
+    partial: bool = False,
 ) -> dict[str, Any]:
     """Scores either predictions (.npz) or a submission (CSV) against a table of true points.
 
-    Every image of `truth` must be predicted; predictions of other images are counted and left out.
-    `groups` is a table of file name and group. With `data` the mean shape of its train table is
-    scored on the split's images, too.
+    Every image of `truth` must be predicted, unless `partial` lets those count that are;
+    predictions of other images are counted and left out. `groups` is a table of file name and
+    group. With `data` the mean shape of its train table is scored on the split's images, too.
 
     Returns:
         `images`, their `groups`, `points` predicted of each, predicted images `without_truth`; with
@@ -89,7 +93,8 @@ def evaluate(
     """
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
-    true = matching.read_truth(truth, test_points)
+    names = _predicted_names(truth, predictions or submission) if partial else None
+    true = matching.read_truth(truth, test_points, names)
     face_sizes = _checked_face_sizes(true)
     group_of_each = matching.read_groups(groups, true.file_names)
     distances = _measure(predictions or submission, submission is not None, true)
@@ -118,11 +123,13 @@ def compare(
     test_points: Path | None = None,
     groups: Path | None = None,
     seed: int = 0,
+    partial: bool = False,
 ) -> dict[str, Any]:
     """Says whether two predictions of the same images differ in MSE by more than chance.
 
     Each is an .npz or a submission (CSV). The MSE is over the asked points if `test_points` says
-    which they are, otherwise over all. Every image of `truth` must be predicted in both.
+    which they are, otherwise over all. Every image of `truth` must be predicted in both, unless
+    `partial` lets those count that are.
 
     Returns:
         `a` and `b` (the files), `images`, their `groups`, `mse_a` and `mse_b` with their intervals,
@@ -131,7 +138,8 @@ def compare(
     Raises:
         InputError: as `evaluate`, or all images are of one group.
     """
-    true = matching.read_truth(truth, test_points)
+    names = _predicted_names(truth, a, b) if partial else None
+    true = matching.read_truth(truth, test_points, names)
     group_of_each = matching.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
     if resamples is None:
@@ -146,6 +154,21 @@ def compare(
         **metrics.mean_figure("mse_b", mse_b, resamples),
         **bootstrap.paired(mse_a, mse_b, resamples),
     }
+
+
+def _predicted_names(truth: Path, *sources: Path) -> list[str]:
+    """Returns the names of the truth's images, in its order, that all sources have predicted."""
+    names = contest.read_names(truth)
+    for source in sources:
+        npz = source.suffix == ".npz"
+        predicted = (
+            contest.read_predictions(source).file_names if npz else contest.read_names(source)
+        )
+        predicted = set(predicted)
+        names = [name for name in names if name in predicted]
+    if not names:
+        raise InputError(f"{sources[0]}: none of its images is in {truth}")
+    return names
 
 
 def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndarray:

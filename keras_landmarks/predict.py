@@ -17,6 +17,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +34,25 @@ from keras_landmarks.progress import progress
 
 _FORMAT = 1  # rises when the same model and images come to mean other predictions
 
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How to predict: the values of the flags of these names."""
+
+    batch_size: int = 256
+    tta: str = "none"
+    mirror: str | None = None
+    rounding: str = "round"
+    strict: bool = False
+
+
 FLAGS = config.use(
     "workdir",
     "data",
     "split",
     "submission",
     "predictions",
-    "rounding",
-    "batch_size",
-    "tta",
-    "mirror",
-    "strict",
+    PredictSettings,
     "compilation_cache",
 )
 
@@ -60,11 +69,7 @@ def main(_) -> dict:
         split,
         submission=Path(FLAGS.submission or workdir / f"{split}_submission.csv"),
         predictions=Path(FLAGS.predictions or workdir / f"{split}_predictions.npz"),
-        rounding=FLAGS.rounding,
-        batch_size=FLAGS.batch_size,
-        tta=FLAGS.tta,
-        mirror_choice=FLAGS.mirror,
-        strict=FLAGS.strict,
+        settings=config.read(PredictSettings),
     )
 
 
@@ -74,21 +79,42 @@ def predict(
     split: str,
     submission: Path,
     predictions: Path,
-    rounding: str = "round",
-    batch_size: int = 256,
-    strict: bool = False,
-    tta: str = "none",
-    mirror_choice: str | None = None,
+    settings: PredictSettings = PredictSettings(),
 ) -> dict:
     """Predicts every image that the split's table names; writes the predictions and the CSV.
 
     Without a test_points.csv the table is landmarks.csv, and there is no CSV.
 
-    With `mirror` in `tta` the model's own mirror map counts, and `mirror_choice`, `contest` or a
-    file, where it was trained without one.
-
     Returns:
         Figures: images, rejected, rate, the files; None for a CSV that was not written.
+
+    Raises:
+        InputError: as `predict_images`, or a table is missing or wrong.
+    """
+    image_folder = contest.find_image_folder(data, split)
+    names, asked = _read_table(contest.find_test_points_or_landmarks(data, split))
+    if not asked:
+        return predict_images(workdir, image_folder, names, predictions, settings)
+    wanted = asked, submission
+    return predict_images(workdir, image_folder, names, predictions, settings, wanted)
+
+
+def predict_images(
+    workdir: Path,
+    image_folder: Path,
+    names: list[str],
+    predictions: Path,
+    settings: PredictSettings,
+    wanted: tuple[TestPoints, Path] | None = None,
+) -> dict:
+    """Predicts these images of a folder and writes the predictions (.npz).
+
+    With `wanted`, the points asked of each image and a path, the contest's CSV is written there.
+    With `mirror` in `settings.tta` the model's own mirror map counts, and `settings.mirror`,
+    `contest` or a file, where it was trained without one.
+
+    Returns:
+        Figures, as `predict`.
 
     Raises:
         InputError: a file is missing or wrong, a point is asked that the model does not have, or
@@ -99,18 +125,15 @@ def predict(
     from keras_landmarks.models.folding import fold_batch_norm
     from keras_landmarks.models.pretrained import BEST_WEIGHTS
 
-    image_folder = contest.find_image_folder(data, split)
-    names, asked = _read_table(contest.find_test_points_or_landmarks(data, split))
-    batch_size = min(batch_size, len(names))
+    batch_size = min(settings.batch_size, len(names))
     used = [workdir.resolve() / name for name in (model_spec.FILE_NAME, BEST_WEIGHTS)]
     folder = image_folder.resolve()
     used.extend(os.path.join(folder, name) for name in names)
     spec, model = model_spec.load_trained(workdir)
-    if asked:
-        check_indices(asked, spec.points)
-    mirror_map = _mirror_map(spec, mirror_choice, str(used[0])) if "mirror" in tta else None
-    key = fingerprint(used, batch_size, _FORMAT, tta, mirror.as_json(mirror_map))
-    shown = views("crops" in tta, mirror_map)
+    if wanted:
+        check_indices(wanted[0], spec.points)
+    shown, mirror_map = _views(spec, settings, str(used[0]))
+    key = fingerprint(used, batch_size, _FORMAT, settings.tta, mirror.as_json(mirror_map))
     model = fold_batch_norm(model)
     batch = np.dtype((np.float32, (batch_size, spec.points, 2)))
     with scratch_folder(predictions, key) as scratch, Journal(scratch / "batches", batch) as done:
@@ -121,15 +144,18 @@ def predict(
         images_per_s = len(left) / (time.monotonic() - started)
         landmarks = done.read().reshape(-1, spec.points, 2)[: len(names)]
         if rejects:
-            _stand_in(landmarks, rejects, names, submission if asked else predictions, strict)
+            beside = wanted[1] if wanted else predictions
+            _stand_in(landmarks, rejects, names, beside, settings.strict)
         contest.write_predictions(predictions, names, landmarks)
-        if asked:
-            contest.write_submission(submission, names, asked_points(landmarks, asked, rounding))
+        if wanted:
+            asked, submission = wanted
+            points = asked_points(landmarks, asked, settings.rounding)
+            contest.write_submission(submission, names, points)
     return {
         "images": len(landmarks),
         "rejected": len(rejects),
         "images_per_s": round(images_per_s, 1),
-        "submission": str(submission) if asked else None,
+        "submission": str(wanted[1]) if wanted else None,
         "predictions": str(predictions),
     }
 
@@ -153,6 +179,12 @@ def check_indices(asked: TestPoints, points: int) -> None:
             raise InputError(
                 f"{name}: {len(indices)} points are asked, {len(asked.point_indices[0])} of others"
             )
+
+
+def _views(spec, settings: PredictSettings, where: str) -> tuple[list[View], np.ndarray | None]:
+    """Returns the views of each image, and the mirror map if some are mirrored."""
+    mirror_map = _mirror_map(spec, settings.mirror, where) if "mirror" in settings.tta else None
+    return views("crops" in settings.tta, mirror_map), mirror_map
 
 
 def _mirror_map(spec, choice: str | None, where: str) -> np.ndarray:

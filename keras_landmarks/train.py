@@ -28,9 +28,9 @@ from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest, layout, mirror
 from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.samples import Samples, leave_out, load_samples, split_rows
+from keras_landmarks.data.samples import Samples, fold_rows, leave_out, load_samples, split_rows
 from keras_landmarks.errors import InputError
-from keras_landmarks.training.settings import ProcessSettings, TrainSettings
+from keras_landmarks.training.settings import ProcessSettings, TrainSettings, parse_fold
 
 FLAGS = config.use(
     TrainSettings,
@@ -85,7 +85,7 @@ def train(
         samples = load_samples(
             Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
         )
-        train_rows, validation_rows = _split(samples, settings)
+        train_rows, validation_rows = split(samples, settings)
         mirror_map = _mirror_map(samples, train_rows, settings)
         parts = [(samples, train_rows)]
         if augment_settings.augment_count:
@@ -116,11 +116,15 @@ def train(
     }
 
 
-def _split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
+def split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows to train on and those held out for validation."""
     groups = None
     if settings.validation_groups:
         groups = contest.read_groups(Path(settings.validation_groups))
-    parts = split_rows(samples.file_names, settings.train_fraction, groups)
+    if settings.fold:
+        parts = fold_rows(samples.file_names, *parse_fold(settings.fold), groups)
+    else:
+        parts = split_rows(samples.file_names, settings.train_fraction, groups)
     if not settings.exclude:
         return parts
     excluded = set(contest.read_names(Path(settings.exclude)))

@@ -66,6 +66,7 @@ def tiny_settings(faces, tmp_path_factory):
         first_cycle_epochs=1,
         reset_optimizer_each_epoch=True,
         train_fraction=0.9,
+        fold=None,
         validation_groups=None,
         exclude=None,
         limit=None,

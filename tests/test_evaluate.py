@@ -49,6 +49,28 @@ def test_predictions_are_matched_by_name(paths):
     assert "regions" not in figures
 
 
+def test_images_that_are_not_predicted_are_missed_unless_some_are_enough(paths, tmp_path):
+    some = tmp_path / "some.npz"
+    contest.write_predictions(some, ["b.jpg", "c.jpg"], np.stack([TRUE_PX[1] + ERROR_PX[1]] * 2))
+    with pytest.raises(InputError, match=r"1 of the 2 images to score are missing.*a\.jpg"):
+        evaluate(paths["truth"], predictions=some)
+    figures = evaluate(paths["truth"], predictions=some, partial=True)
+    assert figures["images"] == figures["without_truth"] == 1
+    assert figures["mse"] == pytest.approx(104 / 8)
+    contest.write_predictions(some, ["c.jpg"], TRUE_PX[:1])
+    with pytest.raises(InputError, match=r"some\.npz: none of its images is in \S+landmarks\.csv"):
+        evaluate(paths["truth"], predictions=some, partial=True)
+
+
+def test_two_are_compared_on_the_images_that_both_have(paths, tmp_path):
+    some, names = tmp_path / "some.npz", [*NAMES, "c.jpg"]
+    contest.write_landmarks(paths["truth"], names, np.concatenate([TRUE_PX, TRUE_PX[:1]]))
+    contest.write_predictions(some, names, np.concatenate([TRUE_PX, TRUE_PX[:1]]))
+    figures = compare(paths["predictions"], some, paths["truth"], partial=True)
+    assert figures["images"] == 2
+    assert figures["mse_b"] == 0
+
+
 def test_asked_points_of_predictions_and_of_a_submission_score_the_same(paths):
     of_submission = evaluate(
         paths["truth"], submission=paths["submission"], test_points=paths["test_points"]

@@ -15,7 +15,7 @@ from keras_landmarks.files import Journal
 from keras_landmarks.models import spec
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.predict import predict
+from keras_landmarks.predict import PredictSettings, predict
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def predict_tiny(tiny_run, faces, tmp_path):
 
     def run(data=faces, split="test", workdir=Path(settings.workdir), **options):
         files = {"submission": tmp_path / "s.csv", "predictions": tmp_path / "p.npz"}
-        figures = predict(workdir, data, split, **files, **options)
+        figures = predict(workdir, data, split, **files, settings=PredictSettings(**options))
         written = files["submission"].exists()
         lines = files["submission"].read_text().splitlines() if written else None
         return lines, contest.read_predictions(files["predictions"]), figures
@@ -272,7 +272,7 @@ def test_mirrored_prediction_is_the_mean_with_the_mirrored_photos_prediction(
 ):
     photos = without_losses(own_faces)
     _, plain, _ = predict_tiny(own_faces)
-    _, both, _ = predict_tiny(own_faces, batch_size=3, tta="mirror", mirror_choice="contest")
+    _, both, _ = predict_tiny(own_faces, batch_size=3, tta="mirror", mirror="contest")
     for name, photo in photos.items():
         write_png(own_faces / "test" / "images" / name, photo[:, ::-1])
     _, of_mirrored, _ = predict_tiny(own_faces)
@@ -286,7 +286,7 @@ def test_mirrored_prediction_is_the_mean_with_the_mirrored_photos_prediction(
 def test_crops_are_averaged_alone_and_with_their_mirror_images(predict_tiny):
     _, plain, _ = predict_tiny()
     _, crops, _ = predict_tiny(tta="crops")
-    _, both, _ = predict_tiny(tta="mirror,crops", mirror_choice="contest", batch_size=5)
+    _, both, _ = predict_tiny(tta="mirror,crops", mirror="contest", batch_size=5)
     for averaged in (crops, both):
         assert np.all(np.abs(averaged.points - plain.points).max(axis=(1, 2)) > 0.01)
     assert np.abs(both.points - crops.points).max() > 0.01
@@ -310,20 +310,20 @@ def run_with_map(tiny_run, tmp_path):
 
 def test_the_map_that_the_model_was_trained_with_counts(predict_tiny, run_with_map, tmp_path):
     (tmp_path / "map.json").write_text(json.dumps(list(range(971))))
-    _, by_contest, _ = predict_tiny(tta="mirror", mirror_choice="contest")
-    _, by_file, _ = predict_tiny(tta="mirror", mirror_choice=str(tmp_path / "map.json"))
+    _, by_contest, _ = predict_tiny(tta="mirror", mirror="contest")
+    _, by_file, _ = predict_tiny(tta="mirror", mirror=str(tmp_path / "map.json"))
     assert np.any(by_contest.points != by_file.points)
     _, trained, _ = predict_tiny(workdir=run_with_map("contest"), tta="mirror")
     np.testing.assert_array_equal(trained.points, by_contest.points)
     workdir = run_with_map(list(range(971)))
-    _, trained, _ = predict_tiny(workdir=workdir, tta="mirror", mirror_choice="contest")
+    _, trained, _ = predict_tiny(workdir=workdir, tta="mirror", mirror="contest")
     np.testing.assert_array_equal(trained.points, by_file.points)
 
 
 @pytest.mark.parametrize("choice", [None, "none", "found"])
 def test_a_model_without_a_mirror_map_needs_to_be_told(predict_tiny, choice):
     with pytest.raises(InputError, match=r"model\.json: no mirror map; say which with --mirror="):
-        predict_tiny(tta="mirror", mirror_choice=choice)
+        predict_tiny(tta="mirror", mirror=choice)
 
 
 @pytest.mark.parametrize("damaged", ["contests", [1, 0], [0] * 971, {}])

@@ -1,5 +1,6 @@
 """What a training run depends on."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -35,6 +36,7 @@ class TrainSettings:
     first_cycle_epochs: int
     reset_optimizer_each_epoch: bool
     train_fraction: float
+    fold: str | None
     validation_groups: str | None
     exclude: str | None
     limit: int | None
@@ -58,3 +60,12 @@ class ProcessSettings:
     coordinator: str | None
     num_processes: int | None
     process_id: int | None
+
+
+def parse_fold(text: str) -> tuple[int, int]:
+    """Returns 2 and 5 of "2/5", the second of five parts; ValueError if it is none such."""
+    if found := re.fullmatch(r"([0-9]{1,3})/([0-9]{1,3})", text):
+        fold, folds = int(found[1]), int(found[2])
+        if folds > 1 and 1 <= fold <= folds:
+            return fold, folds
+    raise ValueError(f"{text} is no fold such as 2/5, the second of five")

@@ -1,0 +1,106 @@
+"""Trains a model for each of several folds, and scores it on the images that it has not seen.
+
+The images are dealt out to --folds parts, whole --validation_groups to one part, always alike. Each
+fold is a training like any other, in its own work directory, <workdir>/fold-1 and so on, which a
+killed run goes on with; several machines may each train one with `train --fold=2/5`. Together their
+predictions of what was held out are of every image, by a model that has not seen it:
+
+    <workdir>/held_out.npz    to score, to compare, to fit an ensemble's weights on, and to find
+                              wrong labels by
+
+Example:
+
+    python -m keras_landmarks.cross_validate --flagfile=flags/light.cfg --data=contest \\
+        --validation_groups=persons.csv --folds=5 --workdir=folds
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_landmarks import compilation_cache, config, huge_pages
+from keras_landmarks.augment import AugmentSettings
+from keras_landmarks.data import contest
+from keras_landmarks.data.samples import load_samples
+from keras_landmarks.evaluate import evaluate, table
+from keras_landmarks.predict import PredictSettings, predict_images
+from keras_landmarks.reports.figures import rounded
+from keras_landmarks.train import split, train
+from keras_landmarks.training.settings import TrainSettings
+
+FLAGS = config.use(TrainSettings, AugmentSettings, PredictSettings, "folds", "compilation_cache")
+
+
+def main(_) -> dict[str, Any]:
+    """Reads the flags, trains and scores, prints the table, and returns the figures."""
+    config.require("data")
+    huge_pages.use()
+    compilation_cache.use(FLAGS.compilation_cache)
+    figures = cross_validate(
+        config.read(TrainSettings),
+        config.read(AugmentSettings),
+        config.read(PredictSettings),
+        FLAGS.folds,
+    )
+    print(table(figures))
+    return rounded(figures)
+
+
+def cross_validate(
+    settings: TrainSettings,
+    augment_settings: AugmentSettings,
+    predict_settings: PredictSettings,
+    folds: int,
+) -> dict[str, Any]:
+    """Trains and scores every fold, in turn, or goes on with what `settings.workdir` holds.
+
+    Returns:
+        The figures of `evaluate` on all held-out images, and `mse_by_fold`.
+
+    Raises:
+        InputError: as `train` and `predict` do.
+    """
+    started = time.monotonic()
+    workdir = Path(settings.workdir)
+    predicted = []
+    for fold in range(1, folds + 1):
+        of_fold = dataclasses.replace(
+            settings, fold=f"{fold}/{folds}", workdir=str(workdir / f"fold-{fold}")
+        )
+        train(of_fold, augment_settings)
+        predicted.append(_predict_held_out(of_fold, predict_settings))
+    everything = workdir / "held_out.npz"
+    names = [name for part in predicted for name in part.file_names]
+    contest.write_predictions(everything, names, np.concatenate([p.points for p in predicted]))
+    truth = contest.find_landmarks(Path(settings.data), "train")
+    groups = settings.validation_groups and Path(settings.validation_groups)
+    of_folds = [_held_out(workdir, fold) for fold in range(1, folds + 1)]
+    return {
+        "workdir": settings.workdir,
+        **evaluate(truth, everything, groups=groups, partial=True),
+        "mse_by_fold": [evaluate(truth, path, partial=True)["mse"] for path in of_folds],
+        "predictions": str(everything),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings):
+    """Has a fold's model predict its held-out images; returns the predictions."""
+    samples = load_samples(
+        Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
+    )
+    names = [samples.file_names[row] for row in split(samples, settings)[1]]
+    path = _held_out(Path(settings.workdir).parent, settings.fold.split("/")[0])
+    predict_images(path.parent, samples.image_folder, names, path, predict_settings)
+    return contest.read_predictions(path)
+
+
+def _held_out(workdir: Path, fold: int | str) -> Path:
+    return workdir / f"fold-{fold}" / "held_out.npz"
+
+
+if __name__ == "__main__":
+    config.run(main)

@@ -1,0 +1,65 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_landmarks.augment import AugmentSettings
+from keras_landmarks.cross_validate import cross_validate
+from keras_landmarks.data import contest
+from keras_landmarks.data.samples import fold_rows
+from keras_landmarks.errors import InputError
+from keras_landmarks.predict import PredictSettings
+from keras_landmarks.train import train
+from keras_landmarks.training.settings import parse_fold
+
+NAMES = [f"{index}.jpg" for index in range(23)]
+NO_EXTRA = AugmentSettings(augment_count=0)
+
+
+def test_every_row_is_held_out_once_and_the_folds_are_alike_in_size():
+    parts = [fold_rows(NAMES, fold, 4) for fold in (1, 2, 3, 4)]
+    assert sorted(np.concatenate([held_out for _, held_out in parts])) == list(range(23))
+    assert sorted(len(held_out) for _, held_out in parts) == [5, 6, 6, 6]
+    for kept, held_out in parts:
+        assert sorted([*kept, *held_out]) == list(range(23))
+
+
+def test_a_group_is_in_one_fold():
+    groups = {name: str(index % 7) for index, name in enumerate(NAMES)}
+    parts = [fold_rows(NAMES, fold, 3, groups)[1] for fold in (1, 2, 3)]
+    of_parts = [{groups[NAMES[row]] for row in rows} for rows in parts]
+    assert sum(map(len, of_parts)) == len(set.union(*of_parts)) == 7
+    assert max(map(len, parts)) - min(map(len, parts)) <= 4
+
+
+def test_fewer_groups_than_folds_are_refused():
+    with pytest.raises(InputError, match="2 images or groups cannot be dealt out to 3 folds"):
+        fold_rows(NAMES[:2], 1, 3)
+    with pytest.raises(InputError, match=r"no group for 0\.jpg"):
+        fold_rows(NAMES, 1, 3, {"1.jpg": "a"})
+
+
+@pytest.mark.parametrize("text", ["", "2", "0/5", "6/5", "1/1", "-1/5", "2/5/7", "a/b"])
+def test_what_is_no_fold(text):
+    with pytest.raises(ValueError, match="no fold such as 2/5"):
+        parse_fold(text)
+
+
+def test_every_image_is_predicted_by_a_model_that_has_not_seen_it(faces, settings, tmp_path):
+    settings = dataclasses.replace(settings, epochs=1, workdir=str(tmp_path / "folds"))
+    figures = cross_validate(settings, NO_EXTRA, PredictSettings(), folds=2)
+    table = contest.read_landmarks(faces / "train" / "landmarks.csv")
+    assert figures["images"] == len(table.file_names)
+    assert figures["mse"] == pytest.approx(np.mean(figures["mse_by_fold"]), rel=0.1)
+    together = contest.read_predictions(Path(figures["predictions"]))
+    assert sorted(together.file_names) == sorted(table.file_names)
+    for fold in (1, 2):
+        workdir = Path(settings.workdir) / f"fold-{fold}"
+        held_out = contest.read_predictions(workdir / "held_out.npz").file_names
+        expected = fold_rows(table.file_names, fold, 2)[1]
+        assert held_out == [table.file_names[row] for row in expected]
+    again = dataclasses.replace(settings, workdir=str(workdir), fold="2/2")
+    before = (workdir / "best.weights.h5").read_bytes()
+    train(again, NO_EXTRA)  # the fold by itself: it is done
+    assert (workdir / "best.weights.h5").read_bytes() == before
