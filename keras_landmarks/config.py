@@ -150,6 +150,12 @@ flags.DEFINE_float(
     lower_bound=0.0,
     upper_bound=1.0,
 )
+flags.DEFINE_integer(
+    "average_last_epochs",
+    0,
+    "Predict with the mean of the weights after so many of the last epochs (SWA); 0: without.",
+    lower_bound=0,
+)
 flags.DEFINE_enum(
     "schedule",
     "steps",

@@ -86,7 +86,8 @@ def evaluate(
     Returns:
         `images`, their `groups`, `points` predicted of each, predicted images `without_truth`; with
         `predictions` the figures of `metrics.summary`; with `test_points` those of
-        `metrics.asked_summary`; with `data` `mean_shape_mse`. Intervals if there are two groups.
+        `metrics.asked_summary`; with standard deviations beside the predictions those of
+        `metrics.calibration`; with `data` `mean_shape_mse`. Intervals if there are two groups.
 
     Raises:
         InputError: a file is broken or does not fit the others; the first such image is named.
@@ -107,6 +108,7 @@ def evaluate(
     }
     if distances.every is not None:
         figures |= metrics.summary(distances.every, face_sizes, resamples)
+        figures |= _calibration(predictions, true)
     if distances.asked is not None:
         figures |= metrics.asked_summary(distances.asked, face_sizes, resamples)
     if data:
@@ -215,6 +217,17 @@ def _measure(source: Path, submission: bool, true: Truth) -> _Distances:
     return _Distances(every, asked, points, without_truth)
 
 
+def _calibration(source: Path, true: Truth) -> dict[str, float]:
+    sigmas = contest.read_sigmas(source)
+    if sigmas is None:
+        return {}
+    predicted = contest.read_predictions(source)
+    rows = matching.find_rows(predicted.file_names, true.file_names, source)
+    if not (sigmas[rows] > 0).all():
+        raise InputError(f"{source}: a standard deviation is not above 0")
+    return metrics.calibration(predicted.points[rows], true.points, sigmas[rows])
+
+
 def _image_mse(source: Path, true: Truth) -> np.ndarray:
     """Returns the MSE of each image: over the asked points, if there are such."""
     distances = _measure(source, source.suffix != ".npz", true)
@@ -256,6 +269,12 @@ def table(figures: dict[str, Any]) -> str:
             f"{'area under the curve of images by NME, 0 to 7 %':50}{figures['auc_at_0.07']:8.4f}",
             f"{'share of images with an NME over 7 %':50}{figures['failure_rate_at_0.07']:8.4f}",
         ]
+    if "within_1_sigma" in figures:
+        shares = figures["within_1_sigma"], figures["within_2_sigma"]
+        title = "share of coordinates within 1 and 2 sigma"
+        lines += ["", f"{title:50}{shares[0]:8.4f}{shares[1]:8.4f}; normal: 0.6827, 0.9545"]
+        title = "error / sigma, root mean square"
+        lines.append(f"{title:50}{figures['error_by_sigma']:8.4f}; 1 if sigma is right")
     if "mean_shape_mse" in figures:
         ends = between(figures.get("mean_shape_mse_interval"))
         mse = figures["mean_shape_mse"]

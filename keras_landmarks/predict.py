@@ -1,8 +1,9 @@
 """Predicts the landmarks of a split with a trained model's best weights.
 
 Writes the contest's CSV (the points that test_points.csv asks for, whole photo pixels) and an .npz
-with all points of every image (float32 photo pixels). Of a split that has no test_points.csv, such
-as train, the images that its landmarks.csv names are predicted, and there is no CSV. An image that
+with all points of every image (float32 photo pixels) and, if the model tells it, how sure it is of
+each (`sigmas`, the standard deviation of a coordinate). Of a split without test_points.csv, such as
+train, the images that its landmarks.csv names are predicted, and there is no CSV. An image that
 cannot be used is given the mean of the other predictions, so that the files stay complete, and is
 listed in a table beside them.
 With --tta several views of an image are predicted, their points brought back, and the mean taken.
@@ -135,18 +136,21 @@ def predict_images(
     shown, mirror_map = _views(spec, settings, str(used[0]))
     key = fingerprint(used, batch_size, _FORMAT, settings.tta, mirror.as_json(mirror_map))
     model = fold_batch_norm(model)
-    batch = np.dtype((np.float32, (batch_size, spec.points, 2)))
+    numbers = 3 if spec.uncertainty else 2
+    batch = np.dtype((np.float32, (batch_size, spec.points, numbers)))
     with scratch_folder(predictions, key) as scratch, Journal(scratch / "batches", batch) as done:
         left = names[len(done) * batch_size :]
         started = time.monotonic()
         notes = scratch / "rejects.json"
         rejects = _predict_rest(model, shown, image_folder, names, spec.frame, done, notes)
         images_per_s = len(left) / (time.monotonic() - started)
-        landmarks = done.read().reshape(-1, spec.points, 2)[: len(names)]
+        predicted = done.read().reshape(-1, spec.points, numbers)[: len(names)]
         if rejects:
             beside = wanted[1] if wanted else predictions
-            _stand_in(landmarks, rejects, names, beside, settings.strict)
-        contest.write_predictions(predictions, names, landmarks)
+            _stand_in(predicted, rejects, names, beside, settings.strict)
+        landmarks = predicted[..., :2]
+        sigmas = predicted[..., 2] if spec.uncertainty else None
+        contest.write_predictions(predictions, names, landmarks, sigmas)
         if wanted:
             asked, submission = wanted
             points = asked_points(landmarks, asked, settings.rounding)
@@ -205,7 +209,9 @@ def _predict_rest(
     done: Journal,
     notes: Path,
 ) -> list[Reject]:
-    """Adds the batches that `done` lacks: landmarks (N, k, 2) float32 in photo pixels.
+    """Adds the batches that `done` lacks: (N, k, 2 or 3) float32 in photo pixels.
+
+    They are landmarks, with their standard deviations if the model tells its uncertainty.
 
     Returns the images that are broken, of all batches; `notes` remembers them.
     """
@@ -226,15 +232,23 @@ def _predict_rest(
     )
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
-        by_view = [
-            view.back(model.predict_on_batch(view.of(images))[..., :2], images) for view in shown
-        ]
-        landmarks_crop_px = np.mean(by_view, axis=0)
+        by_view = [view.back(model.predict_on_batch(view.of(images)), images) for view in shown]
+        predicted = np.mean(by_view, axis=0)
         if len(told := list(rejects.values())) > noted:  # before the batch: what is done is known
             write_json(notes, told)
             noted = len(told)
-        done.append(geometry.to_photo(landmarks_crop_px, Framing(scale, offset)))
+        done.append(_to_photo(predicted, Framing(scale, offset)))
     return sorted(rejects.values(), key=lambda reject: reject.line)
+
+
+def _to_photo(predicted: np.ndarray, framing: Framing) -> np.ndarray:
+    """Maps landmarks, and log variances in crop pixels to standard deviations in the photo's."""
+    landmarks = geometry.to_photo(predicted[..., :2], framing)
+    if predicted.shape[-1] == 2:
+        return landmarks
+    scale = np.sqrt(framing.scale.prod(axis=-1))
+    sigmas = np.exp(predicted[..., 2] / 2) / scale[:, None]
+    return np.dstack([landmarks, sigmas.astype(np.float32)])
 
 
 def _read_rejects(path: Path) -> dict[str, Reject]:

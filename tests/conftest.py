@@ -59,6 +59,7 @@ def tiny_settings(faces, tmp_path_factory):
         clip_norm=0.0,
         accumulate=1,
         ema_momentum=0.0,
+        average_last_epochs=0,
         schedule="steps",
         learning_rates="0:1e-2,1:1e-3",
         learning_rate=1e-3,

@@ -71,6 +71,19 @@ def test_two_are_compared_on_the_images_that_both_have(paths, tmp_path):
     assert figures["mse_b"] == 0
 
 
+def test_deviations_beside_the_predictions_are_held_against_the_errors(paths):
+    sigmas = np.full((2, 4), 4.0)
+    contest.write_predictions(paths["predictions"], NAMES, TRUE_PX + ERROR_PX, sigmas)
+    figures = evaluate(paths["truth"], predictions=paths["predictions"])
+    assert figures["within_1_sigma"] == 14 / 16
+    assert figures["within_2_sigma"] == 1
+    assert figures["error_by_sigma"] == pytest.approx(np.sqrt((25 + 104) / 16 / 16))
+    assert "share of coordinates within 1 and 2 sigma" in table(figures)
+    contest.write_predictions(paths["predictions"], NAMES, TRUE_PX + ERROR_PX, sigmas * 0)
+    with pytest.raises(InputError, match="a standard deviation is not above 0"):
+        evaluate(paths["truth"], predictions=paths["predictions"])
+
+
 def test_asked_points_of_predictions_and_of_a_submission_score_the_same(paths):
     of_submission = evaluate(
         paths["truth"], submission=paths["submission"], test_points=paths["test_points"]

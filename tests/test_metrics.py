@@ -112,3 +112,15 @@ def test_figures_have_intervals_where_there_are_draws():
     assert asked["mse_asked_interval"] == [6.25, 26]
     without = {name: value for name, value in figures.items() if "interval" not in name}
     assert without == metrics.summary(DISTANCES, FACE_SIZES)
+
+
+def test_calibration_by_hand():
+    true = np.zeros((2, 2, 2))
+    errors = np.array([[[1, 3], [0.5, 8]], [[0, 2], [1, 1]]])
+    sigmas = np.array([[2, 4], [1, 1]])
+    # Errors over sigma: 0.5, 1.5, 0.125, 2 and 0, 2, 1, 1.
+    figures = metrics.calibration(errors, true, sigmas)
+    assert figures["within_1_sigma"] == (2 / 4 + 3 / 4) / 2
+    assert figures["within_2_sigma"] == 1
+    squares = 0.25 + 2.25 + 0.125**2 + 4 + 4 + 1 + 1
+    assert figures["error_by_sigma"] == pytest.approx(np.sqrt(squares / 8))

@@ -45,6 +45,13 @@ def test_uncertainty_comes_as_a_third_number():
     assert said["mse"] == pytest.approx((10 + 361) / 2)
 
 
+def test_uncertainty_is_of_crop_pixels_whatever_the_losses_unit():
+    said = figures(network(11.0, 21.0, np.log(4.0)), "nll", True)
+    variances = 4 / (0.5 * 0.25), 4  # in photo pixels squared
+    of_each = [(mse / v + np.log(v)) / 2 for mse, v in zip((10, 361), variances, strict=True)]
+    assert said["loss"] == pytest.approx(np.mean(of_each), rel=1e-5)
+
+
 def test_it_trains_the_networks_own_weights():
     model = network(11.0, 21.0)
     objective = Objective(model, "mse", False)

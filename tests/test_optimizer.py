@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_landmarks.training import optimizer
-from keras_landmarks.training.callbacks import averaged_weights
+from keras_landmarks.training.callbacks import AverageLastEpochs, averaged_weights
 
 
 def model_of_one_weight(built):
@@ -85,6 +85,22 @@ def test_the_moving_average_is_there_within_and_the_weights_after(own_settings):
         assert model.layers[0].get_weights()[0].item() == pytest.approx(average, rel=1e-6)
     assert model.layers[0].get_weights()[0].item() == weights[-1]
     train(model, 1)  # no buffer was freed
+
+
+def test_the_mean_of_the_last_epochs_weights(own_settings):
+    settings = own_settings(
+        optimizer="sgd", schedule="cosine", learning_rate=0.1, average_last_epochs=3
+    )
+    averaged, stepped = (
+        model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000)) for _ in range(2)
+    )
+    data = np.ones((8, 1)), np.zeros((8, 1))
+    options = {"batch_size": 4, "epochs": 5, "verbose": 0, "shuffle": False}
+    averaged.fit(*data, **options, callbacks=[AverageLastEpochs(first_epoch=2, steps=2)])
+    after_each_epoch = [train(stepped, 2) for _ in range(5)]
+    with averaged_weights(averaged):
+        average = averaged.layers[0].get_weights()[0].item()
+    assert average == pytest.approx(np.mean(after_each_epoch[2:]), rel=1e-6)
 
 
 def test_fit_leaves_the_weights_and_not_their_average(own_settings):

@@ -95,6 +95,26 @@ def test_photos_are_framed_as_the_model_wants_them(faces, tmp_path):
     np.testing.assert_allclose(predicted.points, expected, atol=0.01)
 
 
+def test_uncertainty_is_told_in_pixels_of_the_photo_and_stays_with_its_point(faces, tmp_path):
+    spec = ModelSpec("tiny", 971, "48x32", "stretch", uncertainty=True, mirror="contest")
+    claim_workdir(tmp_path, spec)
+    model = spec.build()
+    model.save_weights(tmp_path / BEST_WEIGHTS)
+    paths = tmp_path / "s.csv", tmp_path / "p.npz"
+    predict(tmp_path, faces, "test", *paths)
+    predicted, sigmas = contest.read_predictions(paths[1]), contest.read_sigmas(paths[1])
+    photo = contest.read_image(faces / "test" / "images", predicted.file_names[0])
+    crop, framing = spec.frame.apply(photo)
+    log_variance = model.predict(crop[None], verbose=0)[0, :, 2]
+    expected = np.exp(log_variance / 2) / np.sqrt(framing.scale.prod())
+    np.testing.assert_allclose(sigmas[0], expected, rtol=1e-3)
+
+    predict(tmp_path, faces, "test", *paths, PredictSettings(tta="mirror"))
+    mirrored = model.predict(crop[None, :, ::-1], verbose=0)[0, layout.mirror_map(), 2]
+    expected = np.exp((log_variance + mirrored) / 4) / np.sqrt(framing.scale.prod())
+    np.testing.assert_allclose(contest.read_sigmas(paths[1])[0], expected, rtol=1e-3)
+
+
 def test_test_points_may_lie_beside_the_split(predict_tiny, own_faces):
     shutil.move(own_faces / "test" / "test_points.csv", own_faces / "test_points.csv")
     lines, _, _ = predict_tiny(own_faces)

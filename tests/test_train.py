@@ -276,9 +276,11 @@ def modern(settings):
     )
 
 
+@pytest.mark.parametrize("averages", [{}, {"ema_momentum": 0.0, "average_last_epochs": 2}])
 def test_what_the_recipe_does_without_trains_and_is_taken_up_to_the_bit(
-    modern, tmp_path, monkeypatch
+    modern, averages, tmp_path, monkeypatch
 ):
+    modern = dataclasses.replace(modern, **averages)
     interrupted = dataclasses.replace(modern, workdir=str(tmp_path / "interrupted"))
     figures = train(modern, NO_EXTRA)
     assert figures["best_loss"] < 4
@@ -302,7 +304,9 @@ def test_what_the_recipe_does_without_trains_and_is_taken_up_to_the_bit(
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_the_average_of_the_weights_is_validated_and_kept(modern):
+@pytest.mark.parametrize("averages", [{}, {"ema_momentum": 0.0, "average_last_epochs": 2}])
+def test_the_average_of_the_weights_is_validated_and_kept(modern, averages):
+    modern = dataclasses.replace(modern, **averages)
     train(modern, NO_EXTRA)
     spec, model = load_trained(Path(modern.workdir))
     samples = load_samples(Path(modern.data), "train", Path(modern.prepared))
@@ -311,6 +315,11 @@ def test_the_average_of_the_weights_is_validated_and_kept(modern):
     error_px = (model.predict(images, verbose=0) - landmarks) / scale[:, None]
     best = min(read_history(modern.workdir), key=lambda row: float(row["loss"]))
     assert np.square(error_px).mean() == pytest.approx(float(best["val_mse"]), rel=1e-3)
+
+
+def test_two_kinds_of_average_are_one_too_many(modern):
+    with pytest.raises(InputError, match="--ema_momentum and --average_last_epochs: give one"):
+        train(dataclasses.replace(modern, average_last_epochs=2), NO_EXTRA)
 
 
 def test_a_likelihood_gives_every_point_its_variance(settings):

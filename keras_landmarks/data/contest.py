@@ -457,11 +457,20 @@ def _write_points(path: Path, file_names, points, separator: str) -> None:
 # ── predictions: all the points of every image ──
 
 
-def write_predictions(path: Path, file_names: Sequence[str], landmarks: np.ndarray) -> None:
-    """Writes names and landmarks ((n, k, 2) float32, photo pixels) as .npz without pickle."""
-    landmarks = np.asarray(landmarks, np.float32)
+def write_predictions(
+    path: Path,
+    file_names: Sequence[str],
+    landmarks: np.ndarray,
+    sigmas: np.ndarray | None = None,
+) -> None:
+    """Writes names and landmarks ((n, k, 2) float32, photo pixels) as .npz without pickle.
+
+    `sigmas` (n, k), if they are known: the standard deviation of a point's x and of its y.
+    """
+    arrays = {"landmarks": landmarks} | ({} if sigmas is None else {"sigmas": sigmas})
+    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, file_names=np.array(file_names), landmarks=landmarks)
+        np.savez(file, file_names=np.array(file_names), **arrays)
 
 
 def read_predictions(path: Path) -> LandmarkTable:
@@ -472,6 +481,21 @@ def read_predictions(path: Path) -> LandmarkTable:
     """
     with _open_predictions(path) as (file_names, landmarks):
         return LandmarkTable(file_names, landmarks.read(len(file_names)).astype(np.float32))
+
+
+def read_sigmas(path: Path) -> np.ndarray | None:
+    """Returns the standard deviations (n, k) that predictions have, in photo pixels, or None.
+
+    Raises:
+        InputError: the file is missing or is not such a file.
+    """
+    with _open_predictions(path) as (file_names, landmarks), zipfile.ZipFile(path) as archive:
+        if "sigmas.npy" not in archive.namelist():
+            return None
+        sigmas = _StoredArray(archive, "sigmas", kind="f")
+        if sigmas.shape != landmarks.shape[:2]:
+            raise ValueError(f"{sigmas.shape} sigmas and {landmarks.shape} landmarks do not match")
+        return sigmas.read(len(file_names)).astype(np.float32)
 
 
 def read_predicted_names(path: Path) -> tuple[list[str], int]:

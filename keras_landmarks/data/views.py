@@ -32,10 +32,15 @@ class View(NamedTuple):
         return images if self.mirror_map is None else images[:, :, ::-1]
 
     def back(self, landmarks_px: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Brings points (N, k, 2) in the view of `images` back to them, float32."""
+        """Brings points (N, k, 2 or more) in the view of `images` back to them, float32.
+
+        Numbers after x and y stay with their point.
+        """
         if self.mirror_map is not None:
             landmarks_px = mirror_points(landmarks_px, self.mirror_map, images.shape[2])
-        return ((landmarks_px - self._offset_px(images)) / self.scale).astype(np.float32)
+        brought = landmarks_px.astype(np.float32)
+        brought[..., :2] = (landmarks_px[..., :2] - self._offset_px(images)) / self.scale
+        return brought
 
     def _offset_px(self, images: np.ndarray) -> np.ndarray:
         size = np.array(images.shape[2:0:-1])

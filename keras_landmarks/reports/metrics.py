@@ -120,6 +120,32 @@ def asked_summary(
     }
 
 
+def calibration(predicted_px: np.ndarray, true_px: np.ndarray, sigmas_px: np.ndarray) -> dict:
+    """Returns how well standard deviations foretell the errors of coordinates.
+
+    Args:
+        predicted_px: (n, k, 2).
+        true_px: the same.
+        sigmas_px: (n, k), of x and of y.
+
+    Returns:
+        `within_1_sigma` and `within_2_sigma`, shares of the coordinates: 0.683 and 0.954 if errors
+        are normal and the deviations right; `error_by_sigma`, the root mean square of an error over
+        its deviation: 1 if they are, more if the model is too sure of itself.
+    """
+    within, total = np.zeros(2), 0.0
+    for predicted, true, sigmas in zip(predicted_px, true_px, sigmas_px, strict=True):
+        ratios = np.abs(np.subtract(predicted, true, dtype=np.float64)) / sigmas[:, None]
+        within += [np.mean(ratios <= 1), np.mean(ratios <= 2)]
+        total += np.mean(ratios**2)
+    within_1, within_2 = (within / len(true_px)).tolist()
+    return {
+        "within_1_sigma": within_1,
+        "within_2_sigma": within_2,
+        "error_by_sigma": float(np.sqrt(total / len(true_px))),
+    }
+
+
 def _percentile_figures(name: str, per_image: np.ndarray, resamples: Resamples | None) -> dict:
     figures = {f"{name}_percentiles": percentiles(per_image)}
     if resamples:

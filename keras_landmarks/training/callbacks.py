@@ -70,6 +70,29 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
+class AverageLastEpochs(keras.callbacks.Callback):
+    """Keeps the mean of the weights after each of the last epochs where the moving averages are.
+
+    Before them it is the weights themselves. Izmailov et al., "Averaging weights leads to wider
+    optima", 2018; the statistics of batch normalisation stay the last epoch's.
+    """
+
+    def __init__(self, first_epoch: int, steps: int):
+        """Takes the first of those epochs, from 0, and the steps of the epochs to come."""
+        super().__init__()
+        self._first_epoch, self._steps = first_epoch, steps
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epochs = max(1, epoch - self._first_epoch + 1)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 < self._steps:  # the epoch's end would be after its validation
+            return
+        averages = self.model.optimizer._model_variables_moving_average
+        for weight, average in zip(self.model.trainable_variables, averages, strict=True):
+            average.assign(average + (weight - average) / self._epochs)
+
+
 class ValidateAveragedWeights(keras.callbacks.Callback):
     """Validation is of the moving averages of the weights."""
 

@@ -25,7 +25,8 @@ class Objective(keras.Model):
         Args:
             x: the images, not used.
             y: landmarks (N, k, 2), pixels of the crop.
-            y_pred: the same, with a log variance each if the network gives it: (N, k, 3).
+            y_pred: the same, with a log variance each if the network gives it: (N, k, 3). It is
+                in pixels of the crop squared, whatever the loss's unit.
             sample_weight: in its place the scale of each crop, (N, 2): crop px to a photo px.
             training: not used.
         """
@@ -33,5 +34,9 @@ class Objective(keras.Model):
         photo_px = crop_px / sample_weight[:, None]
         self._mse.update_state(mean_squared(photo_px))
         error_px = photo_px if self._in_photo_px else crop_px
-        log_variance = [y_pred[..., 2]] if y_pred.shape[-1] == 3 else []
-        return ops.mean(self._image_losses(error_px, *log_variance))
+        if y_pred.shape[-1] == 2:
+            return ops.mean(self._image_losses(error_px))
+        log_variance = y_pred[..., 2]
+        if self._in_photo_px:  # the axes' scales are nearly one, or the crop is no face
+            log_variance = log_variance - ops.sum(ops.log(sample_weight), axis=1)[:, None]
+        return ops.mean(self._image_losses(error_px, log_variance))

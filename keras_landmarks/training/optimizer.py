@@ -23,15 +23,16 @@ def recipe(name: str = "adam", **options) -> keras.Optimizer:
 def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
     """Returns the optimiser that the settings ask for.
 
-    With `ema_momentum` it keeps a moving average of the weights as well, which
+    With `ema_momentum` or `average_last_epochs` it keeps averages of the weights as well, which
     `callbacks.averaged_weights` puts in their place for validation and for the file.
     """
     common = {
         "name": settings.optimizer,  # its variables bear it in the state
         "learning_rate": _learning_rate(settings, steps_per_epoch),
         "global_clipnorm": settings.clip_norm or None,
-        "use_ema": bool(settings.ema_momentum),
-        "ema_momentum": settings.ema_momentum or 0.99,  # Keras wants one, used or not
+        "use_ema": bool(settings.ema_momentum or settings.average_last_epochs),
+        # 1: its averages stay as they are, for `callbacks.AverageLastEpochs` to set.
+        "ema_momentum": settings.ema_momentum or 1.0,
         "gradient_accumulation_steps": settings.accumulate if settings.accumulate > 1 else None,
     }
     decay = {"weight_decay": settings.weight_decay}

@@ -36,6 +36,8 @@ def check(settings: TrainSettings) -> None:
     """Raises InputError for what can be told to be wrong before any work is done."""
     resnet.member(settings.model)
     step_schedule(settings.learning_rates)
+    if settings.ema_momentum and settings.average_last_epochs:
+        raise InputError("--ema_momentum and --average_last_epochs: give one of them")
     distribution.check_batch_size(settings.batch_size)
 
 
@@ -226,7 +228,10 @@ def _callbacks(
         chosen.append(callbacks.RestoreMetrics(metrics))
     elif by_epoch and settings.reset_optimizer_each_epoch:
         chosen.append(callbacks.ResetOptimizer())
-    if settings.ema_momentum:
+    if settings.average_last_epochs:
+        first_epoch = settings.epochs - settings.average_last_epochs
+        chosen.append(callbacks.AverageLastEpochs(first_epoch, steps - first_step))
+    if settings.ema_momentum or settings.average_last_epochs:
         chosen.append(callbacks.ValidateAveragedWeights())
     chosen.append(callbacks.StopAtNaN())
     chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))

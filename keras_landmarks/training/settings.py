@@ -29,6 +29,7 @@ class TrainSettings:
     clip_norm: float
     accumulate: int
     ema_momentum: float
+    average_last_epochs: int
     schedule: str
     learning_rates: str
     learning_rate: float
