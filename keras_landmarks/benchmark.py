@@ -93,11 +93,14 @@ def benchmark(
     Raises:
         InputError: there is no such stage or model, the data is not right, or PyTorch is missing.
     """
-    from keras_landmarks.models import resnet
+    # Not at the top: --help does without Keras.
+    from keras_landmarks.models import networks, resnet
 
     if unknown := [name for name in stages if name not in STAGES]:
         raise InputError(f"--stages={unknown[0]}: choose from {','.join(STAGES)}")
-    resnet.member(settings.model)
+    networks.check(settings.model)
+    if peer_name and settings.model not in resnet.FAMILY:
+        raise InputError(f"--peer={peer_name} has {', '.join(resnet.FAMILY)} only")
     load = os.getloadavg()[0]  # before this command adds to it
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         workload = Workload(settings, _data(settings, Path(scratch)), Path(scratch))

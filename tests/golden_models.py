@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import safetensors
 
-from keras_landmarks.models import pretrained, resnet
+from keras_landmarks.models import networks, pretrained, resnet
 
 GOLDEN = Path(__file__).parent / "golden"
 POINTS = 5
@@ -20,7 +20,7 @@ def build(kind, image_size):
     """The golden model of that kind of block, with its weights."""
     with safetensors.safe_open(weights_file(kind), "np") as file:
         member = resnet.Member(**json.loads(file.metadata()["member"]))
-    model = resnet.build(member, POINTS, image_size)
+    model = networks.build(member, POINTS, image_size)
     pretrained.load_weights(model, weights_file(kind))
     return model
 

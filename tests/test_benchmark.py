@@ -11,7 +11,7 @@ from keras_landmarks.benchmarks.stages import STAGES
 from keras_landmarks.benchmarks.timing import in_fresh_process, take_turns
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload
 from keras_landmarks.errors import InputError
-from keras_landmarks.models import pretrained, resnet
+from keras_landmarks.models import networks, pretrained, resnet
 
 KEYS = {
     "parse": {"parse_rows_per_s"},
@@ -160,7 +160,7 @@ def test_the_peer_is_the_same_network(kind, tmp_path):
     from keras_landmarks.benchmarks.torch_resnet import TorchResNet
 
     keras.utils.set_random_seed(0)
-    ours, theirs = resnet.build(KINDS[kind], 5, (33, 43)), TorchResNet(KINDS[kind], 5)
+    ours, theirs = networks.build(KINDS[kind], 5, (33, 43)), TorchResNet(KINDS[kind], 5)
     assert sum(p.numel() for p in theirs.parameters()) == sum(
         np.prod(v.shape) for v in ours.trainable_variables
     )
@@ -227,7 +227,7 @@ def test_a_train_step_compiles_for_chips_that_are_not_there(settings):
     assert figures["aot_flops"] > 0
     assert figures["aot_bytes"] > 0
     # At least the weights and the optimiser's three copies of them, in float32.
-    parameters = resnet.build(SMALL, 971, 32).count_params()
+    parameters = networks.build(SMALL, 971, 32).count_params()
     assert figures["aot_memory_bytes_per_chip"] > 4 * 4 * parameters
     assert {entry["op"] for entry in figures["aot_collectives"]} == {"all-reduce"}
 

@@ -27,7 +27,7 @@ from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet, Share
 from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
-from keras_landmarks.models import resnet
+from keras_landmarks.models import networks
 from keras_landmarks.train import train
 from keras_landmarks.training import distribution
 from keras_landmarks.training.run import compile_recipe
@@ -303,7 +303,7 @@ def on_eight_devices():
 
 def small_model():
     keras.utils.set_random_seed(0)
-    model = resnet.build("tiny", 5, CROP)
+    model = networks.build("tiny", 5, CROP)
     compile_recipe(model)
     return model
 

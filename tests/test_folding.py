@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.models import resnet
+from keras_landmarks.models import networks
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.layers import BatchNormalization, Convolution
 from keras_landmarks.models.resnet import Member
@@ -18,7 +18,7 @@ MEMBERS = {
 def model(request):
     """A network whose statistics and scales are nothing like 0 and 1."""
     keras.utils.set_random_seed(0)
-    model = resnet.build(MEMBERS[request.param], points=5, image_size=32)
+    model = networks.build(MEMBERS[request.param], points=5, image_size=32)
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, BatchNormalization):

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from keras_landmarks import config
 from keras_landmarks.data import contest, mirror
 from keras_landmarks.errors import InputError
-from keras_landmarks.models import pretrained, resnet
+from keras_landmarks.models import networks, pretrained, resnet
 from keras_landmarks.training import state
 from keras_landmarks.training.state import Position
 
@@ -329,7 +329,7 @@ SMALL = resnet.Member("basic", (1,), stem_width=8)
 @pytest.fixture(scope="module")
 def model():
     """A model that has trained a step, so that its optimiser has variables, too."""
-    model = resnet.build(SMALL, 2, image_size=32)
+    model = networks.build(SMALL, 2, image_size=32)
     model.compile("adam", "mse")
     model.optimizer.build(model.trainable_variables)
     return model

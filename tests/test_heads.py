@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.models import heads, pretrained, resnet
+from keras_landmarks.models import heads, networks, pretrained
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.heads import Head
 
@@ -10,7 +10,7 @@ SHAPE = Head("shape", shape_components=3)
 
 
 def build(head):
-    return resnet.build("tiny", points=5, image_size=(64, 48), head=head)
+    return networks.build("tiny", points=5, image_size=(64, 48), head=head)
 
 
 def images(count=2):

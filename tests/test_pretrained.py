@@ -8,14 +8,14 @@ import pytest
 import safetensors.numpy
 
 from keras_landmarks.errors import InputError
-from keras_landmarks.models import pretrained, resnet
+from keras_landmarks.models import networks, pretrained, resnet
 
 POINTS = 5
 SMALL = resnet.Member("bottleneck", (1,), groups=2, stem_width=8)
 
 
 def build(member=SMALL, points=POINTS):
-    return resnet.build(member, points, image_size=32)
+    return networks.build(member, points, image_size=32)
 
 
 def values(model):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_landmarks.errors import InputError
-from keras_landmarks.models import resnet
+from keras_landmarks.models import networks, resnet
 
 # All parameters with a head of 971 points, the moving statistics among them; and the trainable ones
 # with a head of 1,000 classes, as torchvision publishes them.
@@ -31,7 +31,7 @@ def mixed_precision():
 
 @pytest.fixture(scope="module")
 def tiny():
-    return resnet.build("tiny", points=7, image_size=(32, 48))
+    return networks.build("tiny", points=7, image_size=(32, 48))
 
 
 def trainable_with_1000_classes(model):
@@ -45,7 +45,7 @@ def test_every_member_has_its_exact_number_of_parameters(name):
     total, published = PARAMETERS[name]
     models = []
     # Traced, not run: the variables get shapes and no values, which takes no time.
-    jax.eval_shape(lambda: models.append(resnet.build(name, points=971, image_size=64)))
+    jax.eval_shape(lambda: models.append(networks.build(name, points=971, image_size=64)))
     model = models.pop()
     assert model.count_params() == total
     assert published in (None, trainable_with_1000_classes(model))
@@ -61,7 +61,7 @@ def test_landmarks_equal_those_of_pytorch(kind):
 
 def test_an_unknown_member_is_refused_with_the_known_names():
     with pytest.raises(InputError, match=r"'resnet19' is unknown: .*resnet18.*resnext50_32x4d"):
-        resnet.build("resnet19", points=5, image_size=64)
+        networks.build("resnet19", points=5, image_size=64)
 
 
 def test_layers_bear_the_names_of_torchvision(tiny):
@@ -76,7 +76,7 @@ def test_input_and_output_shapes_and_names(tiny):
 
 
 def test_pixels_are_normalised_by_the_mean_and_deviation_of_each_channel():
-    model = resnet.build("tiny", 5, 32, pixel_mean=(0.0, 0.5, 1.0), pixel_std=(1.0, 0.5, 0.25))
+    model = networks.build("tiny", 5, 32, pixel_mean=(0.0, 0.5, 1.0), pixel_std=(1.0, 0.5, 0.25))
     normalised = model.get_layer("normalise")(np.full((1, 1, 1, 3), 255, np.uint8))
     np.testing.assert_allclose(np.ravel(normalised), [1.0, 1.0, 0.0], atol=1e-6)
 
@@ -89,7 +89,7 @@ def test_head_starts_within_one_over_the_root_of_its_inputs(tiny):
 
 
 def test_mixed_precision_keeps_the_head_in_single(mixed_precision):
-    model = resnet.build("tiny", points=5, image_size=32)
+    model = networks.build("tiny", points=5, image_size=32)
     assert model.get_layer("layer4.0.conv2").compute_dtype == "bfloat16"
     assert model.get_layer("fc").compute_dtype == "float32"
     landmarks = model.predict(np.full((1, 32, 32, 3), 128, np.uint8), verbose=0)

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from keras_landmarks.models import resnet
+from keras_landmarks.models import networks, resnet
 from keras_landmarks.models.layers import lowering_for
 from keras_landmarks.training.run import compile_recipe
 from keras_landmarks.training.step import train_step
@@ -15,7 +15,7 @@ KINDS = {
 
 
 def compiled_model(kind):
-    model = resnet.build(KINDS[kind], POINTS, SIZE)
+    model = networks.build(KINDS[kind], POINTS, SIZE)
     compile_recipe(model)
     return model
 

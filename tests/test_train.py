@@ -15,7 +15,7 @@ from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
-from keras_landmarks.models import heads, resnet
+from keras_landmarks.models import heads, networks
 from keras_landmarks.models.spec import load_trained
 from keras_landmarks.train import train
 from keras_landmarks.training import callbacks
@@ -251,7 +251,7 @@ def test_waiting_is_the_share_of_an_epoch_that_data_took_to_come():
 
 @pytest.mark.parametrize(
     ("flag", "known"),
-    [("loss", LOSSES), ("head", heads.KINDS), ("normalisation", resnet.NORMALISATIONS)],
+    [("loss", LOSSES), ("head", heads.KINDS), ("normalisation", networks.NORMALISATIONS)],
 )
 def test_flags_offer_all_that_there_is(flag, known):
     assert FLAGS[flag].parser.enum_values == list(known)

@@ -65,7 +65,7 @@ def _start(model: str, batch: tuple[np.ndarray, np.ndarray], threads: int, devic
     from keras_landmarks.benchmarks.torch_resnet import TorchTrainer
     from keras_landmarks.models import resnet
 
-    _trainer = TorchTrainer(resnet.member(model), batch, threads, device)
+    _trainer = TorchTrainer(resnet.FAMILY[model], batch, threads, device)
 
 
 def _time(what: str, steps: int) -> list[float]:

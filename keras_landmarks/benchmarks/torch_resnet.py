@@ -8,7 +8,7 @@ from keras_landmarks.models.resnet import Member
 
 
 class TorchResNet(nn.Module):
-    """Images (N, H, W, 3) of 0 to 255 to landmarks (N, points, 2), as `models.resnet.build`."""
+    """Images (N, H, W, 3) of 0 to 255 to landmarks (N, points, 2), as `models.networks.build`."""
 
     def __init__(self, member: Member, points: int):
         super().__init__()

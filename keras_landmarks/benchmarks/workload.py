@@ -90,12 +90,12 @@ def compiled_model(settings: BenchmarkSettings, points: int):
     """A new Keras model with random weights and the recipe's loss and optimiser."""
     import keras
 
-    from keras_landmarks.models import resnet
+    from keras_landmarks.models import networks
     from keras_landmarks.training.run import compile_recipe
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(settings.precision)
     frame = Frame.of(settings)
-    model = resnet.build(settings.model, points, (frame.height, frame.width))
+    model = networks.build(settings.model, points, (frame.height, frame.width))
     compile_recipe(model)
     return model

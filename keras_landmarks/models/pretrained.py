@@ -12,7 +12,7 @@ from absl import logging
 
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
-from keras_landmarks.models import heads, resnet
+from keras_landmarks.models import heads, library
 
 # PyTorch's names of a layer's variables, by how many Keras keeps of it and in Keras' order: a layer
 # without any, a convolution, the linear head, a batch normalisation.
@@ -28,7 +28,7 @@ BEST_WEIGHTS = "best.weights.h5"
 
 
 def initialise(model: keras.Model, name: str, source: str) -> None:
-    """Gives a new model of member `name` its first weights.
+    """Gives a new network of that name its first weights.
 
     `source` is "imagenet" (fetched), "none" (stays random) or a path as `load_weights` takes it. A
     head of another kind or number of outputs stays random.
@@ -37,6 +37,9 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
         InputError: the weights cannot be fetched, read or do not fit.
     """
     if source == "none":
+        return
+    if source == "imagenet" and name in library.MODELS:
+        library.set_imagenet_weights(model, name)
         return
     path = fetch_imagenet(name) if source == "imagenet" else source
     load_weights(model, path, any_head=True)
@@ -50,7 +53,6 @@ def fetch_imagenet(name: str) -> str:
     Raises:
         InputError: the member has none, or the hub cannot be reached.
     """
-    resnet.member(name)
     if name in _ONLY_HERE:
         raise InputError(f"model {name!r} has no ImageNet weights: pass --init_weights=none")
     repository, filename = f"timm/{name}.tv_in1k", "model.safetensors"

@@ -1,4 +1,4 @@
-"""ResNet and ResNeXt with a head that gives every landmark.
+"""ResNet and ResNeXt, up to their last feature map.
 
 He et al., "Deep residual learning", 2015, and Xie et al., "Aggregated residual transformations",
 2016, in the variant of torchvision (github.com/pytorch/vision): the stride of a bottleneck sits in
@@ -8,12 +8,6 @@ its 3x3 convolution. Layers bear torchvision's names, so its weights load by nam
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import keras
-import numpy as np
-
-from keras_landmarks.errors import InputError
-from keras_landmarks.models import heads
-from keras_landmarks.models.heads import Head
 from keras_landmarks.models.layers import BatchNormalization, Convolution, MaxPooling, ReLU
 
 
@@ -42,60 +36,17 @@ FAMILY = {
     "resnext101_32x8d": Member("bottleneck", (3, 4, 23, 3), groups=32, base_width=8),
 }
 
-# Mean and deviation of pixels of 0 to 1; ImageNet's by channel, as torchvision's weights want them.
-NORMALISATIONS = {
-    "half": (0.5, 0.5),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
 
-
-def member(name: str) -> Member:
-    """The member of that name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name not in FAMILY:
-        raise InputError(f"model {name!r} is unknown: choose one of {', '.join(FAMILY)}")
-    return FAMILY[name]
-
-
-def build(
-    member_or_name: Member | str,
-    points: int,
-    image_size: int | tuple[int, int],
-    pixel_mean: float | Sequence[float] = 0.5,
-    pixel_std: float | Sequence[float] = 0.5,
-    head: Head = Head(),  # noqa: B008 (it is frozen)
-) -> keras.Model:
-    """A network from an image to its landmarks.
-
-    Input `image`: (N, height, width, 3) RGB of 0 to 255, uint8 or float. Output: float32, whatever
-    the dtype policy; (N, points, 2), and a third number if the head tells its uncertainty.
-    `image_size` is the side of a square or (height, width); `pixel_mean` and `pixel_std` are for
-    pixels of 0 to 1, one number or one for each channel.
-
-    Raises:
-        InputError: no member has that name.
-    """
-    chosen = member(member_or_name) if isinstance(member_or_name, str) else member_or_name
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-
-    image = keras.Input((height, width, 3), name="image")
-    x = _normalise(image, np.asarray(pixel_mean), np.asarray(pixel_std))
-    x = ReLU()(_convolution_norm(x, "conv1", "bn1", chosen.stem_width, 7, strides=2))
+def features(member: Member, x):
+    """Returns the last feature map (N, height / 32, width / 32, channels) of normalised pixels."""
+    x = ReLU()(_convolution_norm(x, "conv1", "bn1", member.stem_width, 7, strides=2))
     x = MaxPooling(name="maxpool")(x)
-    for stage, depth in enumerate(chosen.depths):
-        planes = chosen.stem_width * 2**stage
+    for stage, depth in enumerate(member.depths):
+        planes = member.stem_width * 2**stage
         for index in range(depth):
             strides = 2 if stage > 0 and index == 0 else 1
-            x = BLOCKS[chosen.block](x, f"layer{stage + 1}.{index}", chosen, planes, strides)
-    return keras.Model(image, heads.attach(head, x, points))
-
-
-def _normalise(image, mean: np.ndarray, std: np.ndarray):
-    scale, offset = (1 / (255 * std)).tolist(), (-mean / std).tolist()
-    return keras.layers.Rescaling(scale, offset, dtype="float32", name="normalise")(image)
+            x = BLOCKS[member.block](x, f"layer{stage + 1}.{index}", member, planes, strides)
+    return x
 
 
 def _convolution_norm(x, convolution, norm, filters, kernel_size, strides=1, groups=1):

@@ -9,7 +9,7 @@ import keras
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_json
-from keras_landmarks.models import heads, pretrained, resnet
+from keras_landmarks.models import heads, networks, pretrained
 from keras_landmarks.models.heads import Head
 
 FILE_NAME = "model.json"
@@ -41,9 +41,9 @@ class ModelSpec:
     def build(self) -> keras.Model:
         """Returns the model with random weights."""
         image_size = self.frame.height, self.frame.width
-        normalisation = resnet.NORMALISATIONS[self.normalisation]
+        normalisation = networks.NORMALISATIONS[self.normalisation]
         head = Head(self.head, self.shape_components, self.uncertainty)
-        return resnet.build(self.model, self.points, image_size, *normalisation, head)
+        return networks.build(self.model, self.points, image_size, *normalisation, head)
 
 
 def claim_workdir(workdir: Path, spec: ModelSpec) -> None:
@@ -76,7 +76,7 @@ def _parse(text: str) -> ModelSpec:
     for field in dataclasses.fields(spec):
         if field.compare and type(getattr(spec, field.name)) is not field.type:
             raise TypeError(f"{field.name} is no {field.type.__name__}")
-    if spec.normalisation not in resnet.NORMALISATIONS:
+    if spec.normalisation not in networks.NORMALISATIONS:
         raise ValueError(f"normalisation {spec.normalisation!r} is unknown")
     if spec.points < 1:
         raise ValueError(f"{spec.points} points")
