@@ -21,6 +21,8 @@ def with_basis(model):
     rng = np.random.default_rng(1)
     mean, components = rng.normal(size=10), rng.normal(size=(3, 10))
     heads.set_shape_basis(model, mean, components)
+    coefficients = model.get_layer("coefficients")
+    coefficients.set_weights([0.1 * rng.normal(size=w.shape) for w in coefficients.get_weights()])
     return mean, components
 
 
@@ -33,6 +35,13 @@ def test_what_the_shape_head_gives_lies_in_its_basis():
     coefficients = np.linalg.lstsq(components.T, off.T, rcond=None)[0]
     np.testing.assert_allclose(coefficients.T @ components, off, atol=1e-4)
     assert np.abs(coefficients).max() > 0
+
+
+def test_the_shape_head_begins_with_the_mean_shape():
+    model = build(SHAPE)
+    mean = np.arange(10.0)
+    heads.set_shape_basis(model, mean, np.ones((3, 10)))
+    np.testing.assert_array_equal(model.predict(images(), verbose=0).reshape(2, 10), [mean, mean])
 
 
 def test_training_leaves_the_basis_as_it_is():

@@ -42,7 +42,11 @@ def attach(head: Head, features, points: int):
         coordinates = _linear(mean, "fc", 2 * points)
     else:
         whole = keras.layers.Flatten(dtype="float32", name="flatten")(features)
-        coefficients = _linear(whole, "coefficients", head.shape_components)
+        # From zero: the first landmarks are the mean shape. Random ones are noise on every
+        # coefficient that takes passes to unlearn.
+        coefficients = keras.layers.Dense(
+            head.shape_components, kernel_initializer="zeros", dtype="float32", name="coefficients"
+        )(whole)
         basis = keras.layers.Dense(2 * points, trainable=False, dtype="float32", name="basis")
         coordinates = basis(coefficients)
     landmarks = keras.layers.Reshape((points, 2), dtype="float32", name="landmarks")(coordinates)
