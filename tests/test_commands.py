@@ -117,7 +117,7 @@ def test_from_nothing_to_figures(tmp_path):
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("name", ["best", "demo", "light"])
+@pytest.mark.parametrize("name", ["best", "demo", "light", "strong_cpu"])
 def test_every_flagfile_holds_flags_that_exist(name, request):
     flagfile = request.config.rootpath / "flags" / f"{name}.cfg"
     lines = [line for line in flagfile.read_text().splitlines() if line.startswith("--")]
