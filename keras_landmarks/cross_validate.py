@@ -31,6 +31,8 @@ from keras_landmarks.reports.figures import rounded
 from keras_landmarks.train import split, train
 from keras_landmarks.training.settings import TrainSettings
 
+_HELD_OUT = "held_out.npz"
+
 FLAGS = config.use(TrainSettings, AugmentSettings, PredictSettings, "folds", "compilation_cache")
 
 
@@ -65,41 +67,37 @@ def cross_validate(
     """
     started = time.monotonic()
     workdir = Path(settings.workdir)
-    predicted = []
+    held_out = []
     for fold in range(1, folds + 1):
         of_fold = dataclasses.replace(
             settings, fold=f"{fold}/{folds}", workdir=str(workdir / f"fold-{fold}")
         )
         train(of_fold, augment_settings)
-        predicted.append(_predict_held_out(of_fold, predict_settings))
-    everything = workdir / "held_out.npz"
-    names = [name for part in predicted for name in part.file_names]
-    contest.write_predictions(everything, names, np.concatenate([p.points for p in predicted]))
+        held_out.append(_predict_held_out(of_fold, predict_settings))
+    parts = [contest.read_predictions(path) for path in held_out]
+    everything = workdir / _HELD_OUT
+    names = [name for part in parts for name in part.file_names]
+    contest.write_predictions(everything, names, np.concatenate([part.points for part in parts]))
     truth = contest.find_landmarks(Path(settings.data), "train")
     groups = settings.validation_groups and Path(settings.validation_groups)
-    of_folds = [_held_out(workdir, fold) for fold in range(1, folds + 1)]
     return {
         "workdir": settings.workdir,
         **evaluate(truth, everything, groups=groups, partial=True),
-        "mse_by_fold": [evaluate(truth, path, partial=True)["mse"] for path in of_folds],
+        "mse_by_fold": [evaluate(truth, path, partial=True)["mse"] for path in held_out],
         "predictions": str(everything),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings):
-    """Has a fold's model predict its held-out images; returns the predictions."""
+def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings) -> Path:
+    """Has a fold's model predict its held-out images; returns where the predictions are."""
     samples = load_samples(
         Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
     )
     names = [samples.file_names[row] for row in split(samples, settings)[1]]
-    path = _held_out(Path(settings.workdir).parent, settings.fold.split("/")[0])
+    path = Path(settings.workdir) / _HELD_OUT
     predict_images(path.parent, samples.image_folder, names, path, predict_settings)
-    return contest.read_predictions(path)
-
-
-def _held_out(workdir: Path, fold: int | str) -> Path:
-    return workdir / f"fold-{fold}" / "held_out.npz"
+    return path
 
 
 if __name__ == "__main__":

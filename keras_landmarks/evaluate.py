@@ -163,11 +163,9 @@ def _predicted_names(truth: Path, *sources: Path) -> list[str]:
     names = contest.read_names(truth)
     for source in sources:
         npz = source.suffix == ".npz"
-        predicted = (
-            contest.read_predictions(source).file_names if npz else contest.read_names(source)
-        )
-        predicted = set(predicted)
-        names = [name for name in names if name in predicted]
+        predicted = contest.read_predicted_names(source)[0] if npz else contest.read_names(source)
+        known = set(predicted)
+        names = [name for name in names if name in known]
     if not names:
         raise InputError(f"{sources[0]}: none of its images is in {truth}")
     return names

@@ -33,7 +33,7 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal, fingerprint, scratch_folder, write_json
 from keras_landmarks.progress import progress
 
-_FORMAT = 1  # rises when the same model and images come to mean other predictions
+_FORMAT = 2  # rises when the same model and images come to mean other predictions
 
 
 @dataclass(frozen=True)
