@@ -94,21 +94,23 @@ def evaluate(
     """
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
-    names = _predicted_names(truth, predictions or submission) if partial else None
+    source = predictions or submission
+    names = _predicted_names(truth, source) if partial else None
     true = matching.read_truth(truth, test_points, names)
     face_sizes = _checked_face_sizes(true)
     group_of_each = matching.read_groups(groups, true.file_names)
-    distances = _measure(predictions or submission, submission is not None, true)
+    predicted = _read(source, submission is not None, true)
+    distances = _measure(predicted.points, submission is not None, true)
     resamples = bootstrap.resample(group_of_each, seed)
     figures = {
         "images": len(true.file_names),
         "groups": len(set(group_of_each)),
-        "points": distances.points,
-        "without_truth": distances.without_truth,
+        "points": predicted.points.shape[1],
+        "without_truth": predicted.without_truth,
     }
     if distances.every is not None:
         figures |= metrics.summary(distances.every, face_sizes, resamples)
-        figures |= _calibration(predictions, true)
+        figures |= _calibration(source, predicted, true)
     if distances.asked is not None:
         figures |= metrics.asked_summary(distances.asked, face_sizes, resamples)
     if data:
@@ -184,6 +186,28 @@ def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndar
     return metrics.image_mse(metrics.point_distances(predicted_px, true.points))
 
 
+class _Predicted(NamedTuple):
+    """Predicted points of the truth's images, in its order, (n, k, 2), in photo pixels.
+
+    `sigmas` (n, k), if they are known; how many other images were predicted `without_truth`.
+    """
+
+    points: np.ndarray
+    sigmas: np.ndarray | None
+    without_truth: int
+
+
+def _read(source: Path, submission: bool, true: Truth) -> _Predicted:
+    read = contest.read_landmarks if submission else contest.read_predictions
+    table = read(source)
+    true.check_points(source, table.points.shape[1], submission)
+    rows = matching.find_rows(table.file_names, true.file_names, source)
+    points = table.points[rows]
+    matching.check_finite(points, true.file_names, source)
+    sigmas = None if table.sigmas is None else table.sigmas[rows]
+    return _Predicted(points, sigmas, len(table.file_names) - len(rows))
+
+
 class _Distances(NamedTuple):
     """Of predicted points from the true ones, in photo pixels.
 
@@ -192,43 +216,30 @@ class _Distances(NamedTuple):
 
     every: np.ndarray | None
     asked: list[np.ndarray] | None
-    points: int
-    without_truth: int
 
 
-def _measure(source: Path, submission: bool, true: Truth) -> _Distances:
-    read = contest.read_landmarks if submission else contest.read_predictions
-    predicted = read(source)
-    points = predicted.points.shape[1]
-    true.check_points(source, points, submission)
-    rows = matching.find_rows(predicted.file_names, true.file_names, source)
-    predicted_px = predicted.points[rows]
-    matching.check_finite(predicted_px, true.file_names, source)
-    without_truth = len(predicted.file_names) - len(rows)
+def _measure(predicted_px: np.ndarray, submission: bool, true: Truth) -> _Distances:
     if submission:
         asked_px = [row[indices] for row, indices in zip(true.points, true.asked, strict=True)]
-        asked = list(metrics.point_distances(predicted_px, np.stack(asked_px)))
-        return _Distances(None, asked, points, without_truth)
+        return _Distances(None, list(metrics.point_distances(predicted_px, np.stack(asked_px))))
     every, asked = metrics.point_distances(predicted_px, true.points), None
     if true.asked:
         asked = [row[indices] for row, indices in zip(every, true.asked, strict=True)]
-    return _Distances(every, asked, points, without_truth)
+    return _Distances(every, asked)
 
 
-def _calibration(source: Path, true: Truth) -> dict[str, float]:
-    sigmas = contest.read_sigmas(source)
-    if sigmas is None:
+def _calibration(source: Path, predicted: _Predicted, true: Truth) -> dict[str, float]:
+    if predicted.sigmas is None:
         return {}
-    predicted = contest.read_predictions(source)
-    rows = matching.find_rows(predicted.file_names, true.file_names, source)
-    if not (sigmas[rows] > 0).all():
+    if not (predicted.sigmas > 0).all():
         raise InputError(f"{source}: a standard deviation is not above 0")
-    return metrics.calibration(predicted.points[rows], true.points, sigmas[rows])
+    return metrics.calibration(predicted.points, true.points, predicted.sigmas)
 
 
 def _image_mse(source: Path, true: Truth) -> np.ndarray:
     """Returns the MSE of each image: over the asked points, if there are such."""
-    distances = _measure(source, source.suffix != ".npz", true)
+    submission = source.suffix != ".npz"
+    distances = _measure(_read(source, submission, true).points, submission, true)
     if distances.asked is None:
         return metrics.image_mse(distances.every)
     return np.array([metrics.image_mse(asked) for asked in distances.asked])

@@ -473,6 +473,19 @@ def test_predictions_come_back(tmp_path):
     assert table.file_names == ["a.jpg", "ä.jpg"]
     np.testing.assert_array_equal(table.points, landmarks)
     assert table.points.dtype == np.float32
+    assert table.sigmas is None
+
+
+def test_predictions_come_back_with_their_deviations(tmp_path):
+    path = tmp_path / "predictions.npz"
+    sigmas = np.random.default_rng(0).uniform(1, 9, (2, 3))
+    contest.write_predictions(path, ["a.jpg", "b.jpg"], np.zeros((2, 3, 2)), sigmas)
+    table = contest.read_predictions(path)
+    np.testing.assert_array_equal(table.sigmas, sigmas.astype(np.float32))
+    assert table.sigmas.dtype == np.float32
+    contest.write_predictions(path, ["a.jpg", "b.jpg"], np.zeros((2, 3, 2)), sigmas[:, :2])
+    with pytest.raises(InputError, match=r"\(2, 2\) sigmas and \(2, 3, 2\) landmarks do not match"):
+        contest.read_predictions(path)
 
 
 def test_predictions_are_read_some_rows_at_a_time(tmp_path):

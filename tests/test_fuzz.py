@@ -252,27 +252,30 @@ def test_spoiled_flagfiles(path, edits):
 
 @pytest.fixture(scope="module")
 def predictions(path):
-    """Names, landmarks, and the bytes of their file."""
+    """Names, landmarks, their deviations, and the bytes of their file."""
     names = [f"{number}.jpg" for number in range(3)]
-    landmarks = np.random.default_rng(0).uniform(-5, 500, (3, 4, 2)).astype(np.float32)
-    contest.write_predictions(path, names, landmarks)
-    return names, landmarks, path.read_bytes()
+    numbers = np.random.default_rng(0).uniform(1, 500, (3, 4, 3)).astype(np.float32)
+    landmarks, sigmas = numbers[..., :2], numbers[..., 2]
+    contest.write_predictions(path, names, landmarks, sigmas)
+    return names, landmarks, sigmas, path.read_bytes()
 
 
 @fuzz
 @given(edits=EDITS)
 def test_spoiled_predictions(path, predictions, edits):
-    names, landmarks, content = predictions
+    names, landmarks, sigmas, content = predictions
     path.write_bytes(spoil(content, edits))
     with refusal():
         table = contest.read_predictions(path)
         assert table.file_names == names
         np.testing.assert_array_equal(table.points, landmarks)
+        if table.sigmas is not None:  # the archive's list of names may be what is spoiled
+            np.testing.assert_array_equal(table.sigmas, sigmas)
 
 
-@pytest.mark.parametrize("spoiled", ["file_names.npy", "landmarks.npy"])
+@pytest.mark.parametrize("spoiled", ["file_names.npy", "landmarks.npy", "sigmas.npy"])
 def test_predictions_with_right_checksums_around_spoiled_arrays(path, predictions, spoiled):
-    with zipfile.ZipFile(io.BytesIO(predictions[2])) as archive:
+    with zipfile.ZipFile(io.BytesIO(predictions[-1])) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
 
     @fuzz
@@ -286,9 +289,11 @@ def test_predictions_with_right_checksums_around_spoiled_arrays(path, prediction
             table = contest.read_predictions(path)
             assert table.points.shape[0] == len(table.file_names) == 3
             assert table.points.nbytes <= len(members["landmarks.npy"]) + 200
+            assert table.sigmas.shape == table.points.shape[:2]
             # NumPy's own reader agrees. The size is right, so it may be asked.
             with np.load(path, allow_pickle=False) as arrays:
                 np.testing.assert_array_equal(table.points, arrays["landmarks"].astype(np.float32))
+                np.testing.assert_array_equal(table.sigmas, arrays["sigmas"].astype(np.float32))
                 assert table.file_names == arrays["file_names"].tolist()
 
     check()

@@ -102,17 +102,17 @@ def test_uncertainty_is_told_in_pixels_of_the_photo_and_stays_with_its_point(fac
     model.save_weights(tmp_path / BEST_WEIGHTS)
     paths = tmp_path / "s.csv", tmp_path / "p.npz"
     predict(tmp_path, faces, "test", *paths)
-    predicted, sigmas = contest.read_predictions(paths[1]), contest.read_sigmas(paths[1])
+    predicted = contest.read_predictions(paths[1])
     photo = contest.read_image(faces / "test" / "images", predicted.file_names[0])
     crop, framing = spec.frame.apply(photo)
     log_variance = model.predict(crop[None], verbose=0)[0, :, 2]
     expected = np.exp(log_variance / 2) / np.sqrt(framing.scale.prod())
-    np.testing.assert_allclose(sigmas[0], expected, rtol=1e-3)
+    np.testing.assert_allclose(predicted.sigmas[0], expected, rtol=1e-3)
 
     predict(tmp_path, faces, "test", *paths, PredictSettings(tta="mirror"))
     mirrored = model.predict(crop[None, :, ::-1], verbose=0)[0, layout.mirror_map(), 2]
     expected = np.exp((log_variance + mirrored) / 4) / np.sqrt(framing.scale.prod())
-    np.testing.assert_allclose(contest.read_sigmas(paths[1])[0], expected, rtol=1e-3)
+    np.testing.assert_allclose(contest.read_predictions(paths[1]).sigmas[0], expected, rtol=1e-3)
 
 
 def test_test_points_may_lie_beside_the_split(predict_tiny, own_faces):

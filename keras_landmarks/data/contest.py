@@ -56,10 +56,15 @@ _JPEG_ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers that no segment follow
 
 @dataclass(frozen=True)
 class LandmarkTable:
-    """Names and points in photo pixels: (n, k, 2), int16 where all are whole, else float32."""
+    """Names and points in photo pixels: (n, k, 2), int16 where all are whole, else float32.
+
+    `sigmas` (n, k) float32, which predictions may have: the standard deviation of a point's x and
+    of its y, in photo pixels.
+    """
 
     file_names: list[str]
     points: np.ndarray
+    sigmas: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -474,39 +479,27 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> LandmarkTable:
-    """Reads what `write_predictions` wrote.
+    """Reads what `write_predictions` wrote, the points as float32.
 
     Raises:
         InputError: the file is missing or is not such a file.
     """
-    with _open_predictions(path) as (file_names, landmarks):
-        return LandmarkTable(file_names, landmarks.read(len(file_names)).astype(np.float32))
-
-
-def read_sigmas(path: Path) -> np.ndarray | None:
-    """Returns the standard deviations (n, k) that predictions have, in photo pixels, or None.
-
-    Raises:
-        InputError: the file is missing or is not such a file.
-    """
-    with _open_predictions(path) as (file_names, landmarks), zipfile.ZipFile(path) as archive:
-        if "sigmas.npy" not in archive.namelist():
-            return None
-        sigmas = _StoredArray(archive, "sigmas", kind="f")
-        if sigmas.shape != landmarks.shape[:2]:
-            raise ValueError(f"{sigmas.shape} sigmas and {landmarks.shape} landmarks do not match")
-        return sigmas.read(len(file_names)).astype(np.float32)
+    with _open_predictions(path) as (file_names, landmarks, sigmas):
+        points = landmarks.read(len(file_names)).astype(np.float32)
+        if sigmas is not None:
+            sigmas = sigmas.read(len(file_names)).astype(np.float32)
+        return LandmarkTable(file_names, points, sigmas)
 
 
 def read_predicted_names(path: Path) -> tuple[list[str], int]:
     """Returns the file names of predictions and the points an image, and reads no point."""
-    with _open_predictions(path) as (file_names, landmarks):
+    with _open_predictions(path) as (file_names, landmarks, _):
         return file_names, landmarks.shape[1]
 
 
 def iterate_predictions(path: Path, rows: int) -> Iterator[np.ndarray]:
     """Yields the landmarks of `read_predictions`, so many rows (the last: fewer) at a time."""
-    with _open_predictions(path) as (file_names, landmarks):
+    with _open_predictions(path) as (file_names, landmarks, _):
         for start in range(0, len(file_names), rows):
             piece = landmarks.read(min(rows, len(file_names) - start))
             yield piece.astype(np.float32, copy=False)
@@ -539,8 +532,13 @@ class _StoredArray:
 
 
 @contextlib.contextmanager
-def _open_predictions(path: Path) -> Iterator[tuple[list[str], _StoredArray]]:
-    """Yields the file names and the landmarks, not yet read; what fails is an InputError."""
+def _open_predictions(
+    path: Path,
+) -> Iterator[tuple[list[str], _StoredArray, _StoredArray | None]]:
+    """Yields the file names and, not yet read, the landmarks and, if there are any, the sigmas.
+
+    What fails is an InputError.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = _StoredArray(archive, "file_names", kind="U")
@@ -550,7 +548,14 @@ def _open_predictions(path: Path) -> Iterator[tuple[list[str], _StoredArray]]:
                 raise ValueError(
                     f"{names.shape} names and {landmarks.shape} landmarks do not match"
                 )
-            yield names.read(names.shape[0]).tolist(), landmarks
+            sigmas = None
+            if "sigmas.npy" in archive.namelist():
+                sigmas = _StoredArray(archive, "sigmas", kind="f")
+                if sigmas.shape != landmarks.shape[:2]:
+                    raise ValueError(
+                        f"{sigmas.shape} sigmas and {landmarks.shape} landmarks do not match"
+                    )
+            yield names.read(names.shape[0]).tolist(), landmarks, sigmas
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a broken file
