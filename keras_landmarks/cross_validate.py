@@ -16,6 +16,7 @@ Example:
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,8 @@ def cross_validate(
         )
         train(of_fold, augment_settings)
         held_out.append(_predict_held_out(of_fold, predict_settings))
-    parts = [contest.read_predictions(path) for path in held_out]
     everything = workdir / _HELD_OUT
-    names = [name for part in parts for name in part.file_names]
-    contest.write_predictions(everything, names, np.concatenate([part.points for part in parts]))
+    join(held_out, everything)
     truth = contest.find_landmarks(Path(settings.data), "train")
     groups = settings.validation_groups and Path(settings.validation_groups)
     return {
@@ -98,6 +97,19 @@ def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings
     path = Path(settings.workdir) / _HELD_OUT
     predict_images(path.parent, samples.image_folder, names, path, predict_settings)
     return path
+
+
+def join(parts: Sequence[Path], path: Path) -> None:
+    """Writes predictions of different images as one file; their deviations if all have them."""
+    tables = [contest.read_predictions(part) for part in parts]
+    names = [name for table in tables for name in table.file_names]
+    sigmas = [table.sigmas for table in tables if table.sigmas is not None]
+    contest.write_predictions(
+        path,
+        names,
+        np.concatenate([table.points for table in tables]),
+        np.concatenate(sigmas) if len(sigmas) == len(tables) else None,
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.cross_validate import cross_validate
+from keras_landmarks.cross_validate import cross_validate, join
 from keras_landmarks.data import contest
 from keras_landmarks.data.samples import fold_rows
 from keras_landmarks.errors import InputError
@@ -46,14 +46,31 @@ def test_what_is_no_fold(text):
         parse_fold(text)
 
 
+def test_deviations_stay_with_their_images_if_all_folds_have_them(tmp_path):
+    points_px, sigmas_px = np.arange(24).reshape(3, 4, 2), np.arange(12).reshape(3, 4) + 1.0
+    first, second, path = (tmp_path / f"{name}.npz" for name in ("first", "second", "joined"))
+    contest.write_predictions(first, ["c.jpg"], points_px[:1], sigmas_px[:1])
+    contest.write_predictions(second, ["a.jpg", "b.jpg"], points_px[1:], sigmas_px[1:])
+    join([first, second], path)
+    joined = contest.read_predictions(path)
+    assert joined.file_names == ["c.jpg", "a.jpg", "b.jpg"]
+    np.testing.assert_array_equal(joined.points, points_px)
+    np.testing.assert_array_equal(joined.sigmas, sigmas_px)
+    contest.write_predictions(second, ["a.jpg", "b.jpg"], points_px[1:])
+    join([first, second], path)
+    assert contest.read_predictions(path).sigmas is None
+
+
 def test_every_image_is_predicted_by_a_model_that_has_not_seen_it(faces, settings, tmp_path):
-    settings = dataclasses.replace(settings, epochs=1, workdir=str(tmp_path / "folds"))
+    workdir = str(tmp_path / "folds")
+    settings = dataclasses.replace(settings, epochs=1, loss="nll", workdir=workdir)
     figures = cross_validate(settings, NO_EXTRA, PredictSettings(), folds=2)
     table = contest.read_landmarks(faces / "train" / "landmarks.csv")
     assert figures["images"] == len(table.file_names)
     assert figures["mse"] == pytest.approx(np.mean(figures["mse_by_fold"]), rel=0.1)
     together = contest.read_predictions(Path(figures["predictions"]))
     assert sorted(together.file_names) == sorted(table.file_names)
+    assert np.all(together.sigmas > 0)
     for fold in (1, 2):
         workdir = Path(settings.workdir) / f"fold-{fold}"
         held_out = contest.read_predictions(workdir / "held_out.npz").file_names
