@@ -189,11 +189,15 @@ def _check_outputs(
 
 @dataclass(frozen=True)
 class Models:
-    """Predictions of the same images by several models, in as many files: all .npz or all CSV."""
+    """Predictions of the same images by several models, in as many files: all .npz or all CSV.
+
+    `submitted` has the points of each CSV, few of an image; those of an .npz (None) stay in it.
+    """
 
     paths: Sequence[Path]
     file_names: list[str]
     points: int  # an image
+    submitted: Sequence[np.ndarray | None]
 
     @property
     def are_submissions(self) -> bool:
@@ -207,7 +211,7 @@ class Models:
             InputError: a file is broken, or a point is not a finite number.
         """
         start = 0
-        for pieces in zip(*map(_iterate_points, self.paths), strict=True):
+        for pieces in zip(*map(_iterate_points, self.paths, self.submitted), strict=True):
             names = self.file_names[start : start + len(pieces[0])]
             for path, points in zip(self.paths, pieces, strict=True):
                 matching.check_finite(points, names, path)
@@ -218,11 +222,13 @@ class Models:
 def match(paths: Sequence[Path]) -> Models:
     """Returns the models of files that match; InputError names two that do not, and where."""
     first, *others = paths
-    names, columns = _read_frame(first)
+    names, columns, points = _read(first)
+    submitted = [points]
     for other in others:
         if _is_submission(first) != _is_submission(other):
             raise InputError(f"{first} and {other}: either all are .npz or all are submissions")
-        other_names, other_columns = _read_frame(other)
+        other_names, other_columns, points = _read(other)
+        submitted.append(points)
         if len(columns) != len(other_columns):
             raise InputError(
                 f"{first} and {other} do not match: {len(columns) // 2} points an image"
@@ -232,26 +238,26 @@ def match(paths: Sequence[Path]) -> Models:
         _check_same("row", first, names, other, other_names)
     if not names:
         raise InputError(f"{first}: there are no predictions in it")
-    return Models(paths, names, len(columns) // 2)
+    return Models(paths, names, len(columns) // 2, submitted)
 
 
 def _is_submission(path: Path) -> bool:
     return path.suffix != ".npz"
 
 
-def _read_frame(path: Path) -> tuple[list[str], list[str]]:
-    """Returns the names of the rows and of the numbers in each row."""
+def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
+    """Returns the names of rows and of the numbers in each, and a submission's points."""
     if _is_submission(path):
-        return contest.read_landmarks(path).file_names, contest.read_columns(path)[1:]
+        table = contest.read_landmarks(path)
+        return table.file_names, contest.read_columns(path)[1:], table.points
     names, points = contest.read_predicted_names(path)
-    return names, [f"Point_M{i}_{axis}" for i in range(points) for axis in "XY"]
+    return names, [f"Point_M{i}_{axis}" for i in range(points) for axis in "XY"], None
 
 
-def _iterate_points(path: Path) -> Iterator[np.ndarray]:
-    if not _is_submission(path):
+def _iterate_points(path: Path, submitted: np.ndarray | None) -> Iterator[np.ndarray]:
+    if submitted is None:
         return contest.iterate_predictions(path, _ROWS)
-    points = contest.read_landmarks(path).points  # 30 of an image
-    return (points[start : start + _ROWS] for start in range(0, len(points), _ROWS))
+    return (submitted[start : start + _ROWS] for start in range(0, len(submitted), _ROWS))
 
 
 def _read_asked(path: Path, models: Models) -> TestPoints:

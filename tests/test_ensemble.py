@@ -135,6 +135,14 @@ def test_the_asked_points_alone_are_scored(combine, folder):
     assert figures["mse"] == 4
 
 
+def test_a_submission_is_read_once(combine, folder, monkeypatch):
+    read, paths = contest.read_landmarks, []
+    monkeypatch.setattr(contest, "read_landmarks", lambda path: paths.append(path) or read(path))
+    options = {"truth": "truth.csv", "test_points": "test/test_points.csv"}
+    combine(["a.csv", "b.csv"], submission="out.csv", **options)
+    assert sorted(path.name for path in paths) == ["a.csv", "b.csv", "out.csv", "truth.csv"]
+
+
 # ── fitted weights ──
 
 
