@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,9 +123,10 @@ def test_closing_ends_the_workers(pool):
 
 
 def end(how):
-    """Uses a pool and, without closing it, leaves as `how` says."""
+    """Uses a pool, prints what it has in shared memory, leaves it open and ends as `how` says."""
     pool = AugmentPool(make_invert, FRAME, POINTS, BATCH, processes=2)
     pool(*batch_of(BATCH))
+    print(*shared_memory_files(), flush=True)
     how()
     return pool
 
@@ -142,7 +144,8 @@ def be_killed():
 
 
 def shared_memory_files():
-    return {path.name for path in Path("/dev/shm").glob("*")}
+    """Returns the files in shared memory that this process has mapped, whether or not removed."""
+    return set(re.findall(r"/dev/shm/\S+", Path("/proc/self/maps").read_text()))
 
 
 def run_here(code):
@@ -167,9 +170,11 @@ def run_here(code):
     [("int", 0), ("fail", 1), ("leave_at_once", 3), ("be_killed", -9)],
 )
 def test_nothing_is_left_however_the_process_ends(how, status):
-    before = shared_memory_files()
-    assert run_here(f"held = end({how})").returncode == status
-    assert shared_memory_files() <= before
+    done = run_here(f"held = end({how})")
+    assert done.returncode == status
+    files = done.stdout.split()
+    assert files
+    assert not any(Path(file).exists() for file in files)
 
 
 def interrupt_and_go_on():
