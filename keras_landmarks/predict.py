@@ -68,7 +68,7 @@ def main(_) -> dict:
         workdir,
         Path(FLAGS.data),
         split,
-        submission=Path(FLAGS.submission or workdir / f"{split}_submission.csv"),
+        submission=Path(FLAGS.submission) if FLAGS.submission else None,
         predictions=Path(FLAGS.predictions or workdir / f"{split}_predictions.npz"),
         settings=config.read(PredictSettings),
     )
@@ -78,25 +78,32 @@ def predict(
     workdir: Path,
     data: Path,
     split: str,
-    submission: Path,
+    submission: Path | None,
     predictions: Path,
     settings: PredictSettings = PredictSettings(),
 ) -> dict:
     """Predicts every image that the split's table names; writes the predictions and the CSV.
 
-    Without a test_points.csv the table is landmarks.csv, and there is no CSV.
+    The CSV is `<split>_submission.csv` in the work directory if `submission` is None. Without a
+    test_points.csv the table is landmarks.csv, and there is no CSV.
 
     Returns:
         Figures: images, rejected, rate, the files; None for a CSV that was not written.
 
     Raises:
-        InputError: as `predict_images`, or a table is missing or wrong.
+        InputError: as `predict_images`, or a table is missing or wrong, or a submission is wanted
+            where there is no test_points.csv.
     """
     image_folder = contest.find_image_folder(data, split)
     names, asked = _read_table(contest.find_test_points_or_landmarks(data, split))
     if not asked:
+        if submission:
+            raise InputError(
+                f"--submission={submission}: {data / split} has no test_points.csv to say what is"
+                " asked; put it there, or leave --submission out"
+            )
         return predict_images(workdir, image_folder, names, predictions, settings)
-    wanted = asked, submission
+    wanted = asked, submission or workdir / f"{split}_submission.csv"
     return predict_images(workdir, image_folder, names, predictions, settings, wanted)
 
 

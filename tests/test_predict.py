@@ -23,12 +23,17 @@ def predict_tiny(tiny_run, faces, tmp_path):
     """Predicts with the tiny model; returns the submission's lines, if any, and predictions."""
     settings, _ = tiny_run
 
-    def run(data=faces, split="test", workdir=Path(settings.workdir), **options):
-        files = {"submission": tmp_path / "s.csv", "predictions": tmp_path / "p.npz"}
-        figures = predict(workdir, data, split, **files, settings=PredictSettings(**options))
-        written = files["submission"].exists()
-        lines = files["submission"].read_text().splitlines() if written else None
-        return lines, contest.read_predictions(files["predictions"]), figures
+    def run(
+        data=faces,
+        split="test",
+        workdir=Path(settings.workdir),
+        submission=tmp_path / "s.csv",
+        **options,
+    ):
+        predictions, settings = tmp_path / "p.npz", PredictSettings(**options)
+        figures = predict(workdir, data, split, submission, predictions, settings)
+        lines = submission.read_text().splitlines() if submission else None
+        return lines, contest.read_predictions(predictions), figures
 
     return run
 
@@ -122,16 +127,14 @@ def test_test_points_may_lie_beside_the_split(predict_tiny, own_faces):
 
 
 def test_without_test_points_the_rows_of_landmarks_are_predicted_and_there_is_no_csv(
-    predict_tiny, own_faces, tmp_path
+    predict_tiny, own_faces
 ):
     _, straight, _ = predict_tiny()
-    (tmp_path / "s.csv").unlink()
     truth = contest.read_landmarks(own_faces / "test" / "test_landmarks.csv")
     table = own_faces / "test" / "landmarks.csv"
     contest.write_landmarks(table, truth.file_names[::-1], truth.points[::-1])
     (own_faces / "test" / "test_points.csv").unlink()
-    lines, predicted, figures = predict_tiny(own_faces)
-    assert lines is None
+    _, predicted, figures = predict_tiny(own_faces, submission=None)
     assert figures["submission"] is None
     assert predicted.file_names == truth.file_names[::-1]
     np.testing.assert_allclose(predicted.points, straight.points[::-1], atol=1e-3)
@@ -140,21 +143,35 @@ def test_without_test_points_the_rows_of_landmarks_are_predicted_and_there_is_no
 def test_test_points_beside_the_splits_are_not_those_of_train(predict_tiny, own_faces, tmp_path):
     shutil.move(own_faces / "test" / "test_points.csv", own_faces / "test_points.csv")
     (own_faces / "train" / "images" / "face_000007.jpg").write_bytes(b"")
-    lines, predicted, _ = predict_tiny(own_faces, "train")
-    assert lines is None
+    _, predicted, figures = predict_tiny(own_faces, "train", submission=None)
+    assert figures["submission"] is None
     labels = contest.read_landmarks(own_faces / "train" / "landmarks.csv")
     assert predicted.file_names == labels.file_names
     assert "face_000007.jpg" in (tmp_path / "p_rejects.csv").read_text()
+
+
+def test_a_submission_that_cannot_be_made_is_refused_at_once(predict_tiny, faces, tmp_path):
+    says = r"--submission=\S+s\.csv: \S+train has no test_points\.csv to say what is asked; put it"
+    with pytest.raises(InputError, match=says):
+        predict_tiny(faces, "train")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_submission_lies_in_the_work_directory_unless_told(tiny_run, faces, tmp_path):
+    workdir = shutil.copytree(tiny_run[0].workdir, tmp_path / "work")
+    figures = predict(workdir, faces, "test", None, tmp_path / "p.npz")
+    assert figures["submission"] == str(workdir / "test_submission.csv")
+    assert len((workdir / "test_submission.csv").read_text().splitlines()) == 9
 
 
 def test_a_split_without_rows_or_without_a_table_is_refused(predict_tiny, own_faces):
     table = own_faces / "train" / "landmarks.csv"
     table.write_text("file_name\tPoint_M0_X\tPoint_M0_Y\n")
     with pytest.raises(InputError, match=r"landmarks\.csv: there is no row under the header"):
-        predict_tiny(own_faces, "train")
+        predict_tiny(own_faces, "train", submission=None)
     table.unlink()
     with pytest.raises(InputError, match=r"none of these files exists: .*landmarks\.csv"):
-        predict_tiny(own_faces, "train")
+        predict_tiny(own_faces, "train", submission=None)
 
 
 def test_a_broken_image_gets_the_mean_of_the_others_and_is_listed(
