@@ -191,10 +191,11 @@ flags.DEFINE_string(
     " whole.",
 )
 flags.DEFINE_integer("folds", 5, "Parts for cross-validation.", lower_bound=2, upper_bound=999)
-flags.DEFINE_string(
+flags.DEFINE_list(
     "validation_groups",
     None,
-    "Table file_name, group: no group is in both training and validation.",
+    "Table file_name, group: no group is in both training and validation. Several, with commas,"
+    " are joined: what any of them has together stays together.",
 )
 flags.DEFINE_integer("limit", None, "Use only this many of the first rows.", lower_bound=1)
 flags.DEFINE_enum(
@@ -244,8 +245,11 @@ flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
 
 # ── comparing and combining predictions ──
 flags.DEFINE_list("compare", None, "Two predictions or submissions, with a comma: is one better?")
-flags.DEFINE_string(
-    "groups", None, "Table file_name, group: images alike, a person's, that count as one draw."
+flags.DEFINE_list(
+    "groups",
+    None,
+    "Table file_name, group: images alike, a person's, that count as one draw. Several, with"
+    " commas, are joined.",
 )
 flags.DEFINE_bool(
     "partial", False, "Score the images that are predicted, if they are not all of --truth."

@@ -78,7 +78,7 @@ def cross_validate(
     everything = workdir / _HELD_OUT
     join(held_out, everything)
     truth = contest.find_landmarks(Path(settings.data), "train")
-    groups = settings.validation_groups and Path(settings.validation_groups)
+    groups = [Path(table) for table in settings.validation_groups or []]
     return {
         "workdir": settings.workdir,
         **evaluate(truth, everything, groups=groups, partial=True),

@@ -28,7 +28,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from keras_landmarks import config
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, grouping
 from keras_landmarks.data.contest import TestPoints
 from keras_landmarks.errors import InputError
 from keras_landmarks.predict import asked_points, check_indices, whole_px
@@ -61,13 +61,14 @@ FLAGS = config.use(
 def main(_) -> dict[str, Any]:
     """Reads the flags, combines, prints a table where there is truth, returns the figures."""
     config.require("inputs")
-    names = ("truth", "test_points", "groups", "predictions", "submission", "data")
+    names = ("truth", "test_points", "predictions", "submission", "data")
     figures = ensemble(
         [Path(path) for path in FLAGS.inputs],
         FLAGS.combine,
         weights=_parse_weights(FLAGS.weights) if FLAGS.weights else None,
         held_out=[Path(path) for path in FLAGS.held_out or []],
         **{name: Path(FLAGS[name].value) for name in names if FLAGS[name].value},
+        groups=[Path(table) for table in FLAGS.groups or []],
         split=FLAGS.split,
         rounding=FLAGS.rounding,
         seed=FLAGS.seed,
@@ -84,7 +85,7 @@ def ensemble(
     held_out: Sequence[Path] = (),
     truth: Path | None = None,
     test_points: Path | None = None,
-    groups: Path | None = None,
+    groups: Sequence[Path] = (),
     predictions: Path | None = None,
     submission: Path | None = None,
     data: Path | None = None,
@@ -332,14 +333,14 @@ def least_error_weights(products: np.ndarray) -> np.ndarray:
 
 
 def score(
-    models: Models, true: Truth, combined: Combine, groups: Path | None = None, seed: int = 0
+    models: Models, true: Truth, combined: Combine, groups: Sequence[Path] = (), seed: int = 0
 ) -> dict[str, Any]:
     """Returns the MSE, in photo pixels, of each model and of what they combine to.
 
     `scored_images`, `groups`, `mse`, `mse_of_models` (a list), each with its interval, and
     `against_best`: `bootstrap.paired` of the best model and the combination.
     """
-    group_of_each = matching.read_groups(groups, models.file_names)
+    group_of_each = grouping.read_groups(groups, models.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
     # Errors combine as points do: the weights add up to 1, and a median moves with its numbers.
     mse = [

@@ -16,14 +16,14 @@ Whether one of two predictions (.npz or CSV) is better than the other, or only s
 Intervals are of 95 %, by the bootstrap: images drawn anew, or whole --groups of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_landmarks import config
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, grouping
 from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import bootstrap, matching, metrics
@@ -48,19 +48,26 @@ FLAGS = config.use(
 def main(_) -> dict[str, Any]:
     """Reads the flags, prints the table, and returns the figures."""
     config.require("truth")
-    names = ("truth", "predictions", "submission", "test_points", "groups")
+    names = ("truth", "predictions", "submission", "test_points")
     paths = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
+    groups = [Path(table) for table in FLAGS.groups or []]
     if FLAGS.compare:
         if len(FLAGS.compare) != 2 or paths.keys() & {"predictions", "submission"}:
             raise InputError("--compare=a.npz,b.npz takes two files, and no other is scored")
         figures = compare(
-            *map(Path, FLAGS.compare), **paths, seed=FLAGS.seed, partial=FLAGS.partial
+            *map(Path, FLAGS.compare),
+            **paths,
+            groups=groups,
+            seed=FLAGS.seed,
+            partial=FLAGS.partial,
         )
         print(comparison(figures))
         return rounded(figures)
     if FLAGS.data:
         paths |= {"data": Path(FLAGS.data), "prepared": Path(FLAGS.prepared)}
-    figures = evaluate(**paths, split=FLAGS.split, seed=FLAGS.seed, partial=FLAGS.partial)
+    figures = evaluate(
+        **paths, groups=groups, split=FLAGS.split, seed=FLAGS.seed, partial=FLAGS.partial
+    )
     print(table(figures))
     return rounded(figures)
 
@@ -70,7 +77,7 @@ def evaluate(
     predictions: Path | None = None,
     submission: Path | None = None,
     test_points: Path | None = None,
-    groups: Path | None = None,
+    groups: Sequence[Path] = (),
     data: Path | None = None,
     split: str = "test",
     prepared: Path = Path("prepared"),
@@ -80,7 +87,7 @@ def evaluate(
     """Scores either predictions (.npz) or a submission (CSV) against a table of true points.
 
     Every image of `truth` must be predicted, unless `partial` lets those count that are;
-    predictions of other images are counted and left out. `groups` is a table of file name and
+    predictions of other images are counted and left out. `groups` are tables of file name and
     group. With `data` the mean shape of its train table is scored on the split's images, too.
 
     Returns:
@@ -98,7 +105,7 @@ def evaluate(
     names = _predicted_names(truth, source) if partial else None
     true = matching.read_truth(truth, test_points, names)
     face_sizes = _checked_face_sizes(true)
-    group_of_each = matching.read_groups(groups, true.file_names)
+    group_of_each = grouping.read_groups(groups, true.file_names)
     predicted = _read(source, submission is not None, true)
     distances = _measure(predicted.points, submission is not None, true)
     resamples = bootstrap.resample(group_of_each, seed)
@@ -125,7 +132,7 @@ def compare(
     b: Path,
     truth: Path,
     test_points: Path | None = None,
-    groups: Path | None = None,
+    groups: Sequence[Path] = (),
     seed: int = 0,
     partial: bool = False,
 ) -> dict[str, Any]:
@@ -144,10 +151,11 @@ def compare(
     """
     names = _predicted_names(truth, a, b) if partial else None
     true = matching.read_truth(truth, test_points, names)
-    group_of_each = matching.read_groups(groups, true.file_names)
+    group_of_each = grouping.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
     if resamples is None:
-        raise InputError(f"{groups or truth}: a comparison needs two groups of images or more")
+        tables = ", ".join(map(str, groups or [truth]))
+        raise InputError(f"{tables}: a comparison needs two groups of images or more")
     mse_a, mse_b = (_image_mse(path, true) for path in (a, b))
     return {
         "a": str(a),

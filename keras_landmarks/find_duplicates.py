@@ -23,7 +23,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, duplicates
+from keras_landmarks.data import contest, duplicates, grouping
 from keras_landmarks.data.duplicates import Looks, Match
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
@@ -91,7 +91,7 @@ def find_duplicates(
     again = {pair.second for pair in identical}
     distinct = {index: seen for index, seen in looks.items() if index not in again}
     pairs = [*identical, *_copies(images, distinct, processes)]
-    groups = duplicates.group(len(images), [(pair.first, pair.second) for pair in pairs])
+    groups = grouping.connect(len(images), [(pair.first, pair.second) for pair in pairs])
     for split in splits:
         _write_groups(out / f"groups_{split}.tsv", split, images, groups)
     _write_pairs(out / "pairs.tsv", images, pairs)

@@ -26,7 +26,7 @@ from absl import logging
 
 from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
-from keras_landmarks.data import contest, layout, mirror
+from keras_landmarks.data import contest, grouping, layout, mirror
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.samples import Samples, fold_rows, leave_out, load_samples, split_rows
 from keras_landmarks.errors import InputError
@@ -120,7 +120,8 @@ def split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.nda
     """Returns the rows to train on and those held out for validation."""
     groups = None
     if settings.validation_groups:
-        groups = contest.read_groups(Path(settings.validation_groups))
+        tables = [Path(table) for table in settings.validation_groups]
+        groups = grouping.read_groups(tables, samples.file_names)
     if settings.fold:
         parts = fold_rows(samples.file_names, *parse_fold(settings.fold), groups)
     else:

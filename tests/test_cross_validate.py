@@ -26,9 +26,9 @@ def test_every_row_is_held_out_once_and_the_folds_are_alike_in_size():
 
 
 def test_a_group_is_in_one_fold():
-    groups = {name: str(index % 7) for index, name in enumerate(NAMES)}
+    groups = [str(row % 7) for row in range(len(NAMES))]
     parts = [fold_rows(NAMES, fold, 3, groups)[1] for fold in (1, 2, 3)]
-    of_parts = [{groups[NAMES[row]] for row in rows} for rows in parts]
+    of_parts = [{groups[row] for row in rows} for rows in parts]
     assert sum(map(len, of_parts)) == len(set.union(*of_parts)) == 7
     assert max(map(len, parts)) - min(map(len, parts)) <= 4
 
@@ -36,8 +36,6 @@ def test_a_group_is_in_one_fold():
 def test_fewer_groups_than_folds_are_refused():
     with pytest.raises(InputError, match="2 images or groups cannot be dealt out to 3 folds"):
         fold_rows(NAMES[:2], 1, 3)
-    with pytest.raises(InputError, match=r"no group for 0\.jpg"):
-        fold_rows(NAMES, 1, 3, {"1.jpg": "a"})
 
 
 @pytest.mark.parametrize("text", ["", "2", "0/5", "6/5", "1/1", "-1/5", "2/5/7", "a/b"])

@@ -44,7 +44,7 @@ def combine(folder):
     """Combines files of the folder, given by name; returns the points written and the figures."""
 
     def run(names, combine="mean", **options):
-        for option in ("truth", "test_points", "groups", "predictions", "submission"):
+        for option in ("truth", "test_points", "predictions", "submission"):
             if option in options:
                 options[option] = folder / options[option]
         held_out = [folder / name for name in options.pop("held_out", [])]

@@ -138,7 +138,7 @@ def test_every_mse_and_nme_has_an_interval(paths):
 
 def test_images_of_one_group_are_drawn_together(paths, tmp_path):
     contest.write_groups(tmp_path / "persons.csv", "person", [*NAMES, "c.jpg"], ["7", "7", "8"])
-    options = {"predictions": paths["predictions"], "groups": tmp_path / "persons.csv"}
+    options = {"predictions": paths["predictions"], "groups": [tmp_path / "persons.csv"]}
     figures = evaluate(paths["truth"], **options)
     assert figures["groups"] == 1
     assert "mse_interval" not in figures
@@ -148,7 +148,9 @@ def test_images_of_one_group_are_drawn_together(paths, tmp_path):
 def test_an_image_without_group_is_named(paths, tmp_path):
     contest.write_groups(tmp_path / "persons.csv", "person", ["b.jpg"], ["7"])
     with pytest.raises(InputError, match=r"persons\.csv: 1 of the 2 images .* a\.jpg"):
-        evaluate(paths["truth"], predictions=paths["predictions"], groups=tmp_path / "persons.csv")
+        evaluate(
+            paths["truth"], predictions=paths["predictions"], groups=[tmp_path / "persons.csv"]
+        )
 
 
 def test_regions_have_intervals_too(tmp_path):
@@ -230,7 +232,7 @@ def test_submissions_and_predictions_are_compared_on_the_asked_points(paths):
 def test_one_group_alone_is_not_compared(paths, better, tmp_path):
     contest.write_groups(tmp_path / "persons.csv", "person", NAMES, ["7", "7"])
     with pytest.raises(InputError, match=r"persons\.csv: a comparison needs two groups"):
-        compare(paths["predictions"], better, paths["truth"], groups=tmp_path / "persons.csv")
+        compare(paths["predictions"], better, paths["truth"], groups=[tmp_path / "persons.csv"])
 
 
 # ── files that do not fit ──

@@ -79,7 +79,7 @@ def test_train_keeps_copies_on_one_side(copied, tmp_path):
     find_duplicates(data, ["train"], tmp_path, processes=1)
     groups = contest.read_groups(tmp_path / "groups_train.tsv")
     names = list(groups)
-    rows, _ = split_rows(names, 0.5, groups)
+    rows, _ = split_rows(names, 0.5, list(groups.values()))
     trained_on = {f"train/{names[row]}" for row in rows}
     within = [pair for pair in truth if all(name.startswith("train/") for name in pair)]
     assert within
@@ -151,7 +151,3 @@ def test_candidates_are_the_same_whatever_the_blocks(monkeypatch):
     assert list(duplicates.candidates(hashes)) == expected
     monkeypatch.setattr(duplicates, "_BLOCK", 7)
     assert sorted(duplicates.candidates(hashes)) == expected
-
-
-def test_groups_are_joined_by_any_chain_of_pairs():
-    assert duplicates.group(6, [(4, 5), (1, 3), (3, 4)]) == [0, 1, 2, 1, 1, 1]

@@ -17,7 +17,7 @@ from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import heads, networks
 from keras_landmarks.models.spec import load_trained
-from keras_landmarks.train import train
+from keras_landmarks.train import split, train
 from keras_landmarks.training import callbacks
 from keras_landmarks.training.callbacks import ResetOptimizer, Waiting
 from keras_landmarks.training.losses import LOSSES
@@ -134,12 +134,26 @@ def test_another_model_in_the_work_directory_is_refused(tiny_run):
         train(dataclasses.replace(settings, image_size="64"), NO_EXTRA)
 
 
+def test_persons_and_copies_together_are_kept_on_one_side(settings, faces, tmp_path):
+    samples = load_samples(faces, "train", tmp_path / "prepared")
+    people, copies = tmp_path / "people.csv", tmp_path / "copies.tsv"
+    by_four, each = [str(row // 4) for row in range(24)], [str(row) for row in range(24)]
+    contest.write_groups(people, "person", samples.file_names, by_four)
+    each[3] = each[22]
+    contest.write_groups(copies, "group", samples.file_names, each)
+    tables = [str(people), str(copies)]
+    _, held_out = split(samples, dataclasses.replace(settings, validation_groups=tables))
+    assert held_out.tolist() == [0, 1, 2, 3, 20, 21, 22, 23]
+    of_fold = dataclasses.replace(settings, validation_groups=tables, fold="1/2")
+    assert len(set(split(samples, of_fold)[1]) & {*range(4), *range(20, 24)}) in (0, 8)
+
+
 def test_extra_images_are_made_once_and_never_of_held_out_people(settings, faces, tmp_path):
     names = contest.read_landmarks(faces / "train" / "landmarks.csv").file_names
     people = tmp_path / "people.csv"
     contest.write_groups(people, "person", names, [str(row // 4) for row in range(len(names))])
     settings = dataclasses.replace(
-        settings, validation_groups=str(people), prepared=str(tmp_path / "prepared"), epochs=1
+        settings, validation_groups=[str(people)], prepared=str(tmp_path / "prepared"), epochs=1
     )
     figures = train(settings, AugmentSettings(augment_count=24))
     sources = contest.read_groups(Path(settings.prepared) / "augmented" / "sources.csv")

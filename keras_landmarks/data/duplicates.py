@@ -7,7 +7,7 @@ the original does not, whereas between two frames of a video something has moved
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -197,19 +197,3 @@ def kind(
     resized = np.abs(part_size / (whole_size * found.extent) - 1).max() > _CHANGED
     done = {"mirrored": mirrored, "cropped": cropped, "resized": resized}
     return " ".join(name for name, is_so in done.items() if is_so) or "copy"
-
-
-def group(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Returns the group of each of `count` images: the first image that pairs lead to."""
-    parents = list(range(count))
-
-    def first_of(member: int) -> int:
-        while parents[member] != member:
-            parents[member] = parents[parents[member]]
-            member = parents[member]
-        return member
-
-    for pair in pairs:
-        low, high = sorted(map(first_of, pair))
-        parents[high] = low
-    return [first_of(member) for member in range(count)]

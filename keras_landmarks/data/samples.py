@@ -112,24 +112,24 @@ def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
 
 
 def split_rows(
-    file_names: Sequence[str], train_fraction: float, groups: dict[str, str] | None = None
+    file_names: Sequence[str], train_fraction: float, groups: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the rows to train on, from the first on, and the last ones, for validation.
 
     Args:
         file_names: of all rows.
         train_fraction: share of the rows to train on, rounded down to whole rows.
-        groups: file name -> group. A group is then held out whole: going up from the last row,
-            groups are taken until validation has its share.
+        groups: of each row. A group is then held out whole: going up from the last row, groups
+            are taken until validation has its share.
 
     Raises:
-        InputError: a file is in no group, or no row is left to train on.
+        InputError: no row is left to train on.
     """
     first_held_out = int(len(file_names) * train_fraction)
     held_out = np.arange(len(file_names)) >= first_held_out
     if groups:
-        row_groups = _groups_of(file_names, groups)
-        wanted, held_out = held_out.sum(), np.zeros_like(held_out)
+        row_groups, wanted = np.array(groups), held_out.sum()
+        held_out = np.zeros_like(held_out)
         for row in reversed(range(len(file_names))):
             if held_out.sum() >= wanted:
                 break
@@ -141,18 +141,18 @@ def split_rows(
 
 
 def fold_rows(
-    file_names: Sequence[str], fold: int, folds: int, groups: dict[str, str] | None = None
+    file_names: Sequence[str], fold: int, folds: int, groups: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the rows to train on, and the `fold`th of so many parts, counted from 1.
 
     Rows are dealt out at random, always alike, so that the parts differ by a row at most; with
-    `groups`, file name -> group, whole groups are, each to the part that has fewest rows.
+    `groups`, one a row, whole groups are, each to the part that has fewest rows.
 
     Raises:
-        InputError: a file is in no group, or a part would be empty.
+        InputError: a part would be empty.
     """
-    names = _groups_of(file_names, groups) if groups else np.asarray(file_names)
-    order, sizes = np.unique(names, return_counts=True)
+    units = groups or file_names
+    order, sizes = np.unique(units, return_counts=True)
     dealt = np.random.default_rng(0).permutation(len(order))
     part_sizes, part_of = np.zeros(folds, int), {}
     for index in dealt:
@@ -161,14 +161,8 @@ def fold_rows(
         part_of[order[index]] = part
     if not part_sizes.all():
         raise InputError(f"{len(order)} images or groups cannot be dealt out to {folds} folds")
-    held_out = np.array([part_of[name] for name in names]) == fold - 1
+    held_out = np.array([part_of[unit] for unit in units]) == fold - 1
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def _groups_of(file_names: Sequence[str], groups: dict[str, str]) -> np.ndarray:
-    if missing := [name for name in file_names if name not in groups]:
-        raise InputError(f"--validation_groups has no group for {missing[0]}")
-    return np.array([groups[name] for name in file_names])
 
 
 def leave_out(rows: np.ndarray, file_names: Sequence[str], excluded: set[str]) -> np.ndarray:

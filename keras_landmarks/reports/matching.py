@@ -63,19 +63,6 @@ def read_truth(
     return Truth(path, file_names, points, asked)
 
 
-def read_groups(path: Path | None, file_names: list[str]) -> list[str]:
-    """Returns the group of each image as the table has it; without a table, its name: one each.
-
-    Raises:
-        InputError: the table is broken or lacks an image.
-    """
-    if path is None:
-        return file_names
-    groups = contest.read_groups(path)
-    find_rows(list(groups), file_names, path)
-    return [groups[name] for name in file_names]
-
-
 def find_rows(file_names: list[str], wanted: list[str], source: Path) -> list[int]:
     """Returns the row of each wanted name among `file_names`, which are those of `source`.
 

@@ -38,7 +38,7 @@ class TrainSettings:
     reset_optimizer_each_epoch: bool
     train_fraction: float
     fold: str | None
-    validation_groups: str | None
+    validation_groups: list[str] | None
     exclude: str | None
     limit: int | None
     augment_online: list[str]

@@ -1,0 +1,55 @@
+import pytest
+
+from keras_landmarks.data import contest, grouping
+from keras_landmarks.errors import InputError
+
+NAMES = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a table of groups and returns its path."""
+
+    def write(name, **groups):
+        names = [f"{image}.jpg" for image in groups]
+        contest.write_groups(tmp_path / name, "group", names, groups.values())
+        return tmp_path / name
+
+    return write
+
+
+def test_groups_are_joined_by_any_chain_of_pairs():
+    assert grouping.connect(6, [(4, 5), (1, 3), (3, 4)]) == [0, 1, 2, 1, 1, 1]
+
+
+def test_the_groups_of_one_table_keep_their_names(table):
+    persons = table("persons.csv", d="9", c="8", b="7", a="9", e="7")
+    assert grouping.read_groups([persons], NAMES) == ["9", "7", "8", "9"]
+
+
+def test_without_a_table_each_image_is_a_group():
+    assert grouping.read_groups([], NAMES) == NAMES
+
+
+def test_what_any_table_has_together_is_together(table):
+    """a and d are one person, d and b copies; the 1 of a table is not the 1 of another."""
+    persons = table("persons.csv", a="1", b="2", c="3", d="1")
+    copies = table("copies.tsv", a="4", b="1", c="3", d="1")
+    for tables in ([persons, copies], [copies, persons]):
+        assert grouping.read_groups(tables, NAMES) == ["a.jpg", "a.jpg", "c.jpg", "a.jpg"]
+    assert grouping.read_groups([copies, persons], NAMES[:0:-1]) == ["a.jpg", "c.jpg", "a.jpg"]
+
+
+def test_images_that_are_not_used_link_others(table):
+    """e, a copy of a, is the same person as b."""
+    persons = table("persons.csv", a="1", b="2", c="3", d="4", e="2")
+    copies = table("copies.tsv", a="1", b="2", c="3", d="4", e="1")
+    third = table("third.csv", a="1", b="2", c="3", d="3")
+    groups = grouping.read_groups([persons, copies, third], NAMES)
+    assert groups == ["a.jpg", "a.jpg", "c.jpg", "c.jpg"]
+
+
+def test_every_table_must_have_every_image(table):
+    persons, copies = table("persons.csv", a="1", b="1"), table("copies.tsv", a="1", c="1")
+    with pytest.raises(InputError, match=r"copies\.tsv: 1 of the 2 images have no .* b\.jpg"):
+        grouping.read_groups([persons, copies], NAMES[:2])
