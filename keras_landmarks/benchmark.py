@@ -10,9 +10,10 @@
     compile     XLA compiles the train step
     first_step  a process starts and has trained one step; without and with earlier compilations
 
-Works on the first images of --data, or else on procedural faces. With --peer=torch the same network
-runs under PyTorch beside ours, in turns. With --aot the train step is compiled for a TPU topology,
---batch_size images on each chip, and nothing is timed.
+Works on the first images of --data, or else on procedural faces, and trains as `train` does with
+the same flags. With --peer=torch the same network runs under PyTorch beside ours, in turns, by the
+recipe. With --aot the train step is compiled for a TPU topology, --batch_size images on each chip,
+and nothing is timed.
 
 Examples:
 
@@ -43,6 +44,18 @@ from keras_landmarks.synthesize import synthesize
 FLAGS = config.use(BenchmarkSettings, "stages", "peer", "aot")
 
 _BUILT_IN_FACES = 512
+
+# What makes a train step, as the peer takes it.
+_RECIPE = {
+    "precision": "float32",
+    "loss": "mse",
+    "head": "linear",
+    "optimizer": "adam",
+    "clip_norm": 0.0,
+    "accumulate": 1,
+    "ema_momentum": 0.0,
+    "average_last_epochs": 0,
+}
 
 # Figure -> unit and meaning, in the order of the table.
 _MEANINGS = {
@@ -170,12 +183,13 @@ def _open_peer(workload: Workload, stages: Sequence[str], peer_name: str | None)
     if not wanted or not {"train", "predict"} & set(stages):
         return contextlib.nullcontext()
     settings = workload.settings
-    if settings.precision != "float32":
-        raise InputError("--peer compares networks in float32: leave --precision as it is")
+    for name, value in _RECIPE.items():
+        if getattr(settings, name) != value:
+            raise InputError(f"--peer compares the recipe, in float32: leave --{name} as it is")
     import jax
 
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    return peer.Peer(settings.model, workload.batch, _cores(), device)
+    return peer.Peer(settings.model, workload.batch[:2], _cores(), device)
 
 
 def _warn_if_busy(load: float) -> None:
@@ -190,7 +204,7 @@ def _warn_if_busy(load: float) -> None:
 
 def _model(settings: BenchmarkSettings) -> dict[str, Any]:
     """What was measured."""
-    names = ("model", "image_size", "batch_size", "precision")
+    names = ("model", "image_size", "batch_size", "precision", "loss", "head", "optimizer")
     return {name: getattr(settings, name) for name in names}
 
 

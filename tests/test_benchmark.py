@@ -9,7 +9,7 @@ from keras_landmarks.benchmark import benchmark, bottleneck, table
 from keras_landmarks.benchmarks import aot, peer
 from keras_landmarks.benchmarks.stages import STAGES
 from keras_landmarks.benchmarks.timing import in_fresh_process, take_turns
-from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload
+from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload, new_objective
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import networks, pretrained, resnet
 
@@ -33,22 +33,8 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def settings(faces):
-    return BenchmarkSettings(
-        data=str(faces),
-        model="tiny",
-        image_size="32",
-        framing="crop",
-        trim_bands=False,
-        batch_size=8,
-        precision="float32",
-        augment_online=[],
-        rotate_limit=20.0,
-        shift_limit=0.0625,
-        scale_limit=0.1,
-        processes=1,
-        seconds=0.0,
-    )
+def settings(tiny_settings):
+    return BenchmarkSettings(**dataclasses.asdict(tiny_settings), seconds=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +48,18 @@ def test_a_stage_gives_its_figures(name, workload):
     figures = STAGES[name](workload, None)
     assert set(figures) == KEYS[name]
     assert all(value > 0 for value in figures.values())
+
+
+def test_a_step_is_that_of_the_training_asked_for(settings, faces, tmp_path):
+    asked = {"loss": "nll", "loss_unit": "photo", "head": "shape", "shape_components": 4}
+    asked |= {"optimizer": "sgd", "accumulate": 2, "ema_momentum": 0.9, "model": SMALL}
+    workload = Workload(dataclasses.replace(settings, **asked), faces, tmp_path)
+    objective = new_objective(workload.settings, workload.samples.points)
+    assert objective.output_shape == (None, 971, 3)
+    assert objective.get_layer("coefficients").units == 4
+    assert isinstance(objective.optimizer, keras.optimizers.SGD)
+    assert objective.optimizer.gradient_accumulation_steps == 2
+    assert STAGES["train"](workload, None)["train_images_per_s"] > 0
 
 
 def test_a_short_table_is_repeated(workload):
@@ -84,7 +82,7 @@ def test_preparing_does_not_count_what_it_imports(settings, faces, tmp_path):
 
 def test_a_batch_larger_than_the_data_takes_images_again(settings, faces, tmp_path):
     large = Workload(dataclasses.replace(settings, batch_size=30), faces, tmp_path)
-    images, landmarks = large.batch
+    images, landmarks, _ = large.batch
     assert images.shape == (30, 32, 32, 3)
     assert landmarks.shape == (30, 971, 2)
     assert len(np.unique(images.reshape(30, -1), axis=0)) == 24
@@ -100,6 +98,9 @@ def test_the_json_line_says_what_was_measured_on_what(settings):
         "image_size",
         "batch_size",
         "precision",
+        "loss",
+        "head",
+        "optimizer",
         "processor",
         "cores",
         "device",
@@ -177,7 +178,7 @@ def test_the_peer_is_the_same_network(kind, tmp_path):
 
 def test_the_peer_takes_steps_in_a_process_of_its_own(workload):
     pytest.importorskip("torch")
-    with peer.Peer("tiny", workload.batch, threads=1, device="cpu") as opened:
+    with peer.Peer("tiny", workload.batch[:2], threads=1, device="cpu") as opened:
         assert len(opened.train(2)) == 2
         figures = STAGES["predict"](workload, opened)
     assert set(figures) == {
@@ -195,10 +196,13 @@ def test_without_pytorch_the_peer_is_an_error_or_left_out(settings, monkeypatch)
     assert "peer_predict_images_per_s" not in benchmark(settings, ["predict"], "auto")
 
 
-def test_the_peer_compares_single_precision_only(settings):
-    half = dataclasses.replace(settings, precision="mixed_bfloat16")
-    with pytest.raises(InputError, match="leave --precision as it is"):
-        benchmark(half, ["train"], "torch")
+@pytest.mark.parametrize(
+    "other", [{"precision": "mixed_bfloat16"}, {"loss": "rms"}, {"head": "shape"}], ids=str
+)
+def test_the_peer_compares_the_recipe_in_single_precision_only(settings, other):
+    (name,) = other
+    with pytest.raises(InputError, match=f"leave --{name} as it is"):
+        benchmark(dataclasses.replace(settings, **other), ["train"], "torch")
 
 
 # ── ahead of time ──

@@ -30,7 +30,8 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.models import networks
 from keras_landmarks.train import train
 from keras_landmarks.training import distribution
-from keras_landmarks.training.run import compile_recipe
+from keras_landmarks.training.objective import Objective
+from keras_landmarks.training.optimizer import recipe
 from keras_landmarks.training.settings import ProcessSettings
 from keras_landmarks.training.step import train_step
 
@@ -303,15 +304,16 @@ def on_eight_devices():
 
 def small_model():
     keras.utils.set_random_seed(0)
-    model = networks.build("tiny", 5, CROP)
-    compile_recipe(model)
+    model = Objective(networks.build("tiny", 5, CROP), "mse", in_photo_px=True)
+    model.compile(recipe())
     return model
 
 
 def one_batch():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (16, CROP, CROP, 3), np.uint8)
-    return images, rng.normal(16, 4, (16, 5, 2)).astype(np.float32)
+    landmarks = rng.normal(16, 4, (16, 5, 2)).astype(np.float32)
+    return images, landmarks, rng.uniform(0.5, 2, (16, 2)).astype(np.float32)
 
 
 def step_on_all_devices():

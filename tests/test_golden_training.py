@@ -3,7 +3,7 @@ import keras
 import numpy as np
 
 from keras_landmarks.training.callbacks import ResetOptimizer
-from keras_landmarks.training.run import compile_recipe
+from keras_landmarks.training.optimizer import recipe
 
 
 class StepLosses(keras.callbacks.Callback):
@@ -26,7 +26,7 @@ class StepLosses(keras.callbacks.Callback):
 def test_losses_follow_pytorch_over_epochs_with_the_optimiser_built_anew():
     golden = golden_models.values("training")
     model = golden_models.build("basic", golden["images"].shape[1:3])
-    compile_recipe(model)
+    model.compile(recipe(), loss="mse")
     losses = StepLosses()
     epochs, batches = golden["losses"].shape
     model.fit(
@@ -48,7 +48,7 @@ def test_losses_follow_pytorch_over_epochs_with_the_optimiser_built_anew():
 def test_the_optimiser_is_amsgrad_as_pytorch_writes_it():
     """A large gradient first: AMSGrad remembers it, plain Adam takes ever larger steps after it."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    compile_recipe(model)
+    model.compile(recipe(), loss="mse")
     optimizer, weight = model.optimizer, model.trainable_variables[0]
     weight.assign([[1.0]])
     optimizer.build([weight])

@@ -4,7 +4,8 @@ import pytest
 
 from keras_landmarks.models import networks, resnet
 from keras_landmarks.models.layers import lowering_for
-from keras_landmarks.training.run import compile_recipe
+from keras_landmarks.training.objective import Objective
+from keras_landmarks.training.optimizer import recipe
 from keras_landmarks.training.step import train_step
 
 POINTS, SIZE = 5, 32
@@ -15,15 +16,16 @@ KINDS = {
 
 
 def compiled_model(kind):
-    model = networks.build(KINDS[kind], POINTS, SIZE)
-    compile_recipe(model)
+    model = Objective(networks.build(KINDS[kind], POINTS, SIZE), "mse", in_photo_px=True)
+    model.compile(recipe())
     return model
 
 
 def some_batch(images=4):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (images, SIZE, SIZE, 3), np.uint8)
-    return pixels, rng.uniform(0, SIZE, (images, POINTS, 2)).astype(np.float32)
+    landmarks = rng.uniform(0, SIZE, (images, POINTS, 2)).astype(np.float32)
+    return pixels, landmarks, rng.uniform(0.5, 2, (images, 2)).astype(np.float32)
 
 
 def test_two_steps_are_those_of_keras():

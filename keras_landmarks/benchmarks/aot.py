@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from keras_landmarks.benchmarks.timing import in_fresh_process
-from keras_landmarks.benchmarks.workload import BenchmarkSettings, compiled_model
+from keras_landmarks.benchmarks.workload import BenchmarkSettings, new_objective
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.layout import CONTEST_POINTS
 from keras_landmarks.errors import InputError
@@ -115,7 +115,7 @@ def _sharded_step(devices: list, settings: BenchmarkSettings):
     everywhere, shared_out = (
         NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("batch",))
     )
-    step, state = train_step(compiled_model(settings, CONTEST_POINTS))
+    step, state = train_step(new_objective(settings, CONTEST_POINTS))
     images = settings.batch_size * len(devices)
     state = jax.tree.map(
         lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=everywhere), state
@@ -123,6 +123,7 @@ def _sharded_step(devices: list, settings: BenchmarkSettings):
     batch = (
         jax.ShapeDtypeStruct((images, *Frame.of(settings).shape), "uint8", sharding=shared_out),
         jax.ShapeDtypeStruct((images, CONTEST_POINTS, 2), "float32", sharding=shared_out),
+        jax.ShapeDtypeStruct((images, 2), "float32", sharding=shared_out),
     )
     return step, state, batch
 

@@ -23,7 +23,12 @@ from keras_landmarks.benchmarks.timing import (
     take_turns,
     time_calls,
 )
-from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload, compiled_model
+from keras_landmarks.benchmarks.workload import (
+    BenchmarkSettings,
+    Workload,
+    new_network,
+    new_objective,
+)
 from keras_landmarks.data import contest, layout
 from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.geometry import Frame
@@ -94,7 +99,7 @@ def augment(workload: Workload, _peer: Peer | None) -> Figures:
     mirror_map = layout.mirror_map() if points == layout.CONTEST_POINTS else None
     how = Variation.of(settings) if settings.augment_online else Variation()
     make = functools.partial(online_augmenter, how, mirror_map)
-    seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch, strict=True))
+    seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch[:2], strict=True))
     augmenter = make()
 
     def vary_next():
@@ -132,7 +137,8 @@ def predict(workload: Workload, peer: Peer | None) -> Figures:
     """Predicts a batch from memory to memory, as `predict` does."""
     from keras_landmarks.models.folding import fold_batch_norm
 
-    model, (images, _) = fold_batch_norm(workload.compiled_model()), workload.batch
+    network = new_network(workload.settings, workload.samples.points)
+    model, images = fold_batch_norm(network), workload.batch[0]
 
     def predict_once():
         model.predict_on_batch(images)
@@ -146,7 +152,7 @@ def train(workload: Workload, peer: Peer | None) -> Figures:
 
     from keras_landmarks.training.step import train_step
 
-    step, state = train_step(workload.compiled_model())
+    step, state = train_step(new_objective(workload.settings, workload.samples.points))
     compiled, batch = jax.jit(step, donate_argnums=0), workload.batch
 
     def train_once():
@@ -179,13 +185,13 @@ def compile_step(workload: Workload, _peer: Peer | None) -> Figures:
     return {"compile_s": in_fresh_process(_compile_seconds, workload.settings, workload.batch)}
 
 
-def _compile_seconds(settings: BenchmarkSettings, batch: tuple[np.ndarray, np.ndarray]) -> float:
+def _compile_seconds(settings: BenchmarkSettings, batch: tuple[np.ndarray, ...]) -> float:
     import jax
 
     from keras_landmarks.training.step import train_step
 
     compilation_cache.use("")
-    step, state = train_step(compiled_model(settings, batch[1].shape[1]))
+    step, state = train_step(new_objective(settings, batch[1].shape[1]))
     started = time.perf_counter()
     jax.jit(step, donate_argnums=0).lower(state, batch).compile()
     return time.perf_counter() - started
@@ -215,8 +221,8 @@ def _train_first_step(workload: Workload) -> float:
     note = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda *_, **__: ends.append(time.time())
     )
-    model = workload.compiled_model()
-    model.fit(workload.batches(), steps_per_epoch=1, shuffle=False, verbose=0, callbacks=[note])
+    objective = new_objective(workload.settings, workload.samples.points)
+    objective.fit(workload.batches(), steps_per_epoch=1, shuffle=False, verbose=0, callbacks=[note])
     return ends[0]
 
 

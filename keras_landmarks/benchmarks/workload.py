@@ -8,24 +8,13 @@ import numpy as np
 
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.samples import Samples, load_samples
+from keras_landmarks.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
-class BenchmarkSettings:
-    """The values of the flags of these names."""
+class BenchmarkSettings(TrainSettings):
+    """The training to measure, its `data` None for procedural faces, and for how long."""
 
-    data: str | None
-    model: str
-    image_size: str
-    framing: str
-    trim_bands: bool
-    batch_size: int
-    precision: str
-    augment_online: list[str]
-    rotate_limit: float
-    shift_limit: float
-    scale_limit: float
-    processes: int | None
     seconds: float
 
 
@@ -70,32 +59,30 @@ class Workload:
         return store.prepare(photos, folder, self.settings.processes)
 
     def batches(self, augment_pool=None):
-        """Endless batches (images, landmarks) as `train` reads them, a tf.data dataset."""
+        """Endless batches as `train` reads them, a tf.data dataset."""
         from keras_landmarks.data import pipeline
 
-        batches = pipeline.train_batches(self.images, self.settings.batch_size, 0, augment_pool)
-        return batches.map(lambda images, landmarks, scale: (images, landmarks))
+        return pipeline.train_batches(self.images, self.settings.batch_size, 0, augment_pool)
 
     @functools.cached_property
-    def batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """One batch in memory: images uint8 and landmarks float32."""
+    def batch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One batch in memory: images uint8, landmarks float32, and the scale of each image."""
         return next(self.batches().as_numpy_iterator())
 
-    def compiled_model(self):
-        """A new model for these images."""
-        return compiled_model(self.settings, self.samples.points)
 
-
-def compiled_model(settings: BenchmarkSettings, points: int):
-    """A new Keras model with random weights and the recipe's loss and optimiser."""
+def new_network(settings: BenchmarkSettings, points: int):
+    """A new Keras model with random weights, as the settings ask for it."""
     import keras
 
-    from keras_landmarks.models import networks
-    from keras_landmarks.training.run import compile_recipe
+    from keras_landmarks.training.run import spec_of
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(settings.precision)
-    frame = Frame.of(settings)
-    model = networks.build(settings.model, points, (frame.height, frame.width))
-    compile_recipe(model)
-    return model
+    return spec_of(settings, points).build()
+
+
+def new_objective(settings: BenchmarkSettings, points: int):
+    """Such a network with its loss and optimiser: what `train` trains."""
+    from keras_landmarks.training.run import compiled_objective
+
+    return compiled_objective(new_network(settings, points), settings, steps=1)

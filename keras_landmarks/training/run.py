@@ -52,19 +52,7 @@ def open_workdir(
     Raises:
         InputError: the work directory holds another model, or there are no such weights.
     """
-    frame = Frame.of(settings)
-    model_spec = spec.ModelSpec(
-        settings.model,
-        points,
-        frame.image_size,
-        frame.framing,
-        frame.trim_bands,
-        settings.normalisation,
-        settings.head,
-        min(settings.shape_components, 2 * points) if settings.head == "shape" else 0,
-        uncertainty=settings.loss == "nll",
-        mirror=mirror.as_json(mirror_map),
-    )
+    model_spec = spec_of(settings, points, mirror_map)
     if distribution.is_first():
         workdir = Path(settings.workdir)
         if not settings.resume:
@@ -78,6 +66,25 @@ def open_workdir(
     return model
 
 
+def spec_of(
+    settings: TrainSettings, points: int, mirror_map: np.ndarray | None = None
+) -> spec.ModelSpec:
+    """Returns which model the settings ask for, of faces with so many points."""
+    frame = Frame.of(settings)
+    return spec.ModelSpec(
+        settings.model,
+        points,
+        frame.image_size,
+        frame.framing,
+        frame.trim_bands,
+        settings.normalisation,
+        settings.head,
+        min(settings.shape_components, 2 * points) if settings.head == "shape" else 0,
+        uncertainty=settings.loss == "nll",
+        mirror=mirror.as_json(mirror_map),
+    )
+
+
 def _remove_run(workdir: Path) -> None:
     # The state first: without it, what is left if this is cut short is no run to go on with.
     for name in (_LAST_STATE, _HISTORY, pretrained.BEST_WEIGHTS, spec.FILE_NAME):
@@ -85,12 +92,11 @@ def _remove_run(workdir: Path) -> None:
     shutil.rmtree(workdir / _LOGS, ignore_errors=True)
 
 
-def compile_recipe(model: keras.Model) -> None:
-    """Compiles with the recipe's loss and optimiser, mean squared error and Adam with AMSGrad.
-
-    This is for whoever trains without `fit`.
-    """
-    model.compile(optimizer.recipe(), loss="mse")
+def compiled_objective(model: keras.Model, settings: TrainSettings, steps: int) -> Objective:
+    """Returns a model with the settings' loss and optimiser; an epoch has so many steps."""
+    objective = Objective(model, settings.loss, in_photo_px=settings.loss_unit == "photo")
+    objective.compile(optimizer.build(settings, steps))
+    return objective
 
 
 def fit(
@@ -124,8 +130,7 @@ def fit(
         )
     share = Share(distribution.rank(), distribution.count())
     workdir, steps = Path(settings.workdir), len(training) // settings.batch_size
-    objective = Objective(model, settings.loss, in_photo_px=settings.loss_unit == "photo")
-    objective.compile(optimizer.build(settings, steps))
+    objective = compiled_objective(model, settings, steps)
     position, metrics = restore_state(workdir / _LAST_STATE, objective, steps)
     history = History(workdir / _HISTORY, settings.batch_size, position.epoch)
     validation_batches = _validation_batches(validation, settings, share)

@@ -9,9 +9,9 @@ import keras
 def train_step(model: keras.Model) -> tuple[Callable, Any]:
     """Returns what `fit` compiles for a compiled model, and the state to begin with.
 
-    The function takes (state, (images, landmarks)) to (logs, state): forward, backward, update of
-    the weights, of the optimiser and of the batch norms' statistics. The state's arrays are the
-    model's own: whoever donates them can't use the model afterwards.
+    The function takes (state, batch), the batch as `fit` gets it, to (logs, state): forward,
+    backward, update of the weights, of the optimiser and of the batch norms' statistics. The
+    state's arrays are the model's own: whoever donates them can't use the model afterwards.
     """
     model.optimizer.build(model.trainable_variables)
     variables = (
