@@ -43,6 +43,29 @@ flags.DEFINE_string("test_points", None, "Table that says which points are asked
 flags.DEFINE_string("rejects", None, "Table to write of what cannot be used: name, row, reason.")
 flags.DEFINE_string("out", "contact_sheet.png", "Picture to write.")
 
+# ── converting ──
+flags.DEFINE_string(
+    "source",
+    None,
+    "Annotations to convert: a table, COCO's JSON, a list, a folder of .pts files.",
+)
+flags.DEFINE_enum(
+    "source_format",
+    "auto",
+    ["auto", "table", "coco", "list", "pts"],
+    "What they are; auto: by the name, .json is coco, .txt a list, a folder pts, others a table.",
+)
+flags.DEFINE_string(
+    "photos", None, "Folder that the photos' names are relative to; where --source is unless told."
+)
+flags.DEFINE_float(
+    "face_share",
+    0.6,
+    "Share of a crop's width and height that the points take; 0: whole photos.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+
 # ── making images ──
 flags.DEFINE_integer("train_images", 1500, "Procedural training faces.", lower_bound=1)
 flags.DEFINE_integer("test_images", 200, "Procedural test faces.", lower_bound=1)
