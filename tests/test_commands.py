@@ -28,6 +28,9 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
     assert f"python -m keras_landmarks.{command}" in done.stdout
     assert "--data" in done.stdout
     assert "--[no]showprefixforinfo" not in done.stdout
+    assert "Where things are" in done.stdout
+    assert "\033" not in done.stdout  # colours are for terminals
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
