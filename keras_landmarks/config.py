@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from absl import app, flags, logging
 
 from keras_landmarks import compilation_cache, interruption
+from keras_landmarks.command_help import command_help
 from keras_landmarks.data import geometry, variation
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
@@ -24,7 +25,19 @@ from keras_landmarks.training.settings import parse_fold
 FLAGS = flags.FLAGS
 Settings = TypeVar("Settings")
 
-# ── where things are ──
+_first_flags: dict[str, int] = {}  # of each subject, by their place in this module
+
+
+def _subject(title: str) -> None:
+    """Says what the flags are about that are defined from here on, for --help."""
+    _first_flags[title] = len(_flags_here())
+
+
+def _flags_here() -> list[flags.Flag]:
+    return FLAGS.flags_by_module_dict().get(__name__, [])
+
+
+_subject("Where things are")
 flags.DEFINE_string("data", None, "Folder in the contest's form: train/ and test/ with images.")
 flags.DEFINE_string(
     "prepared", "prepared", "Folder for everything made from --data, which is never written to."
@@ -43,7 +56,30 @@ flags.DEFINE_string("test_points", None, "Table that says which points are asked
 flags.DEFINE_string("rejects", None, "Table to write of what cannot be used: name, row, reason.")
 flags.DEFINE_string("out", "contact_sheet.png", "Picture to write.")
 
-# ── making images ──
+_subject("Converting")
+flags.DEFINE_string(
+    "source",
+    None,
+    "Annotations to convert: a table, COCO's JSON, a list, a folder of .pts files.",
+)
+flags.DEFINE_enum(
+    "source_format",
+    "auto",
+    ["auto", "table", "coco", "list", "pts"],
+    "What they are; auto: by the name, .json is coco, .txt a list, a folder pts, others a table.",
+)
+flags.DEFINE_string(
+    "photos", None, "Folder that the photos' names are relative to; where --source is unless told."
+)
+flags.DEFINE_float(
+    "face_share",
+    0.6,
+    "Share of a crop's width and height that the points take; 0: whole photos.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+
+_subject("Making images")
 flags.DEFINE_integer("train_images", 1500, "Procedural training faces.", lower_bound=1)
 flags.DEFINE_integer("test_images", 200, "Procedural test faces.", lower_bound=1)
 flags.DEFINE_integer(
@@ -89,13 +125,20 @@ flags.DEFINE_string(
     "beam_options", "", "Options of that runner, as Beam's command lines have them."
 )
 
-# ── training ──
+_subject("The network and its input")
 flags.DEFINE_string("model", "resnext50_32x4d", "Network; a wrong name lists the right ones.")
 flags.DEFINE_string(
     "init_weights",
     "imagenet",
     "First weights: imagenet, none, a .safetensors file, or an earlier work directory.",
 )
+flags.DEFINE_enum(
+    "head",
+    "linear",
+    ["linear", "shape"],
+    "Last layers: every coordinate by itself, or --shape_components of the training shapes.",
+)
+flags.DEFINE_integer("shape_components", 120, "Of --head=shape: how many.", lower_bound=1)
 flags.DEFINE_string(
     "image_size",
     "128",
@@ -114,8 +157,11 @@ flags.DEFINE_enum(
     ["half", "imagenet"],
     "Pixels of 0 to 1 less 0.5 over 0.5, or less ImageNet's mean over its deviation.",
 )
-flags.DEFINE_integer("batch_size", 256, "Images per step, over all devices.", lower_bound=1)
-flags.DEFINE_integer("epochs", 18, "Passes over the training images.", lower_bound=1)
+flags.DEFINE_enum(
+    "precision", "float32", ["float32", "mixed_bfloat16"], "Of the layers; the head is float32."
+)
+
+_subject("The loss and the optimiser")
 flags.DEFINE_enum(
     "loss",
     "mse",
@@ -126,13 +172,8 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "loss_unit", "crop", ["crop", "photo"], "Pixels of the loss; the contest scores the photo's."
 )
-flags.DEFINE_enum(
-    "head",
-    "linear",
-    ["linear", "shape"],
-    "Last layers: every coordinate by itself, or --shape_components of the training shapes.",
-)
-flags.DEFINE_integer("shape_components", 120, "Of --head=shape: how many.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 256, "Images per step, over all devices.", lower_bound=1)
+flags.DEFINE_integer("epochs", 18, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_enum(
     "optimizer", "adam", ["adam", "adamw", "sgd"], "adam: with AMSGrad; sgd: with momentum."
 )
@@ -177,12 +218,20 @@ flags.DEFINE_integer(
 flags.DEFINE_bool(
     "reset_optimizer_each_epoch", True, "Forget the optimiser's moments at every epoch's start."
 )
+
+_subject("What to train and validate on")
 flags.DEFINE_float(
     "train_fraction",
     0.995,
     "Share of the rows, from the first, to train on; the rest is for validation.",
     lower_bound=0.0,
     upper_bound=1.0,
+)
+flags.DEFINE_list(
+    "validation_groups",
+    None,
+    "Table file_name, group: no group is in both training and validation. Several, with commas,"
+    " are joined: what any of them has together stays together.",
 )
 flags.DEFINE_string(
     "fold",
@@ -191,21 +240,11 @@ flags.DEFINE_string(
     " whole.",
 )
 flags.DEFINE_integer("folds", 5, "Parts for cross-validation.", lower_bound=2, upper_bound=999)
-flags.DEFINE_list(
-    "validation_groups",
-    None,
-    "Table file_name, group: no group is in both training and validation. Several, with commas,"
-    " are joined: what any of them has together stays together.",
-)
 flags.DEFINE_integer("limit", None, "Use only this many of the first rows.", lower_bound=1)
-flags.DEFINE_enum(
-    "precision", "float32", ["float32", "mixed_bfloat16"], "Of the layers; the head is float32."
-)
-flags.DEFINE_string(
-    "compilation_cache",
-    compilation_cache.DEFAULT_FOLDER,
-    "Folder in which XLA's compilations are kept for the next start; empty: nowhere.",
-)
+flags.DEFINE_bool("strict", False, "End at the first broken sample rather than skip it.")
+
+_subject("The run")
+flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
 flags.DEFINE_bool(
     "resume", True, "Go on from what --workdir holds; --noresume removes that and starts over."
 )
@@ -215,7 +254,13 @@ flags.DEFINE_integer(
     "Save the state after so many steps, as well as after every epoch.",
     lower_bound=1,
 )
-flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
+flags.DEFINE_string(
+    "compilation_cache",
+    compilation_cache.DEFAULT_FOLDER,
+    "Folder in which XLA's compilations are kept for the next start; empty: nowhere.",
+)
+
+_subject("Several machines")
 flags.DEFINE_string(
     "coordinator",
     None,
@@ -231,9 +276,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "process_id", None, "This process's number, from 0; 0 writes the work directory.", lower_bound=0
 )
-flags.DEFINE_bool("strict", False, "End at the first broken sample rather than skip it.")
 
-# ── results ──
+_subject("Results")
 flags.DEFINE_enum("rounding", "round", ["round", "truncate"], "How --submission gets integers.")
 flags.DEFINE_enum(
     "tta",
@@ -243,7 +287,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
 
-# ── comparing and combining predictions ──
+_subject("Comparing and combining predictions")
 flags.DEFINE_list("compare", None, "Two predictions or submissions, with a comma: is one better?")
 flags.DEFINE_list(
     "groups",
@@ -265,7 +309,7 @@ flags.DEFINE_list(
     "Predictions by the same models, in the same order, of images in --truth: fits the weights.",
 )
 
-# ── clean data ──
+_subject("Clean data")
 flags.DEFINE_list("splits", ["train", "test"], "Folders of --data to look for copies in.")
 flags.DEFINE_string(
     "duplicates", "duplicates", "Folder for the tables and the picture of copies found."
@@ -277,7 +321,7 @@ flags.DEFINE_string(
     "exclude", None, "Table whose first column, file_name, says what not to train or validate on."
 )
 
-# ── measuring ──
+_subject("Measuring")
 flags.DEFINE_list("stages", None, "Stages to measure, with commas; all unless told.")
 flags.DEFINE_float("seconds", 15.0, "Measure a rate for so long, or a little longer.", 0.0)
 flags.DEFINE_enum(
@@ -365,6 +409,9 @@ def run(main: Callable[[Any], dict[str, Any]]) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
+    if {"--help", "-help", "-h"}.intersection(argv):
+        print(_help(argv[0]))
+        sys.exit()
     try:
         rest = FLAGS(argv)[1:]
     except flags.Error as error:
@@ -374,6 +421,17 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if rest:
         _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
     return argv
+
+
+def _help(command: str) -> str:
+    described, own = sys.modules["__main__"].__doc__, FLAGS.get_key_flags_for_module(command)
+    starts = [*_first_flags.values(), None]
+    by_subject = {
+        title: [flag for flag in _flags_here()[start:end] if flag in own]
+        for title, start, end in zip(_first_flags, starts, starts[1:], strict=False)
+    }
+    used = {title: some for title, some in by_subject.items() if some}
+    return command_help(described, used, sys.stdout.isatty())
 
 
 def _report(main: Callable[[Any], dict[str, Any]], argv: list[str]) -> None:

@@ -13,7 +13,7 @@ from keras_landmarks.config import FLAGS
 
 COMMANDS = [
     *["synthesize", "check", "augment", "train", "predict", "evaluate", "ensemble", "draw"],
-    *["find_duplicates", "find_bad_labels", "benchmark"],
+    *["find_duplicates", "find_bad_labels", "convert", "benchmark"],
 ]
 
 
@@ -28,6 +28,9 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
     assert f"python -m keras_landmarks.{command}" in done.stdout
     assert "--data" in done.stdout
     assert "--[no]showprefixforinfo" not in done.stdout
+    assert "Where things are" in done.stdout
+    assert "\033" not in done.stdout  # colours are for terminals
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,8 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("ensemble", ["--inputs=a.npz,b.npz", "--predictions=c.npz"], "a.npz: no such file"),
         ("find_duplicates", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("find_bad_labels", ["--data=nowhere"], "nowhere/train/images: no such folder"),
+        ("convert", ["--data=x"], "--source is needed"),
+        ("convert", ["--data=x", "--source=nowhere.csv"], "nowhere.csv: no such file or folder"),
         ("benchmark", ["--stages=read,sleep"], "--stages=sleep: choose from parse,decode,"),
         ("benchmark", ["--model=resnet19"], "choose one of tiny, resnet18"),
         (

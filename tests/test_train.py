@@ -19,7 +19,7 @@ from keras_landmarks.models import heads, networks
 from keras_landmarks.models.spec import load_trained
 from keras_landmarks.train import split, train
 from keras_landmarks.training import callbacks
-from keras_landmarks.training.callbacks import ResetOptimizer, Waiting
+from keras_landmarks.training.callbacks import Pace, ResetOptimizer, Waiting
 from keras_landmarks.training.losses import LOSSES
 from keras_landmarks.training.state import save_state
 
@@ -258,6 +258,20 @@ def test_waiting_is_the_share_of_an_epoch_that_data_took_to_come():
     _, slow, fast = history.history["waiting"]
     assert 0 <= fast < slow <= 1
     assert slow > 0.5
+
+
+def test_a_bar_has_the_pace_and_the_time_that_the_run_still_takes(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    waiting = Waiting()
+    pace = Pace(waiting, batch_size=32, steps_left=100)
+    for callback in (pace, waiting):
+        callback.on_epoch_begin(0)
+    now, logs = 2.0, {"loss": 1.0}  # 2 s for a step of 32 images, 99 are left
+    pace.on_train_batch_end(0, logs)
+    assert logs == {"loss": 1.0, "images_per_s": 16, "waiting": 0, "minutes_left": 99 * 2 / 60}
+    pace.on_epoch_end(0, logs)
+    assert logs == {"loss": 1.0}
 
 
 # ── beyond the recipe ──

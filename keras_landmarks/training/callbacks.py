@@ -214,16 +214,46 @@ class Waiting(keras.callbacks.Callback):
                 return
             yield batch
 
+    @property
+    def share(self) -> float:
+        """The share of the epoch so far."""
+        return self._waited_s / (time.monotonic() - self._start)
+
     def on_epoch_begin(self, epoch, logs=None):
         self._start, self._waited_s, self._share = time.monotonic(), 0.0, None
 
     def on_test_begin(self, logs=None):  # validation is not training time
-        self._share = self._waited_s / (time.monotonic() - self._start)
+        self._share = self.share
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._share is None:
-            self.on_test_begin()
-        logs["waiting"] = self._share
+        logs["waiting"] = self.share if self._share is None else self._share
+
+
+class Pace(keras.callbacks.Callback):
+    """Adds to the figures that Keras's bar shows, not to the epoch's: images/s, waiting, time left.
+
+    `minutes_left` is of the whole run, its validations left out. It must come before `Waiting`.
+    """
+
+    _FIGURES = "images_per_s", "waiting", "minutes_left"
+
+    def __init__(self, waiting: Waiting, batch_size: int, steps_left: int):
+        """Takes the steps that the run has left."""
+        super().__init__()
+        self._waiting, self._batch_size, self._steps_left = waiting, batch_size, steps_left
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps_left -= 1
+        step_s = (time.monotonic() - self._start) / (batch + 1)
+        pace = self._batch_size / step_s, self._waiting.share, self._steps_left * step_s / 60
+        logs.update(zip(self._FIGURES, pace, strict=True))
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name in self._FIGURES:  # Keras makes the epoch's figures of the last step's
+            logs.pop(name, None)
 
 
 class History(keras.callbacks.Callback):

@@ -154,7 +154,7 @@ def fit(
                 initial_epoch=start.epoch,
                 epochs=end,
                 verbose=int(_shows_bar()),
-                callbacks=[waiting, *_callbacks(settings, history, steps, start.step, metrics)],
+                callbacks=_callbacks(settings, history, waiting, steps, start, metrics),
             )
     return history
 
@@ -220,15 +220,23 @@ def _shows_bar() -> bool:
 def _callbacks(
     settings: TrainSettings,
     history: History,
+    waiting: callbacks.Waiting,
     steps: int,
-    first_step: int,
+    start: Position,
     metrics: list[np.ndarray],
 ) -> list:
-    workdir = Path(settings.workdir)
+    workdir, first_step = Path(settings.workdir), start.step
     by_epoch = settings.schedule == "steps"
-    chosen = [callbacks.LogLearningRate()]
+    chosen = []
+    if _shows_bar():
+        steps_left = (settings.epochs - start.epoch) * steps - first_step
+        chosen.append(callbacks.Pace(waiting, settings.batch_size, steps_left))
+    chosen.append(waiting)
     if by_epoch:
-        chosen = [keras.callbacks.LearningRateScheduler(step_schedule(settings.learning_rates))]
+        rates = step_schedule(settings.learning_rates)
+        chosen.append(keras.callbacks.LearningRateScheduler(rates))
+    else:
+        chosen.append(callbacks.LogLearningRate())
     if first_step:
         chosen.append(callbacks.RestoreMetrics(metrics))
     elif by_epoch and settings.reset_optimizer_each_epoch:

@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pytest
+
+from keras_landmarks.data.annotations import Face, read_annotations
+from keras_landmarks.data.contest import Reject
+from keras_landmarks.errors import InputError
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def read(source, kind="auto"):
+    """Faces as (photo, points) and rejects as their reasons."""
+    found = read_annotations(source, kind)
+    return [
+        (face.photo, face.landmarks_photo_px.tolist()) if isinstance(face, Face) else face.reason
+        for face in found.faces
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "points"),
+    [
+        ("file_name,Point_M0_X,Point_M0_Y,Point_M1_X,Point_M1_Y", [[1, 2], [3, 4]]),
+        ("image,x0,y0,x1,y1", [[1, 2], [3, 4]]),
+        ("image,x0,x1,y0,y1", [[1, 3], [2, 4]]),  # all x first
+        ("filename;eye_left_x;eye_left_y;nose_x;nose_y", [[1, 2], [3, 4]]),
+        ("path\tp1y\tp1x\tp2y\tp2x", [[2, 1], [4, 3]]),
+    ],
+)
+def test_columns_of_a_table_are_known_by_the_letters_x_and_y(tmp_path, header, points):
+    separator = next(c for c in ",;\t" if c in header)
+    row = separator.join(["a.jpg", "1", "2", "3", "4"])
+    table = write(tmp_path / "points.csv", f"{header}\n{row}\n")
+    assert read(table) == [("a.jpg", points)]
+
+
+def test_other_columns_of_a_table_do_not_count(tmp_path):
+    table = write(
+        tmp_path / "points.csv", "sex,box_x0,box_y0,file_name,nose_x,nose_y\nm,0,0,a.jpg,5,6.5\n"
+    )
+    assert read(table) == [("a.jpg", [[5, 6.5]])]
+    assert read_annotations(table, "auto").names == ["nose"]
+
+
+def test_broken_rows_of_a_table_are_told(tmp_path):
+    table = write(tmp_path / "points.csv", "file_name,x0,y0\na.jpg,1\nb.jpg,1,two\nc.jpg,nan,1\n")
+    faces = list(read_annotations(table, "table").faces)
+    assert faces == [
+        Reject("a.jpg", 2, "not x and y of each point: 0 numbers"),
+        Reject("b.jpg", 3, "not a number"),
+        Reject("c.jpg", 4, "not a finite number"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("file_name,a,b", "no columns of points"),
+        ("file_name,x0,y0,x1", "'x1' has no partner"),
+        ("who,x0,y0", "no column of file names"),
+        ("", "no columns of points"),
+    ],
+)
+def test_a_table_without_the_columns_is_refused(tmp_path, header, says):
+    with pytest.raises(InputError, match=says):
+        read_annotations(write(tmp_path / "points.csv", header + "\n"), "auto")
+
+
+def coco(*annotations, **more):
+    images = [{"id": 7, "file_name": "photos/a.jpg"}]
+    return json.dumps({"images": images, "annotations": list(annotations), **more})
+
+
+def test_coco_keypoints_with_their_names(tmp_path):
+    categories = [{"keypoints": ["left_eye", "right_eye"]}]
+    text = coco({"image_id": 7, "keypoints": [1, 2, 2, 3, 4, 1]}, categories=categories)
+    source = write(tmp_path / "a.json", text)
+    assert read(source) == [("photos/a.jpg", [[1, 2], [3, 4]])]
+    assert read_annotations(source, "auto").names == ["left_eye", "right_eye"]
+
+
+def test_coco_faces_with_points_that_nobody_placed_are_told(tmp_path):
+    text = coco({"image_id": 7, "keypoints": [1, 2, 2, 0, 0, 0]}, {"image_id": 7, "keypoints": []})
+    assert read(write(tmp_path / "a.json", text)) == [
+        "points without a place: 1 of 2",
+        "no points",
+    ]
+
+
+def test_the_faces_of_coco_wholebody_are_taken_not_its_bodies(tmp_path):
+    text = coco({"image_id": 7, "keypoints": [0] * 51, "face_kpts": [1, 2, 1, 3, 4, 1]})
+    assert read(write(tmp_path / "a.json", text)) == [("photos/a.jpg", [[1, 2], [3, 4]])]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"images": [], "annotations": 3}'])
+def test_what_is_no_coco_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match=r"a\.json: (no JSON|not COCO)"):
+        read_annotations(write(tmp_path / "a.json", text), "auto")
+
+
+def test_a_list_has_the_path_last_or_first(tmp_path):
+    source = write(tmp_path / "list.txt", "1 2 3 4 a/b.jpg\n")
+    assert read(source) == [("a/b.jpg", [[1, 2], [3, 4]])]
+    celeba = "1\nlefteye_x lefteye_y nose_x nose_y\n000001.jpg 69 109 70 110\n"
+    assert read(write(source, celeba)) == [("000001.jpg", [[69, 109], [70, 110]])]
+
+
+def test_wflws_box_and_attributes_are_no_points(tmp_path):
+    numbers = [*range(196), 10, 20, 30, 40, 0, 0, 1, 0, 0, 0]
+    source = write(tmp_path / "list.txt", " ".join(map(str, numbers)) + " 1/a.jpg\n")
+    [(photo, points)] = read(source)
+    assert photo == "1/a.jpg"
+    assert np.array_equal(np.ravel(points), np.arange(196))
+
+
+def test_pts_files_count_pixels_from_1(tmp_path):
+    text = "version: 1\nn_points: 2\n{\n1 1\n30.5 40\n}\n"
+    write(tmp_path / "a.pts", text)
+    (tmp_path / "a.png").touch()
+    assert read(tmp_path) == [("a.png", [[0, 0], [29.5, 39]])]
+    assert read(tmp_path / "a.pts") == [("a.png", [[0, 0], [29.5, 39]])]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("version: 1\nn_points: 3\n{\n1 1\n2 2\n}\n", "n_points: 3, but 2 points"),
+        ("1 1\n2 2\n", "a .pts file has its points in braces"),
+        ("{\n1 1\n2\n}\n", "not x and y of each point: 3 numbers"),
+    ],
+)
+def test_broken_pts_files_are_told(tmp_path, text, reason):
+    write(tmp_path / "a.pts", text)
+    (tmp_path / "a.jpg").touch()
+    assert read(tmp_path) == [reason]
+
+
+def test_a_pts_file_without_its_photo_is_told(tmp_path):
+    write(tmp_path / "a.pts", "{\n1 1\n}")
+    assert read(tmp_path) == ["no photo of that name beside it"]
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        read_annotations(tmp_path / "none.csv", "auto")
+    with pytest.raises(InputError, match=r"no \.pts file"):
+        read_annotations(tmp_path, "auto")

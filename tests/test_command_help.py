@@ -1,0 +1,52 @@
+import pytest
+from absl import flags
+
+from keras_landmarks.command_help import command_help
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture
+def some():
+    values = flags.FlagValues()
+    flags.DEFINE_integer("epochs", 18, "Passes over the images.", flag_values=values)
+    flags.DEFINE_bool("resume", True, "Go on from what is there.", flag_values=values)
+    flags.DEFINE_string("data", None, "Folder.", flag_values=values)
+    flags.DEFINE_bool("reset_optimizer_each_epoch", False, "Forget.", flag_values=values)
+    return [values[name] for name in ("epochs", "resume", "data", "reset_optimizer_each_epoch")]
+
+
+def test_flags_are_listed_by_subject_with_their_defaults(some):
+    assert command_help("Trains.\n", {"The run": some}, is_terminal=False) == (
+        """\
+Trains.
+
+The run
+  --epochs                Passes over the images. [18]
+  --[no]resume            Go on from what is there. [yes]
+  --data                  Folder.
+  --[no]reset_optimizer_each_epoch
+                          Forget. [no]
+
+--flagfile=FILE reads flags from a file; those after it win."""
+    )
+
+
+def test_long_explanations_stay_in_their_column(some):
+    some[2].help = "Folder in the contest's form, with images and tables."
+    text = command_help("", {"The run": some}, is_terminal=False)
+    assert (
+        "  --data                  Folder in the contest's form, with\n"
+        "                          images and tables.\n"
+    ) in text
+    assert max(map(len, text.splitlines())) <= 60
+
+
+def test_titles_are_bold_on_a_terminal_alone(some, monkeypatch):
+    assert "\033[1mThe run\033[0m" in command_help("", {"The run": some}, is_terminal=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\033" not in command_help("", {"The run": some}, is_terminal=True)

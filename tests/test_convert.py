@@ -1,0 +1,112 @@
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_landmarks.convert import convert, cut_out
+from keras_landmarks.data import contest
+from keras_landmarks.errors import InputError
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image[..., ::-1])
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two photos, black but for a white dot of 8 px at (100, 60), and a table of three faces."""
+    image = np.zeros((120, 200, 3), np.uint8)
+    image[56:64, 96:104] = 255
+    for name in "ab":
+        save(tmp_path / "photos" / f"{name}.jpg", image)
+    table = tmp_path / "photos" / "points.csv"
+    rows = ["a.jpg,100,60,80,40,110,70", "gone.jpg,1,1,2,2,3,3", "b.jpg,100,60,90,50,190,110"]
+    table.write_text("image,nose_x,nose_y,left_x,left_y,right_x,right_y\n" + "\n".join(rows))
+    return table
+
+
+def test_a_face_is_cut_out_around_its_points():
+    image = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
+    # The box is 4 x 6 px; it takes half of a crop of 8 x 12 px.
+    crop, corner = cut_out(image, [10, 8, 13, 13], 0.5)
+    assert corner == (7, 4)
+    assert np.array_equal(crop, image[4:16, 7:15])
+
+
+def test_beyond_the_photos_edge_is_black():
+    image = np.full((20, 30, 3), 9, np.uint8)
+    crop, corner = cut_out(image, [-2, -2, 1, 1], 0.5)
+    assert corner == (-5, -5)
+    assert crop.shape == (8, 8, 3)
+    assert not crop[:5].any()
+    assert not crop[:, :5].any()
+    assert (crop[5:, 5:] == 9).all()
+    outside, _ = cut_out(image, [40, 40, 43, 43], 0.5)
+    assert not outside.any()
+
+
+def test_points_on_a_line_are_cut_out_with_half_as_much_height():
+    crop, _ = cut_out(np.zeros((50, 50, 3), np.uint8), [10, 20, 29, 20], 0.5)
+    assert crop.shape == (20, 40, 3)
+
+
+def test_faces_become_a_folder_in_the_contests_form(photos, tmp_path):
+    figures = convert(photos, tmp_path / "data", processes=1)
+    assert figures["faces"] == 2
+    assert figures["points"] == 3
+    assert figures["rejected"] == 1
+    assert figures["mirror"]
+    folder = tmp_path / "data" / "train"
+    table = contest.read_landmarks(folder / "landmarks.csv")
+    for name, points in zip(table.file_names, table.points, strict=True):
+        image = contest.read_image(folder / "images", name)
+        x, y = points[0].astype(int)
+        assert image[y, x].min() > 200  # the white dot
+        share = np.ptp(points, axis=0) / (image.shape[1], image.shape[0])
+        assert np.allclose(share, 0.6, atol=0.03)
+    sources = contest.read_groups(folder / "sources.csv")
+    assert list(sources.values()) == ["a.jpg", "b.jpg"]
+    assert "gone.jpg\t3\tthere is no such image" in (folder / "rejects.csv").read_text()
+    layout = json.loads((tmp_path / "data" / "layout.json").read_text())
+    assert layout == {"points": ["nose", "left", "right"], "mirror": [0, 2, 1]}
+
+
+def test_photos_can_stay_whole(photos, tmp_path):
+    convert(photos, tmp_path / "data", "test", face_share=0, processes=1)
+    folder = tmp_path / "data" / "test"
+    table = contest.read_landmarks(folder / "landmarks.csv")
+    assert table.points[0].tolist() == [[100, 60], [80, 40], [110, 70]]
+    assert contest.read_image(folder / "images", table.file_names[0]).shape == (120, 200, 3)
+
+
+def test_faces_of_other_counts_of_points_and_far_outside_are_left_out(photos, tmp_path):
+    source = photos.with_name("list.txt")
+    source.write_text("a.jpg 1 2 30 40\nb.jpg 1 2 30 40 50 60\nb.jpg 1 2 3000 40\n")
+    figures = convert(source, tmp_path / "data", processes=1)
+    assert (figures["faces"], figures["rejected"]) == (1, 2)
+    assert not figures["mirror"]
+
+
+def test_nothing_is_left_where_no_face_can_be_used(photos, tmp_path):
+    photos.write_text("image,x0,y0\ngone.jpg,1,1\ngone.jpg,2,2\n")
+    with pytest.raises(InputError, match="no face can be used: there is no such image: 2"):
+        convert(photos, tmp_path / "data", processes=1)
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_a_split_that_is_there_stays(photos, tmp_path):
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    with pytest.raises(InputError, match="it is there already"):
+        convert(photos, tmp_path / "data")
+
+
+def test_the_command_writes_what_train_takes(photos, tmp_path):
+    arguments = [f"--source={photos}", f"--data={tmp_path / 'data'}", "--processes=1"]
+    command = [sys.executable, "-m", "keras_landmarks.convert", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout.splitlines()[-1])["faces"] == 2
+    assert "faces that cannot be used: 1 (there is no such image: 1)" in ran.stderr
