@@ -451,8 +451,10 @@ def _report(main: Callable[[Any], dict[str, Any]], argv: list[str]) -> None:
 def _log_plainly() -> None:
     logging.use_absl_handler()
     logging.get_absl_handler().setFormatter(Formatter("%(message)s"))
-    # JAX tells at length which accelerators are not there.
-    getLogger("jax").setLevel("WARNING")
+    # JAX tells at length which accelerators are not there; Keras loads Matplotlib where it is
+    # installed, and that tells of its fonts.
+    for name in ("jax", "matplotlib"):
+        getLogger(name).setLevel("WARNING")
 
 
 def _fail(message: str, status: int = 1) -> None:
