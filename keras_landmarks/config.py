@@ -53,8 +53,10 @@ flags.DEFINE_string("submission", None, "The contest's CSV: the asked points of 
 flags.DEFINE_string("predictions", None, "All points of every image: .npz, no pickle inside.")
 flags.DEFINE_string("truth", None, "Table of true points, in the form of landmarks.csv.")
 flags.DEFINE_string("test_points", None, "Table that says which points are asked of an image.")
+flags.DEFINE_string("layout", None, "JSON file with the points' regions and mirror map.")
 flags.DEFINE_string("rejects", None, "Table to write of what cannot be used: name, row, reason.")
 flags.DEFINE_string("out", "contact_sheet.png", "Picture to write.")
+flags.DEFINE_string("html", None, "Page to write; unless told, report.html in --workdir.")
 
 _subject("Converting")
 flags.DEFINE_string(

@@ -24,6 +24,7 @@ import numpy as np
 
 from keras_landmarks import config
 from keras_landmarks.data import contest, grouping
+from keras_landmarks.data.layout import regions_of
 from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import bootstrap, matching, metrics
@@ -38,6 +39,7 @@ FLAGS = config.use(
     "test_points",
     "groups",
     "partial",
+    "layout",
     "data",
     "split",
     "prepared",
@@ -48,12 +50,13 @@ FLAGS = config.use(
 def main(_) -> dict[str, Any]:
     """Reads the flags, prints the table, and returns the figures."""
     config.require("truth")
-    names = ("truth", "predictions", "submission", "test_points")
+    names = ("truth", "predictions", "submission", "test_points", "layout")
     paths = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
     groups = [Path(table) for table in FLAGS.groups or []]
     if FLAGS.compare:
         if len(FLAGS.compare) != 2 or paths.keys() & {"predictions", "submission"}:
             raise InputError("--compare=a.npz,b.npz takes two files, and no other is scored")
+        paths.pop("layout", None)
         figures = compare(
             *map(Path, FLAGS.compare),
             **paths,
@@ -78,6 +81,7 @@ def evaluate(
     submission: Path | None = None,
     test_points: Path | None = None,
     groups: Sequence[Path] = (),
+    layout: Path | None = None,
     data: Path | None = None,
     split: str = "test",
     prepared: Path = Path("prepared"),
@@ -88,7 +92,8 @@ def evaluate(
 
     Every image of `truth` must be predicted, unless `partial` lets those count that are;
     predictions of other images are counted and left out. `groups` are tables of file name and
-    group. With `data` the mean shape of its train table is scored on the split's images, too.
+    group, `layout` a JSON file with the points' regions. With `data` the mean shape of its train
+    table is scored on the split's images, too.
 
     Returns:
         `images`, their `groups`, `points` predicted of each, predicted images `without_truth`; with
@@ -102,7 +107,7 @@ def evaluate(
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
     source = predictions or submission
-    names = _predicted_names(truth, source) if partial else None
+    names = predicted_names(truth, source) if partial else None
     true = matching.read_truth(truth, test_points, names)
     face_sizes = _checked_face_sizes(true)
     group_of_each = grouping.read_groups(groups, true.file_names)
@@ -116,7 +121,8 @@ def evaluate(
         "without_truth": predicted.without_truth,
     }
     if distances.every is not None:
-        figures |= metrics.summary(distances.every, face_sizes, resamples)
+        regions = regions_of(predicted.points.shape[1], layout)
+        figures |= metrics.summary(distances.every, face_sizes, resamples, regions)
         figures |= _calibration(source, predicted, true)
     if distances.asked is not None:
         figures |= metrics.asked_summary(distances.asked, face_sizes, resamples)
@@ -149,7 +155,7 @@ def compare(
     Raises:
         InputError: as `evaluate`, or all images are of one group.
     """
-    names = _predicted_names(truth, a, b) if partial else None
+    names = predicted_names(truth, a, b) if partial else None
     true = matching.read_truth(truth, test_points, names)
     group_of_each = grouping.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
@@ -168,7 +174,7 @@ def compare(
     }
 
 
-def _predicted_names(truth: Path, *sources: Path) -> list[str]:
+def predicted_names(truth: Path, *sources: Path) -> list[str]:
     """Returns the names of the truth's images, in its order, that all sources have predicted."""
     names = contest.read_names(truth)
     for source in sources:
@@ -278,7 +284,7 @@ def table(figures: dict[str, Any]) -> str:
     lines += [
         f"{name:28}{mse:10.3f}{between(mse_ends):>22}"
         f"{100 * nme:10.3f}{between(nme_ends, 100):>18}".rstrip()
-        for name, mse, mse_ends, nme, nme_ends in _table_rows(figures)
+        for name, mse, mse_ends, nme, nme_ends in table_rows(figures)
     ]
     if "auc_at_0.07" in figures:
         lines += [
@@ -299,8 +305,11 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table_rows(figures: dict[str, Any]) -> Iterator[tuple]:
-    """Yields title, MSE, its interval, NME, its interval; intervals may be None."""
+def table_rows(figures: dict[str, Any]) -> Iterator[tuple]:
+    """Yields title, MSE, its interval, NME, its interval of what `evaluate` returns.
+
+    An interval is a list of low and high, or None.
+    """
     for title, which in [("asked points", "_asked"), ("all points", "")]:
         if f"mse{which}" not in figures:
             continue

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -78,6 +79,26 @@ def test_tile_shows_points_just_outside_the_photo():
     assert tile.shape == (100 + 2 * margin, 80 + 2 * margin, 3)
     below = tile[-margin:]
     assert (below == drawing.PLAIN_COLOUR).all(axis=2).any()
+
+
+def test_regions_of_other_names_take_the_hues_in_turn():
+    regions = {"pupil_left": slice(0, 1), "wing": slice(1, 2), "tail": slice(3, 4)}
+    colours = drawing.point_colours(4, regions).tolist()
+    assert colours[0] == [213, 94, 0]
+    assert colours[1:] == [[0, 114, 210], list(drawing.PLAIN_COLOUR), [86, 180, 233]]
+
+
+def test_a_tile_in_given_colours():
+    image, red = np.zeros((50, 40, 3), np.uint8), np.uint8([[255, 0, 0]])
+    tile = drawing.draw_tile(image, np.array([[20.0, 25.0]]), colours=red)
+    assert (tile == red).all(axis=2).any()
+
+
+def test_jpeg_is_the_picture():
+    picture = np.full((40, 60, 3), (200, 100, 50), np.uint8)
+    content = np.frombuffer(drawing.as_jpeg(picture), np.uint8)
+    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_allclose(decoded, picture, atol=4)
 
 
 def test_label_is_written_on_the_photo():

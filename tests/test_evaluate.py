@@ -153,6 +153,14 @@ def test_an_image_without_group_is_named(paths, tmp_path):
         )
 
 
+def test_regions_of_a_layout_file(paths, tmp_path):
+    layout = tmp_path / "layout.json"
+    layout.write_text('{"regions": {"first": [0, 0], "rest": [1, 3]}}')
+    figures = evaluate(paths["truth"], predictions=paths["predictions"], layout=layout)
+    assert figures["regions"]["first"]["mse"] == (25 / 2 + 100 / 2) / 2
+    assert "rest " in table(figures)
+
+
 def test_regions_have_intervals_too(tmp_path):
     true_px = np.random.default_rng(0).integers(0, 200, (2, 971, 2))
     error_px = np.zeros((2, 971, 2))

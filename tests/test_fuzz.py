@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, mirror
+from keras_landmarks.data import contest, layout, mirror
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import networks, pretrained, resnet
 from keras_landmarks.training import state
@@ -433,7 +433,22 @@ def test_spoiled_keras_weights(path, model):
     check()
 
 
-# ── mirror maps ──
+# ── layouts of points ──
+
+
+def test_spoiled_layouts(path):
+    content = b'{"regions": {"eyes": [0, 1], "nose": [2, 11]}, "mirror": [1, 0]}'
+
+    @fuzz
+    @given(EDITS)
+    def check(edits):
+        path.write_bytes(spoil(content, edits))
+        with refusal():
+            regions = layout.regions_of(12, path)
+            assert regions
+            assert all(0 <= part.start < part.stop <= 12 for part in regions.values())
+
+    check()
 
 
 def test_spoiled_mirror_maps(path):

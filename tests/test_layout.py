@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from keras_landmarks.data import layout
+from keras_landmarks.errors import InputError
 
 
 def test_regions_cover_every_point_once():
@@ -20,3 +22,44 @@ def test_mirror_map_by_hand():
 def test_mirroring_twice_is_nothing():
     mirror = layout.mirror_map()
     np.testing.assert_array_equal(mirror[mirror], np.arange(971))
+
+
+def test_regions_are_the_contests_or_none():
+    assert layout.regions_of(971) == layout.REGIONS
+    assert layout.regions_of(68) == {}
+
+
+def test_regions_of_a_file_are_first_and_last_point(tmp_path):
+    path = tmp_path / "layout.json"
+    path.write_text('{"regions": {"nose": [27, 35], "chin": [8, 8]}, "mirror": [0]}')
+    regions = layout.regions_of(68, path)
+    assert regions == {"nose": slice(27, 36), "chin": slice(8, 9)}
+    assert layout.regions_of(971, path) == regions
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[1, 0]", "no 'regions' such as"),
+        ('{"mirror": [1, 0]}', "no 'regions' such as"),
+        ('{"regions": {}}', "no 'regions' such as"),
+        ('{"regions": {"nose": [27, 68]}}', "'nose': 27 to 68 are no points of 0 to 67"),
+        ('{"regions": {"nose": [35, 27]}}', "'nose': 35 to 27 are no points"),
+        ('{"regions": {"nose": [-1, 3]}}', "'nose': -1 to 3 are no points"),
+        ('{"regions": {"nose": [0, 1, 2]}}', "'nose': a region is its first and its last point"),
+        ('{"regions": {"nose": [0, true]}}', "'nose': a region is its first and its last point"),
+        ('{"regions": {"nose": 3}}', "'nose': a region is its first and its last point"),
+        ("regions", "no JSON"),
+        (" " * (1 << 20) + "{}", "larger than any layout"),
+    ],
+)
+def test_files_that_are_no_layout(tmp_path, content, says):
+    path = tmp_path / "layout.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=says):
+        layout.regions_of(68, path)
+
+
+def test_a_layout_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        layout.regions_of(68, tmp_path / "layout.json")

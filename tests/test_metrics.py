@@ -86,6 +86,11 @@ def test_summary_by_hand():
     }
 
 
+def test_summary_by_given_regions():
+    figures = metrics.summary(DISTANCES, FACE_SIZES, regions={"ear": slice(1, 2)})
+    assert figures["regions"] == {"ear": {"mse": 1, "nme": 0.025}}  # (0 + 4 / 2) / 2; (2 / 40) / 2
+
+
 def test_summary_of_971_points_names_regions():
     distances = np.zeros((2, layout.CONTEST_POINTS))
     distances[:, 970] = [2, 4]  # the right pupil

@@ -202,7 +202,7 @@ def test_what_may_be_asked_for(faces, tmp_path):
         (None, "no such file"),
         ("", "no JSON"),
         ("[" * 100_000, "no JSON"),
-        (" " * (1 << 20) + "[1, 0, 2]", "larger than any mirror map"),
+        (" " * (1 << 20) + "[1, 0, 2]", "larger than any layout of points"),
         ("{}", "'mirror' must be a list of whole numbers"),
         ("3", "'mirror' must be a list of whole numbers"),
         ('{"mirror": [1, 0, 2.0]}', "'mirror' must be a list of whole numbers"),
@@ -228,3 +228,15 @@ def test_the_contests_map_goes_by_its_name():
     for known in (RIGHT, EVERY[::-1]):
         told = json.loads(json.dumps(mirror.as_json(known)))
         np.testing.assert_array_equal(mirror.from_json(told, 971, "model.json"), known)
+
+
+def test_the_map_of_a_layout(tmp_path):
+    path = tmp_path / "layout.json"
+    np.testing.assert_array_equal(mirror.map_of_layout(971), mirror_map())
+    assert mirror.map_of_layout(3) is None
+    path.write_text('{"regions": {"ears": [0, 1]}}')
+    assert mirror.map_of_layout(3, path) is None
+    path.write_text('{"mirror": [1, 0, 2]}')
+    np.testing.assert_array_equal(mirror.map_of_layout(3, path), [1, 0, 2])
+    with pytest.raises(InputError, match="the mirror map has 3 points, the faces 971"):
+        mirror.map_of_layout(971, path)

@@ -1,10 +1,15 @@
-"""What each of the contest's 971 points is, and which point it becomes in a mirror.
+"""What each point is: the contest's 971, and which each becomes in a mirror; or as a file says.
 
 "left" is the left side of the picture. Right regions run as the mirror image of the left ones.
 Five public solutions of the contest agree on this map.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
+
+from keras_landmarks.errors import InputError
 
 CONTEST_POINTS = 971
 
@@ -28,6 +33,8 @@ REGIONS = {
     "pupil_left": slice(969, 970),
     "pupil_right": slice(970, 971),
 }
+
+_LARGEST_FILE_BYTES = 1 << 20
 
 _SWAPPED = [
     ("jaw_left", "jaw_right"),
@@ -59,3 +66,48 @@ def mirror_map() -> np.ndarray:
     for name in _REVERSED:
         mirror[REGIONS[name]] = points[REGIONS[name]][::-1]
     return mirror
+
+
+def regions_of(points: int, path: Path | None = None) -> dict[str, slice]:
+    """Returns the regions of faces with so many points: the contest's for 971, otherwise none.
+
+    A file has its own, as JSON: `{"regions": {"nose": [27, 35], ...}}`, first and last point.
+
+    Raises:
+        InputError: the file is missing or too large, or its regions are not such.
+    """
+    if path is None:
+        return REGIONS if points == CONTEST_POINTS else {}
+    value = read_json(path)
+    regions = value.get("regions") if isinstance(value, dict) else None
+    if not isinstance(regions, dict) or not regions:
+        raise InputError(f"{path}: no 'regions' such as {{\"nose\": [27, 35]}}: first, last point")
+    return {name: _as_slice(ends, points, f"{path}: {name!r}") for name, ends in regions.items()}
+
+
+def _as_slice(ends: object, points: int, where: str) -> slice:
+    if not isinstance(ends, list) or [type(end) for end in ends] != [int, int]:
+        raise InputError(f"{where}: a region is its first and its last point: [27, 35]")
+    first, last = ends
+    if not 0 <= first <= last < points:
+        raise InputError(f"{where}: {first} to {last} are no points of 0 to {points - 1}")
+    return slice(first, last + 1)
+
+
+def read_json(path: Path) -> object:
+    """Reads a layout's JSON.
+
+    Raises:
+        InputError: the file is missing, too large, or no JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    if len(content) > _LARGEST_FILE_BYTES:
+        raise InputError(f"{path}: larger than any layout of points")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: no JSON") from None

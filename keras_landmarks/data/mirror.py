@@ -12,7 +12,6 @@ Lengths are shares of the face's size, the square root of its box's area.
 """
 
 import heapq
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,6 @@ from keras_landmarks.errors import InputError
 MOST_FACES = 1000  # are looked at to find or check a map; more say no more
 _FEWEST_FACES = 10  # say something of a map
 _MOST_POINTS = 2000  # a map is found in seconds
-_LARGEST_FILE_BYTES = 1 << 20
 _DIMENSIONS = 16  # of faces seen from any side: what is left is smaller than the labels' noise
 _TILTS_DEG = np.arange(-4, 4.5, 0.5)  # of the mean face's axis; a degree moves the jaw by a point
 _LEAST_VARIANCE = 1e-9  # few faces fill fewer dimensions
@@ -93,18 +91,22 @@ def read_map(path: Path, points: int) -> np.ndarray:
     Raises:
         InputError: the file is missing or too large, or holds no map of so many points.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    if len(content) > _LARGEST_FILE_BYTES:
-        raise InputError(f"{path}: larger than any mirror map")
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: no JSON") from None
+    value = layout.read_json(path)
     return as_map(value.get("mirror") if isinstance(value, dict) else value, points, str(path))
+
+
+def map_of_layout(points: int, path: Path | None = None) -> np.ndarray | None:
+    """Returns the map of a layout file, or None if it has none; without a file the contest's.
+
+    Raises:
+        InputError: as `read_map`.
+    """
+    if path is None:
+        return layout.mirror_map() if points == layout.CONTEST_POINTS else None
+    value = layout.read_json(path)
+    if not isinstance(value, dict) or "mirror" not in value:
+        return None
+    return as_map(value["mirror"], points, str(path))
 
 
 def as_map(partners: object, points: int, where: str) -> np.ndarray:

@@ -3,8 +3,9 @@
 Images are (H, W, 3) uint8 RGB; points are (k, 2), pixels of the image they go with.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -35,7 +36,7 @@ REGION_COLOURS = {
     "pupil_left": (213, 94, 0),
     "pupil_right": (255, 140, 60),
 }
-PLAIN_COLOUR = (86, 180, 233)  # where the points are not the contest's 971
+PLAIN_COLOUR = (86, 180, 233)  # of points in no region
 BACKGROUND = (44, 44, 48)
 TEXT_COLOUR = (235, 235, 235)
 
@@ -46,13 +47,23 @@ _DOT_RADIUS = 0.9
 _SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
 
 
-def point_colours(points: int) -> np.ndarray:
-    """Returns the colour of each of so many points: (points, 3) uint8 RGB."""
+def point_colours(points: int, regions: dict[str, slice] | None = None) -> np.ndarray:
+    """Returns the colour of each of so many points: (points, 3) uint8 RGB.
+
+    `regions` are those of `layout.regions_of` unless given.
+    """
+    if regions is None:
+        regions = layout.regions_of(points)
     colours = np.tile(np.uint8(PLAIN_COLOUR), (points, 1))
-    if points == layout.CONTEST_POINTS:
-        for name, region in layout.REGIONS.items():
-            colours[region] = REGION_COLOURS[name]
+    for name, colour in region_colours(regions).items():
+        colours[regions[name]] = colour
     return colours
+
+
+def region_colours(regions: Iterable[str]) -> dict[str, tuple[int, int, int]]:
+    """Returns a colour for each region; other names than the contest's take the hues in turn."""
+    hues = itertools.cycle(REGION_COLOURS.values())
+    return {name: REGION_COLOURS.get(name) or next(hues) for name in regions}
 
 
 def draw_landmarks(
@@ -88,14 +99,21 @@ def enlarge(
 
 
 def draw_tile(
-    image: np.ndarray, landmarks_px: np.ndarray, label: str = "", height: int = TILE_HEIGHT
+    image: np.ndarray,
+    landmarks_px: np.ndarray,
+    label: str = "",
+    height: int = TILE_HEIGHT,
+    colours: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draws an enlarged photo with its points and a margin, labelled in the upper left corner."""
+    """Draws an enlarged photo with its points and a margin, labelled in the upper left corner.
+
+    `colours` are as in `draw_landmarks`.
+    """
     # Enlarged before it is drawn on: so the dots stay fine and the face stays visible.
     photo, landmarks_photo_px = enlarge(image, landmarks_px, height)
     tile = _blank(photo.shape[0] + 2 * MARGIN, photo.shape[1] + 2 * MARGIN)
     tile[MARGIN:-MARGIN, MARGIN:-MARGIN] = photo
-    tile = draw_landmarks(tile, landmarks_photo_px + MARGIN)
+    tile = draw_landmarks(tile, landmarks_photo_px + MARGIN, colours)
     _put_text(tile, label, x=MARGIN + 6, baseline=MARGIN + 18)
     return tile
 
@@ -129,6 +147,12 @@ def contact_sheet(
 def write_sheet(path: Path, sheet: np.ndarray) -> None:
     """Writes a sheet as PNG, whole."""
     write_whole(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+
+
+def as_jpeg(picture: np.ndarray) -> bytes:
+    """Encodes a picture as JPEG, light rather than perfect."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 82]
+    return cv2.imencode(".jpg", picture[..., ::-1], quality)[1].tobytes()
 
 
 def region_legend(width: int) -> np.ndarray:

@@ -80,14 +80,19 @@ def mean_figure(name: str, per_image: np.ndarray, resamples: Resamples | None) -
 
 
 def summary(
-    distances: np.ndarray, face_size: np.ndarray, resamples: Resamples | None = None
+    distances: np.ndarray,
+    face_size: np.ndarray,
+    resamples: Resamples | None = None,
+    regions: dict[str, slice] | None = None,
 ) -> dict:
     """Returns the figures over all points of all images, by the names `evaluate` prints.
 
-    With the contest's 971 points, `regions` has the MSE and the NME of each region, the latter by
-    the size of the whole face. With `resamples` each MSE and NME has its 95 % interval beside it:
-    `mse` and `mse_interval`, a list of low and high.
+    If there are regions (those of `layout.regions_of` unless given), `regions` has the MSE and the
+    NME of each, the latter by the size of the whole face. With `resamples` each MSE and NME has its
+    95 % interval beside it: `mse` and `mse_interval`, a list of low and high.
     """
+    if regions is None:
+        regions = layout.regions_of(distances.shape[1])
     mse, nme = image_mse(distances), image_nme(distances, face_size)
     figures = {
         **mean_figure("mse", mse, resamples),
@@ -97,11 +102,11 @@ def summary(
         **_percentile_figures("mse", mse, resamples),
         **_percentile_figures("nme", nme, resamples),
     }
-    if distances.shape[1] == layout.CONTEST_POINTS:
+    if regions:
         figures["regions"] = {
             name: mean_figure("mse", image_mse(distances[:, region]), resamples)
             | mean_figure("nme", image_nme(distances[:, region], face_size), resamples)
-            for name, region in layout.REGIONS.items()
+            for name, region in regions.items()
         }
     return figures
 
