@@ -8,6 +8,7 @@ Extra images that the flags ask for are made first (see `augment`). The work dir
     logs               the same for TensorBoard
     flags.cfg          the flags: --flagfile=flags.cfg repeats the run
     model.json         what `predict` needs to know of the model
+    versions.json      the packages and devices that it was last started with
     rejects.csv        samples that could not be used, if there were any
 
 Examples, the recipe on the contest's data and a first look on 2 cores:
@@ -30,6 +31,7 @@ from keras_landmarks.data import contest, grouping, layout, mirror
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.samples import Samples, fold_rows, leave_out, load_samples, split_rows
 from keras_landmarks.errors import InputError
+from keras_landmarks.files import write_json
 from keras_landmarks.training.settings import ProcessSettings, TrainSettings, parse_fold
 
 FLAGS = config.use(
@@ -202,7 +204,11 @@ def _open_images(samples: Samples, settings: TrainSettings, for_each: beam.ForEa
 
 
 def _write_notes(workdir: Path, samples: Samples, flags: dict) -> None:
+    # Not at the top: see `train`.
+    from keras_landmarks.training.versions import VERSIONS_FILE, versions
+
     config.write_flagfile(workdir / "flags.cfg", flags)
+    write_json(workdir / VERSIONS_FILE, versions())
     if samples.rejects:
         contest.write_rejects(workdir / "rejects.csv", samples.rejects)
         logging.warning(

@@ -17,6 +17,7 @@ from keras_landmarks import interruption
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 from keras_landmarks.training import distribution
+from keras_landmarks.training.history import read_history
 from keras_landmarks.training.state import Position, save_state
 
 
@@ -268,7 +269,7 @@ class History(keras.callbacks.Callback):
         super().__init__()
         self._path = path
         self._batch_size = batch_size
-        self.rows = _read_rows(path)[:epochs_done]
+        self.rows = read_history(path)[:epochs_done]
 
     @property
     def best_loss(self) -> float | None:
@@ -339,11 +340,3 @@ class LogLines(keras.callbacks.Callback):
         figures = ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items())
         epoch = f"epoch {self._epoch + 1} of {self.params['epochs']}"
         print(f"{epoch}, {where}: {figures}", file=sys.stderr, flush=True)
-
-
-def _read_rows(path: Path) -> list[dict[str, float]]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]

@@ -23,13 +23,14 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.models import heads, networks, pretrained, spec
 from keras_landmarks.training import callbacks, distribution, optimizer
 from keras_landmarks.training.callbacks import History
+from keras_landmarks.training.history import HISTORY_FILE
 from keras_landmarks.training.objective import Objective
 from keras_landmarks.training.schedule import step_schedule
 from keras_landmarks.training.settings import TrainSettings
 from keras_landmarks.training.state import Position, restore_state
 
 _SHAPES_FOR_BASIS = 20_000
-_LAST_STATE, _HISTORY, _LOGS = "last.safetensors", "history.csv", "logs"
+_LAST_STATE, _LOGS = "last.safetensors", "logs"
 
 
 def check(settings: TrainSettings) -> None:
@@ -87,7 +88,7 @@ def spec_of(
 
 def _remove_run(workdir: Path) -> None:
     # The state first: without it, what is left if this is cut short is no run to go on with.
-    for name in (_LAST_STATE, _HISTORY, pretrained.BEST_WEIGHTS, spec.FILE_NAME):
+    for name in (_LAST_STATE, HISTORY_FILE, pretrained.BEST_WEIGHTS, spec.FILE_NAME):
         (workdir / name).unlink(missing_ok=True)
     shutil.rmtree(workdir / _LOGS, ignore_errors=True)
 
@@ -132,7 +133,7 @@ def fit(
     workdir, steps = Path(settings.workdir), len(training) // settings.batch_size
     objective = compiled_objective(model, settings, steps)
     position, metrics = restore_state(workdir / _LAST_STATE, objective, steps)
-    history = History(workdir / _HISTORY, settings.batch_size, position.epoch)
+    history = History(workdir / HISTORY_FILE, settings.batch_size, position.epoch)
     validation_batches = _validation_batches(validation, settings, share)
     with (
         _augment_pool(training.points, mirror_map, settings) as augment_pool,

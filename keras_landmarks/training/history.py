@@ -1,0 +1,24 @@
+"""What a run's history.csv holds; whoever reads it needs no Keras."""
+
+import csv
+from pathlib import Path
+
+from keras_landmarks.errors import InputError
+
+HISTORY_FILE = "history.csv"
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Returns the figures of every epoch, by their columns; none if there is no such file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="") as file:
+            rows = csv.DictReader(file)
+            return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path}: damaged ({error})") from None
