@@ -5,13 +5,14 @@ RUN := $(VENV)/bin/python -m
 
 .PHONY: demo test torture lint benchmark install clean
 
-demo: install  ## procedural faces -> a trained model, its CSV, its figures and a contact sheet
+demo: install  ## procedural faces -> a trained model, its CSV, its figures, a contact sheet and a report
 	rm -rf demo
 	$(RUN) keras_landmarks.synthesize --data=demo/faces --train_images=1500 --test_images=200
 	$(RUN) keras_landmarks.train --flagfile=flags/demo.cfg --data=demo/faces --prepared=demo/prepared --workdir=demo/work
 	$(RUN) keras_landmarks.predict --data=demo/faces --workdir=demo/work --submission=demo/submission.csv --predictions=demo/predictions.npz
 	$(RUN) keras_landmarks.evaluate --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv --data=demo/faces --prepared=demo/prepared
 	$(RUN) keras_landmarks.draw --data=demo/faces --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --out=demo/contact_sheet.png
+	$(RUN) keras_landmarks.report --workdir=demo/work --html=demo/report.html --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
 
 test: install  ## all tests
 	$(RUN) pytest

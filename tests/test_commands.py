@@ -13,7 +13,7 @@ from keras_landmarks.config import FLAGS
 
 COMMANDS = [
     *["synthesize", "check", "augment", "train", "predict", "evaluate", "ensemble", "draw"],
-    *["find_duplicates", "find_bad_labels", "convert", "benchmark"],
+    *["find_duplicates", "find_bad_labels", "convert", "benchmark", "report"],
 ]
 
 
@@ -75,6 +75,8 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("benchmark", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("benchmark", ["--peer=jax"], "--peer=jax"),
         ("draw", ["--data=nowhere"], "nowhere/test/images: no such folder"),
+        ("report", ["--workdir=nowhere"], "nowhere: no training run"),
+        ("report", ["--truth=x.csv"], "--predictions and --truth: give both"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_status(command, flags, says):
@@ -109,6 +111,7 @@ def test_from_nothing_to_figures(tmp_path):
         ("predict", [f"--workdir={work}", f"--data={data}", *files]),
         ("evaluate", [files[1], truth, f"--test_points={data / 'test' / 'test_points.csv'}"]),
         ("draw", [f"--data={data}", files[1], truth, f"--out={tmp_path / 'sheet.png'}"]),
+        ("report", [f"--workdir={work}", files[1], truth]),
     ]
     figures = {}
     for command, flags in steps:
@@ -120,6 +123,8 @@ def test_from_nothing_to_figures(tmp_path):
     assert figures["predict"]["images"] == 6
     assert figures["evaluate"]["mse"] > 0
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
+    assert figures["report"]["bytes"] == (work / "report.html").stat().st_size > 100_000
+    assert figures["report"]["mse"] == figures["evaluate"]["mse"]
 
 
 @pytest.mark.parametrize("name", ["best", "demo", "light", "strong_cpu"])

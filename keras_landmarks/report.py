@@ -1,0 +1,237 @@
+"""Writes a report of a training run as one HTML page, to look at, print and send.
+
+    python -m keras_landmarks.report --workdir=work
+
+The page has the run's flags and versions, and its curves. With predictions and the true points it
+also has the score with its intervals, the errors by region, by point, by face size and by pose, how
+sure the model is (if the predictions say so), and the best, median and worst faces:
+
+    python -m keras_landmarks.report --workdir=work --predictions=work/test_predictions.npz \\
+        --truth=faces/test/test_landmarks.csv
+
+Photos are looked for in the folder `images` beside --truth, or in --data/--split. It holds all
+it shows, the photos too: whoever has the file can see them.
+"""
+
+import functools
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_landmarks import config, evaluate
+from keras_landmarks.data import contest, mirror
+from keras_landmarks.data.layout import regions_of
+from keras_landmarks.errors import InputError
+from keras_landmarks.files import write_whole
+from keras_landmarks.reports import bootstrap, matching, metrics, sections
+from keras_landmarks.reports.figures import rounded
+from keras_landmarks.reports.page import Page, Section, render
+from keras_landmarks.reports.sections import Scored
+from keras_landmarks.training.history import HISTORY_FILE, read_history
+from keras_landmarks.training.versions import VERSIONS_FILE
+
+FLAGS = config.use(
+    "workdir",
+    "html",
+    "predictions",
+    "truth",
+    "test_points",
+    "groups",
+    "partial",
+    "layout",
+    "data",
+    "split",
+    "seed",
+)
+_FLAGFILE, _MODEL_FILE = "flags.cfg", "model.json"
+_REPORTED = ("images", "mse", "nme")
+
+
+def main(_) -> dict[str, Any]:
+    """Reads the flags, writes the page, and returns the figures."""
+    names = ("predictions", "truth", "test_points", "groups", "layout")
+    paths = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
+    workdir = Path(FLAGS.workdir)
+    images = contest.find_image_folder(Path(FLAGS.data), FLAGS.split) if FLAGS.data else None
+    html = Path(FLAGS.html or workdir / "report.html")
+    return report(workdir, html, **paths, images=images, seed=FLAGS.seed, partial=FLAGS.partial)
+
+
+def report(
+    workdir: Path,
+    html: Path,
+    predictions: Path | None = None,
+    truth: Path | None = None,
+    test_points: Path | None = None,
+    groups: Path | None = None,
+    layout: Path | None = None,
+    images: Path | None = None,
+    seed: int = 0,
+    partial: bool = False,
+) -> dict[str, Any]:
+    """Writes the page `html` of a work directory and, with a truth, of predictions (.npz).
+
+    The others are as in `evaluate.evaluate`; `images` is the folder of the photos.
+
+    Returns:
+        `html`, its `bytes`, `epochs` done; with a truth `images`, `mse` and `nme`.
+
+    Raises:
+        InputError: there is no run, one of predictions and truth is missing, or a file is broken or
+            does not fit the others.
+    """
+    if (predictions is None) != (truth is None):
+        raise InputError("--predictions and --truth: give both, or neither for the run alone")
+    run = _read_run(workdir)
+    tiles, about_score, figures = sections.run_tiles(run.history), [], {}
+    if truth:
+        figures = evaluate.evaluate(
+            truth, predictions, None, test_points, groups, layout, seed=seed, partial=partial
+        )
+        scored = _read_scored(run, truth, predictions, groups, layout, figures, seed)
+        tiles = sections.score_tiles(scored)
+        about_score = _score_sections(scored, images or _beside(truth))
+    files = {"predictions": predictions, "truth": truth, "test_points": test_points}
+    files |= {"groups": groups, "layout": layout}
+    page = Page(
+        title=contest.printable(workdir.resolve().name),
+        lead=_lead(run),
+        tiles=tiles,
+        sections=[
+            *about_score,
+            sections.training(run.history, _by_name(run.flagfile)),
+            sections.run(
+                run.flagfile,
+                {
+                    "Model": run.model,
+                    "Versions": run.versions,
+                    "Scored": {name: str(path) for name, path in files.items() if path},
+                },
+            ),
+        ],
+        version=importlib.metadata.version("keras_landmarks"),
+    )
+    content = render(page).encode()
+    write_whole(html, content)
+    known = {"html": str(html), "bytes": len(content), "epochs": len(run.history)}
+    return rounded(known | {name: figures[name] for name in _REPORTED if name in figures})
+
+
+def _score_sections(scored: Scored, images: Path | None) -> list[Section]:
+    chosen = [sections.score, sections.where, sections.when]
+    if scored.sigmas_px is not None:
+        chosen.append(sections.certainty)
+    read = functools.partial(contest.read_image, images) if images else None
+    return [*(section(scored) for section in chosen), sections.faces(scored, read)]
+
+
+# ── the run ──
+
+
+class _Run(NamedTuple):
+    """What a work directory says, as far as it does: each may be empty."""
+
+    workdir: Path
+    history: list[dict[str, float]]
+    flagfile: list[str]
+    model: dict[str, Any]
+    versions: dict[str, Any]
+
+
+def _read_run(workdir: Path) -> _Run:
+    if not any((workdir / name).exists() for name in (HISTORY_FILE, _FLAGFILE, _MODEL_FILE)):
+        raise InputError(f"{workdir}: no training run; --workdir must be a folder of `train`")
+    flagfile = workdir / _FLAGFILE
+    text = flagfile.read_text(errors="replace") if flagfile.exists() else ""
+    return _Run(
+        workdir,
+        read_history(workdir / HISTORY_FILE),
+        [line for line in text.splitlines() if line.strip()],
+        _read_json(workdir / _MODEL_FILE),
+        _read_json(workdir / VERSIONS_FILE),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Returns the object of a JSON file; an empty one if there is no such file."""
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({error})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: damaged (no object)")
+    return value
+
+
+def _by_name(flagfile: list[str]) -> dict[str, str]:
+    pairs = (line.removeprefix("--").partition("=") for line in flagfile)
+    return {name: value for name, _, value in pairs}
+
+
+def _lead(run: _Run) -> str:
+    model = run.model
+    said = [str(model["model"])] if "model" in model else []
+    if "points" in model:
+        said.append(f"{model['points']} points")
+    if "image_size" in model:
+        said.append(f"input {str(model['image_size']).replace('x', ' x ')} px")
+    said.append(f"{len(run.history)} epochs")
+    return contest.printable(", ".join(said))
+
+
+# ── the score ──
+
+
+def _read_scored(
+    run: _Run,
+    truth: Path,
+    predictions: Path,
+    groups: Path | None,
+    layout: Path | None,
+    figures: dict[str, Any],
+    seed: int,
+) -> Scored:
+    """Reads what `evaluate` has found to be sound once more, for the figures of every image."""
+    names = evaluate.predicted_names(truth, predictions)
+    true = matching.read_truth(truth, file_names=names)
+    table = contest.read_predictions(predictions)
+    rows = matching.find_rows(table.file_names, names, predictions)
+    sigmas = contest.read_sigmas(predictions)
+    predicted_px, points = table.points[rows], true.points.shape[1]
+    group_of_each = matching.read_groups(groups, names)
+    return Scored(
+        file_names=names,
+        groups=group_of_each,
+        predicted_px=predicted_px,
+        true_px=true.points,
+        sigmas_px=None if sigmas is None else sigmas[rows],
+        distances=metrics.point_distances(predicted_px, true.points),
+        face_size=metrics.face_sizes(true.points),
+        figures=figures,
+        rows=list(evaluate.table_rows(figures)),
+        resamples=bootstrap.resample(group_of_each, seed),
+        regions=regions_of(points, layout),
+        mirror_map=_mirror_map(run, layout, points),
+    )
+
+
+def _mirror_map(run: _Run, layout: Path | None, points: int) -> np.ndarray | None:
+    """Returns the layout's map or the one that the model was trained with, if one is known."""
+    known = run.model.get("mirror")
+    if layout or known is None or run.model.get("points") != points:
+        return mirror.map_of_layout(points, layout)
+    return mirror.from_json(known, points, str(run.workdir / _MODEL_FILE))
+
+
+def _beside(truth: Path) -> Path | None:
+    folder = truth.parent / "images"
+    return folder if folder.is_dir() else None
+
+
+if __name__ == "__main__":
+    config.run(main)

@@ -1,0 +1,115 @@
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from keras_landmarks.reports import charts
+
+RNG = np.random.default_rng(0)
+ODD = "<b>&\"'$x$ é 顔"
+
+
+def drawn():
+    """One chart of each kind, by its function's name."""
+    nme = RNG.gamma(4, 0.01, 60)
+    epochs = {"training": np.array([100.0, 10, 1]), "validation": np.array([90.0, np.nan, 5])}
+    band = [np.linspace(0, 0.1, 5), np.linspace(0, 0.9, 5), np.linspace(0.1, 1, 5)]
+    mean = RNG.normal(size=(68, 2))
+    return {
+        "over_epochs": charts.over_epochs(epochs, ODD),
+        "error_curve": charts.error_curve(nme, 0.07, 0.1, band),
+        "bars": charts.bars(
+            {ODD: 2, "b": 1}, {"b": [0, 3]}, {ODD: (255, 0, 0), "b": (0, 0, 9)}, "%"
+        ),
+        "on_face": charts.on_face(mean, RNG.gamma(4, 1, 68), "px"),
+        "scatter": charts.scatter(RNG.normal(size=60), nme, ODD, "NME, %"),
+        "foretold": charts.foretold(np.arange(1, 4), np.arange(2, 5), "px"),
+    }
+
+
+@pytest.fixture(scope="module")
+def svgs():
+    return drawn()
+
+
+def words(svg):
+    return {text.text for text in ElementTree.fromstring(svg).iter() if text.tag.endswith("text")}
+
+
+def dots(svg):
+    return len(re.findall("<use ", svg))
+
+
+def test_charts_are_xml_that_asks_for_nothing(svgs):
+    for name, svg in svgs.items():
+        root = ElementTree.fromstring(svg)
+        assert root.tag.endswith("svg"), name
+        assert "width" not in root.attrib
+        assert "viewBox" in root.attrib
+        targets = re.findall(r'href="([^"]*)"', svg) + re.findall(r"url\(([^)]*)\)", svg)
+        assert all(target.startswith("#") for target in targets), name
+        assert {target[1:] for target in targets} <= set(re.findall(r' id="([^"]*)"', svg)), name
+
+
+def test_words_are_text_as_they_were_given(svgs):
+    assert ODD in words(svgs["over_epochs"])
+    assert {ODD, "b", "%"} <= words(svgs["bars"])
+    assert {"training", "validation", "epoch"} <= words(svgs["over_epochs"])
+
+
+def test_colours_are_the_pages_variables(svgs):
+    for name, svg in svgs.items():
+        assert "#0a00" not in svg, name
+    assert "var(--first)" in svgs["over_epochs"]
+    assert "var(--second)" in svgs["over_epochs"]
+    assert {"var(--heat-0)", "var(--heat-7)"} <= set(
+        re.findall(r"var\(--heat-\d\)", svgs["on_face"])
+    )
+
+
+def test_names_within_charts_differ_between_charts(svgs):
+    names = [name for svg in svgs.values() for name in re.findall(r' id="([^"]*)"', svg)]
+    assert len(names) == len(set(names))
+
+
+def test_the_same_figures_give_the_same_chart():
+    def chart():
+        return charts.scatter(np.arange(20.0), np.arange(1.0, 21), "px", "%")
+
+    assert chart() == chart()
+
+
+def test_every_point_of_the_face_is_drawn(svgs):
+    assert dots(svgs["on_face"]) == 68
+
+
+def test_one_value_for_all_points_is_no_error():
+    assert dots(charts.on_face(RNG.normal(size=(5, 2)), np.full(5, 2.0), "%")) == 5
+
+
+def test_no_more_than_a_thousand_dots():
+    some = charts.scatter(np.arange(3000.0), RNG.gamma(4, 1, 3000), "px", "%")
+    assert 900 < dots(some) <= 1100
+
+
+@pytest.mark.parametrize("count", [1, 2, 23, 24])
+def test_medians_are_drawn_of_two_bins_or_more(count):
+    svg = charts.scatter(np.arange(float(count)), np.arange(1.0, count + 1), "px", "%")
+    assert ("var(--second)" in svg) == (count >= 24)
+
+
+def test_errors_of_nought_are_drawn():
+    charts.scatter(np.arange(3.0), np.zeros(3), "px", "%")
+    charts.error_curve(np.zeros(3), 0.07, 0.07)
+    charts.bars({"a": 0.0}, {}, {"a": (0, 0, 0)}, "%")
+
+
+def test_a_first_epoch_is_drawn():
+    assert "1" in words(charts.over_epochs({"training": np.array([3.0])}, "loss"))
+
+
+def test_losses_below_nought_are_drawn_without_logarithm():
+    """The likelihood's."""
+    shown = words(charts.over_epochs({"training": np.array([2.0, -1, -2])}, "loss"))
+    assert "0" in shown
