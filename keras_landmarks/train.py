@@ -33,6 +33,7 @@ from keras_landmarks.data.samples import Samples, fold_rows, leave_out, load_sam
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_json
 from keras_landmarks.training.settings import ProcessSettings, TrainSettings, parse_fold
+from keras_landmarks.training.versions import VERSIONS_FILE, versions
 
 FLAGS = config.use(
     TrainSettings,
@@ -204,9 +205,6 @@ def _open_images(samples: Samples, settings: TrainSettings, for_each: beam.ForEa
 
 
 def _write_notes(workdir: Path, samples: Samples, flags: dict) -> None:
-    # Not at the top: see `train`.
-    from keras_landmarks.training.versions import VERSIONS_FILE, versions
-
     config.write_flagfile(workdir / "flags.cfg", flags)
     write_json(workdir / VERSIONS_FILE, versions())
     if samples.rejects:

@@ -88,9 +88,17 @@ def test_one_value_for_all_points_is_no_error():
     assert dots(charts.on_face(RNG.normal(size=(5, 2)), np.full(5, 2.0), "%")) == 5
 
 
-def test_no_more_than_a_thousand_dots():
-    some = charts.scatter(np.arange(3000.0), RNG.gamma(4, 1, 3000), "px", "%")
-    assert 900 < dots(some) <= 1100
+def test_charts_of_many_images_stay_light():
+    many = RNG.gamma(4, 0.01, 100_000)
+    assert len(charts.scatter(np.arange(100_000.0), many, "px", "%")) < 100_000
+    assert len(charts.error_curve(many, 0.07, 0.1)) < 60_000
+
+
+def test_an_image_is_a_stair():
+    curve = charts.error_curve(np.array([0.01, 0.02, 0.04]), 0.07, 0.07)
+    line = curve[curve.rindex("<path", 0, curve.index("fill: none; stroke: var(--first)")) :]
+    heights = {float(y) for y in re.findall(r"[ML] \S+ (\S+)", line[: line.index("/>")])}
+    assert len(heights) == 4
 
 
 @pytest.mark.parametrize("count", [1, 2, 23, 24])

@@ -26,7 +26,8 @@ _VARIABLES |= {colour: f"heat-{level}" for level, colour in enumerate(_HEAT)}
 WIDTH, HEIGHT = 360, 240
 _FACE_HEIGHT = 400
 _BAR_HEIGHT = 19
-_MOST_DOTS = 1000  # a page of 20,000 would take a phone's patience
+_MOST_DOTS = 600  # a page of 20,000 would take a phone's patience
+_MOST_STAIRS = 300
 _FEWEST_IN_BIN, _MOST_BINS = 12, 8
 
 _STYLE = {
@@ -109,9 +110,12 @@ def error_curve(
     The area up to `threshold` is shaded. `band`: x, lower and upper end of the share's interval.
     """
     figure, axes = _new(title="% of the images")
-    x = np.concatenate([[0], np.sort(nme), [max(ends, nme.max())]])
-    share = np.concatenate([[0], np.arange(1, len(nme) + 1) / len(nme), [1]])
-    axes.fill_between(100 * x, 100 * share, step="post", color=_FIRST, alpha=0.1, linewidth=0)
+    # A stair an image, or as many of them as can be told apart.
+    ranks = np.unique(np.linspace(1, len(nme), _MOST_STAIRS).astype(int))
+    x = np.concatenate([[0], np.sort(nme)[ranks - 1], [max(ends, nme.max())]])
+    share = np.concatenate([[0], ranks / len(nme), [1]])
+    shaded = 100 * np.minimum(x, threshold)
+    axes.fill_between(shaded, 100 * share, step="post", color=_FIRST, alpha=0.1, linewidth=0)
     if band is not None:
         axes.fill_between(*(100 * part for part in band), color=_FIRST, alpha=0.22, linewidth=0)
     axes.step(100 * x, 100 * share, where="post", color=_FIRST)
@@ -188,7 +192,7 @@ def on_face(mean: np.ndarray, values: np.ndarray, unit: str) -> str:
 
 @_styled
 def scatter(x: np.ndarray, y: np.ndarray, x_unit: str, y_unit: str) -> str:
-    """Draws a dot an image, 1,000 at most, and the median and the quartiles of images in bins.
+    """Draws a dot an image, 600 at most, and the median and the quartiles of images in bins.
 
     Bins are of equally many images, by x: up to 8, none of fewer than 12; one alone is not drawn.
     The axis of y is logarithmic, for a few images are many times as far off as others.

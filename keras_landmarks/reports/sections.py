@@ -275,9 +275,9 @@ def when(scored: Scored) -> Section:
     else:
         texts[0] += (
             " Yaw compares the middle of the face, the points that are their own mirror partners,"
-            " with its outline, the tenth of the pairs that lie furthest apart: its tangent is"
-            " the middle's offset between left and right outline, in halves of the face's width,"
-            f" / {pose.DEPTH}."
+            " with its outline, the tenth of the pairs that lie furthest apart: its tangent is how"
+            f" far the middle lies from halfway between left and right, over {pose.DEPTH} times"
+            " half of the distance between them."
         )
         against.append(("Yaw", "yaw", yaw, "degrees; above 0: to the right of the picture"))
     against.append(("Roll", "roll", roll, "degrees; above 0: clockwise in the picture"))
