@@ -180,7 +180,7 @@ def _lead(run: _Run) -> str:
         said.append(f"{model['points']} points")
     if "image_size" in model:
         said.append(f"input {str(model['image_size']).replace('x', ' x ')} px")
-    said.append(f"{len(run.history)} epochs")
+    said.append(f"{len(run.history)} epoch{'s' * (len(run.history) != 1)}")
     return contest.printable(", ".join(said))
 
 

@@ -79,25 +79,25 @@ def training(history: Sequence[dict[str, float]], flags: dict[str, str]) -> Sect
     """Returns the curves of a run's epochs; `flags` by name."""
     if not history:
         return Section("Training", ["No epoch is done yet."])
-    texts = [f"{len(history)} epochs are done."]
+    text = f"Epochs done: {len(history)}."
     loss = _column(history, "loss")
     if np.isfinite(loss).any():
         best = int(np.nanargmin(loss))
-        texts[0] += (
+        text += (
             f" The training loss was lowest, {loss[best]:.4g}, in epoch {best + 1}:"
             " predictions are made with its weights."
         )
     waiting = _column(history, "waiting")
     if np.isfinite(waiting).any():
-        texts[0] += f" {100 * np.nanmean(waiting):.1f} % of the time was spent on waiting for data."
+        text += f" {100 * np.nanmean(waiting):.1f} % of the time was spent on waiting for data."
     units = f"{flags.get('loss', '')}, in pixels of the {flags.get('loss_unit', '')}"
     wanted = [
         ("Loss", "loss", "", units if "loss" in flags else ""),
         ("Squared error", "mse", "MSE, px² of the photo", "The contest's unit, over all points."),
         ("Learning rate", "learning_rate", "", "Of an epoch's last step."),
     ]
-    drawn_charts = [_curve(history, *chart) for chart in wanted]
-    return Section("Training", texts, charts=[chart for chart in drawn_charts if chart])
+    curves = [_curve(history, *curve) for curve in wanted]
+    return Section("Training", [text], charts=[curve for curve in curves if curve])
 
 
 def _curve(history, title: str, column: str, unit: str, note: str) -> Chart | None:
@@ -123,10 +123,8 @@ def run(flagfile: Sequence[str], facts: dict[str, dict[str, Any]]) -> Section:
     for title, known in facts.items():
         if known:
             lists[title] = [f"{printable(name)}: {_short(value)}" for name, value in known.items()]
-    texts = ["" if lists else "The work directory says nothing of it."]
-    if "Versions" not in lists:
-        texts.append("With which versions it was trained is not known: the run did not note them.")
-    return Section("The run", [text for text in texts if text], lists=lists)
+    unknown = ["With which versions it was trained is not known: the run did not note them."]
+    return Section("The run", [] if facts.get("Versions") else unknown, lists=lists)
 
 
 def _short(value: Any) -> str:
