@@ -106,13 +106,61 @@ def evaluate(
     """
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
-    source = predictions or submission
-    names = predicted_names(truth, source) if partial else None
+    source, is_submission = predictions or submission, submission is not None
+    scored = score(truth, source, is_submission, test_points, groups, layout, seed, partial)
+    if not data:
+        return scored.figures
+    samples = load_samples(data, "train", prepared)
+    mse = mean_shape_mse(samples, scored.true, contest.find_image_folder(data, split))
+    return scored.figures | metrics.mean_figure("mean_shape_mse", mse, scored.resamples)
+
+
+class Predicted(NamedTuple):
+    """Predicted points of the truth's images, in its order, (n, k, 2), in photo pixels.
+
+    `sigmas` (n, k), if they are known; how many other images were predicted `without_truth`.
+    """
+
+    points: np.ndarray
+    sigmas: np.ndarray | None
+    without_truth: int
+
+
+class Score(NamedTuple):
+    """What `score` returns: the figures, and what they are of.
+
+    distances_px: (n, K), or None of a submission. face_size_px: (n,). groups: one an image.
+    resamples: None of a single group. regions: those of all K points.
+    """
+
+    figures: dict[str, Any]
+    true: Truth
+    predicted: Predicted
+    distances_px: np.ndarray | None
+    face_size_px: np.ndarray
+    groups: list[str]
+    resamples: bootstrap.Resamples | None
+    regions: dict[str, slice]
+
+
+def score(
+    truth: Path,
+    source: Path,
+    is_submission: bool = False,
+    test_points: Path | None = None,
+    groups: Sequence[Path] = (),
+    layout: Path | None = None,
+    seed: int = 0,
+    partial: bool = False,
+) -> Score:
+    """Scores `source`, predictions (.npz) or a submission (CSV), as `evaluate` does."""
+    names = _predicted_names(truth, source) if partial else None
     true = matching.read_truth(truth, test_points, names)
-    face_sizes = _checked_face_sizes(true)
+    face_size = _checked_face_sizes(true)
     group_of_each = grouping.read_groups(groups, true.file_names)
-    predicted = _read(source, submission is not None, true)
-    distances = _measure(predicted.points, submission is not None, true)
+    regions = regions_of(true.points.shape[1], layout)
+    predicted = _read(source, is_submission, true)
+    every, asked = _measure(predicted.points, is_submission, true)
     resamples = bootstrap.resample(group_of_each, seed)
     figures = {
         "images": len(true.file_names),
@@ -120,17 +168,12 @@ def evaluate(
         "points": predicted.points.shape[1],
         "without_truth": predicted.without_truth,
     }
-    if distances.every is not None:
-        regions = regions_of(predicted.points.shape[1], layout)
-        figures |= metrics.summary(distances.every, face_sizes, resamples, regions)
+    if every is not None:
+        figures |= metrics.summary(every, face_size, resamples, regions)
         figures |= _calibration(source, predicted, true)
-    if distances.asked is not None:
-        figures |= metrics.asked_summary(distances.asked, face_sizes, resamples)
-    if data:
-        samples = load_samples(data, "train", prepared)
-        mse = mean_shape_mse(samples, true, contest.find_image_folder(data, split))
-        figures |= metrics.mean_figure("mean_shape_mse", mse, resamples)
-    return figures
+    if asked is not None:
+        figures |= metrics.asked_summary(asked, face_size, resamples)
+    return Score(figures, true, predicted, every, face_size, group_of_each, resamples, regions)
 
 
 def compare(
@@ -155,7 +198,7 @@ def compare(
     Raises:
         InputError: as `evaluate`, or all images are of one group.
     """
-    names = predicted_names(truth, a, b) if partial else None
+    names = _predicted_names(truth, a, b) if partial else None
     true = matching.read_truth(truth, test_points, names)
     group_of_each = grouping.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
@@ -174,7 +217,7 @@ def compare(
     }
 
 
-def predicted_names(truth: Path, *sources: Path) -> list[str]:
+def _predicted_names(truth: Path, *sources: Path) -> list[str]:
     """Returns the names of the truth's images, in its order, that all sources have predicted."""
     names = contest.read_names(truth)
     for source in sources:
@@ -200,18 +243,7 @@ def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndar
     return metrics.image_mse(metrics.point_distances(predicted_px, true.points))
 
 
-class _Predicted(NamedTuple):
-    """Predicted points of the truth's images, in its order, (n, k, 2), in photo pixels.
-
-    `sigmas` (n, k), if they are known; how many other images were predicted `without_truth`.
-    """
-
-    points: np.ndarray
-    sigmas: np.ndarray | None
-    without_truth: int
-
-
-def _read(source: Path, submission: bool, true: Truth) -> _Predicted:
+def _read(source: Path, submission: bool, true: Truth) -> Predicted:
     read = contest.read_landmarks if submission else contest.read_predictions
     table = read(source)
     true.check_points(source, table.points.shape[1], submission)
@@ -219,7 +251,7 @@ def _read(source: Path, submission: bool, true: Truth) -> _Predicted:
     points = table.points[rows]
     matching.check_finite(points, true.file_names, source)
     sigmas = None if table.sigmas is None else table.sigmas[rows]
-    return _Predicted(points, sigmas, len(table.file_names) - len(rows))
+    return Predicted(points, sigmas, len(table.file_names) - len(rows))
 
 
 class _Distances(NamedTuple):
@@ -242,7 +274,7 @@ def _measure(predicted_px: np.ndarray, submission: bool, true: Truth) -> _Distan
     return _Distances(every, asked)
 
 
-def _calibration(source: Path, predicted: _Predicted, true: Truth) -> dict[str, float]:
+def _calibration(source: Path, predicted: Predicted, true: Truth) -> dict[str, float]:
     if predicted.sigmas is None:
         return {}
     if not (predicted.sigmas > 0).all():

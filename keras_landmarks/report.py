@@ -16,6 +16,7 @@ it shows, the photos too: whoever has the file can see them.
 import functools
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +24,9 @@ import numpy as np
 
 from keras_landmarks import config, evaluate
 from keras_landmarks.data import contest, mirror
-from keras_landmarks.data.layout import regions_of
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
-from keras_landmarks.reports import bootstrap, matching, metrics, sections
+from keras_landmarks.reports import sections
 from keras_landmarks.reports.figures import rounded
 from keras_landmarks.reports.page import Page, Section, render
 from keras_landmarks.reports.sections import Scored
@@ -52,12 +52,14 @@ _REPORTED = ("images", "mse", "nme")
 
 def main(_) -> dict[str, Any]:
     """Reads the flags, writes the page, and returns the figures."""
-    names = ("predictions", "truth", "test_points", "groups", "layout")
+    names = ("predictions", "truth", "test_points", "layout")
     paths = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
+    groups = [Path(table) for table in FLAGS.groups or []]
     workdir = Path(FLAGS.workdir)
     images = contest.find_image_folder(Path(FLAGS.data), FLAGS.split) if FLAGS.data else None
     html = Path(FLAGS.html or workdir / "report.html")
-    return report(workdir, html, **paths, images=images, seed=FLAGS.seed, partial=FLAGS.partial)
+    others = {"images": images, "seed": FLAGS.seed, "partial": FLAGS.partial}
+    return report(workdir, html, **paths, groups=groups, **others)
 
 
 def report(
@@ -66,7 +68,7 @@ def report(
     predictions: Path | None = None,
     truth: Path | None = None,
     test_points: Path | None = None,
-    groups: Path | None = None,
+    groups: Sequence[Path] = (),
     layout: Path | None = None,
     images: Path | None = None,
     seed: int = 0,
@@ -88,14 +90,14 @@ def report(
     run = _read_run(workdir)
     tiles, about_score, figures = sections.run_tiles(run.history), [], {}
     if truth:
-        figures = evaluate.evaluate(
-            truth, predictions, None, test_points, groups, layout, seed=seed, partial=partial
+        score = evaluate.score(
+            truth, predictions, False, test_points, groups, layout, seed, partial
         )
-        scored = _read_scored(run, truth, predictions, groups, layout, figures, seed)
+        scored, figures = _as_scored(score, run, layout), score.figures
         tiles = sections.score_tiles(scored)
         about_score = _score_sections(scored, images or _beside(truth))
     files = {"predictions": predictions, "truth": truth, "test_points": test_points}
-    files |= {"groups": groups, "layout": layout}
+    files |= {"groups": ", ".join(map(str, groups)), "layout": layout}
     page = Page(
         title=contest.printable(workdir.resolve().name),
         lead=_lead(run),
@@ -187,45 +189,31 @@ def _lead(run: _Run) -> str:
 # ── the score ──
 
 
-def _read_scored(
-    run: _Run,
-    truth: Path,
-    predictions: Path,
-    groups: Path | None,
-    layout: Path | None,
-    figures: dict[str, Any],
-    seed: int,
-) -> Scored:
-    """Reads what `evaluate` has found to be sound once more, for the figures of every image."""
-    names = evaluate.predicted_names(truth, predictions)
-    true = matching.read_truth(truth, file_names=names)
-    table = contest.read_predictions(predictions)
-    rows = matching.find_rows(table.file_names, names, predictions)
-    sigmas = contest.read_sigmas(predictions)
-    predicted_px, points = table.points[rows], true.points.shape[1]
-    group_of_each = matching.read_groups(groups, names)
+def _as_scored(score: evaluate.Score, run: _Run, layout: Path | None) -> Scored:
     return Scored(
-        file_names=names,
-        groups=group_of_each,
-        predicted_px=predicted_px,
-        true_px=true.points,
-        sigmas_px=None if sigmas is None else sigmas[rows],
-        distances=metrics.point_distances(predicted_px, true.points),
-        face_size=metrics.face_sizes(true.points),
-        figures=figures,
-        rows=list(evaluate.table_rows(figures)),
-        resamples=bootstrap.resample(group_of_each, seed),
-        regions=regions_of(points, layout),
-        mirror_map=_mirror_map(run, layout, points),
+        file_names=score.true.file_names,
+        groups=score.groups,
+        predicted_px=score.predicted.points,
+        true_px=score.true.points,
+        sigmas_px=score.predicted.sigmas,
+        distances=score.distances_px,
+        face_size=score.face_size_px,
+        figures=score.figures,
+        rows=list(evaluate.table_rows(score.figures)),
+        resamples=score.resamples,
+        regions=score.regions,
+        mirror_map=_mirror_map(run, layout, score.true.points.shape[1]),
     )
 
 
 def _mirror_map(run: _Run, layout: Path | None, points: int) -> np.ndarray | None:
-    """Returns the layout's map or the one that the model was trained with, if one is known."""
+    """Returns the layout's map, the one that the model was trained with, the contest's, or none."""
+    if layout and (found := mirror.map_of_layout(points, layout)) is not None:
+        return found
     known = run.model.get("mirror")
-    if layout or known is None or run.model.get("points") != points:
-        return mirror.map_of_layout(points, layout)
-    return mirror.from_json(known, points, str(run.workdir / _MODEL_FILE))
+    if known is not None and run.model.get("points") == points:
+        return mirror.from_json(known, points, str(run.workdir / _MODEL_FILE))
+    return mirror.map_of_layout(points)
 
 
 def _beside(truth: Path) -> Path | None:

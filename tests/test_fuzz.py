@@ -445,7 +445,6 @@ def test_spoiled_layouts(path):
         path.write_bytes(spoil(content, edits))
         with refusal():
             regions = layout.regions_of(12, path)
-            assert regions
             assert all(0 <= part.start < part.stop <= 12 for part in regions.values())
 
     check()

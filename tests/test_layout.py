@@ -41,8 +41,7 @@ def test_regions_of_a_file_are_first_and_last_point(tmp_path):
     ("content", "says"),
     [
         ("[1, 0]", "no 'regions' such as"),
-        ('{"mirror": [1, 0]}', "no 'regions' such as"),
-        ('{"regions": {}}', "no 'regions' such as"),
+        ('{"regions": [0, 1]}', "no 'regions' such as"),
         ('{"regions": {"nose": [27, 68]}}', "'nose': 27 to 68 are no points of 0 to 67"),
         ('{"regions": {"nose": [35, 27]}}', "'nose': 35 to 27 are no points"),
         ('{"regions": {"nose": [-1, 3]}}', "'nose': -1 to 3 are no points"),
@@ -58,6 +57,12 @@ def test_files_that_are_no_layout(tmp_path, content, says):
     path.write_text(content)
     with pytest.raises(InputError, match=says):
         layout.regions_of(68, path)
+
+
+def test_a_layout_may_say_nothing_of_regions(tmp_path):
+    path = tmp_path / "layout.json"
+    path.write_text('{"points": ["left_eye", "right_eye"], "mirror": [1, 0]}')
+    assert layout.regions_of(2, path) == {}
 
 
 def test_a_layout_that_is_not_there(tmp_path):

@@ -242,7 +242,7 @@ def test_of_each_group_one_face_is_shown(workdir, scored, tmp_path):
     groups = tmp_path / "persons.csv"
     contest.write_groups(groups, "person", names, ["a"] * 4 + ["b"] * 8)
     (tmp_path / "data" / "images" / "11.png").write_bytes(b"no photo")
-    report(workdir, workdir / "report.html", **scored, groups=groups)
+    report(workdir, workdir / "report.html", **scored, groups=[groups])
     page = read(workdir / "report.html")
     assert "10,000 draws of 2 groups of images" in page.text()
     assert "11.png: neither a JPEG nor a PNG" in page.text()

@@ -71,16 +71,17 @@ def mirror_map() -> np.ndarray:
 def regions_of(points: int, path: Path | None = None) -> dict[str, slice]:
     """Returns the regions of faces with so many points: the contest's for 971, otherwise none.
 
-    A file has its own, as JSON: `{"regions": {"nose": [27, 35], ...}}`, first and last point.
+    A file has its own, as JSON: `{"regions": {"nose": [27, 35], ...}}`, first and last point; or
+    none, if there are no `regions` in it.
 
     Raises:
-        InputError: the file is missing or too large, or its regions are not such.
+        InputError: the file is missing or too large, is no object, or its regions are not such.
     """
     if path is None:
         return REGIONS if points == CONTEST_POINTS else {}
     value = read_json(path)
-    regions = value.get("regions") if isinstance(value, dict) else None
-    if not isinstance(regions, dict) or not regions:
+    regions = value.get("regions", {}) if isinstance(value, dict) else None
+    if not isinstance(regions, dict):
         raise InputError(f"{path}: no 'regions' such as {{\"nose\": [27, 35]}}: first, last point")
     return {name: _as_slice(ends, points, f"{path}: {name!r}") for name, ends in regions.items()}
 
