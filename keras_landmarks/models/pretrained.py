@@ -103,13 +103,11 @@ def save_safetensors(model: keras.Model, path: str | os.PathLike) -> None:
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Every variable of the model by torchvision's name."""
+    """Every weight of the model by torchvision's name; the seeds of dropout are none."""
     return {
         f"{layer.name}.{name}": variable
         for layer in model.layers
-        for name, variable in zip(
-            VARIABLE_NAMES[len(layer.variables)], layer.variables, strict=True
-        )
+        for name, variable in zip(VARIABLE_NAMES[len(layer.weights)], layer.weights, strict=True)
     }
 
 

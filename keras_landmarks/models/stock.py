@@ -1,0 +1,54 @@
+"""A trained network in Keras's own layers alone, for whoever has no `keras_landmarks`.
+
+Convolutions are plain there, on every platform: exporters know what to do with them.
+"""
+
+import keras
+
+from keras_landmarks.models.folding import fold_batch_norm
+from keras_landmarks.models.layers import Convolution, MaxPooling, ReLU
+
+
+def stock_model(model: keras.Model) -> keras.Model:
+    """Returns a model that predicts the same, batch normalisation folded, of stock layers alone."""
+    folded = fold_batch_norm(model)
+    paddings = {layer.name: _padding(layer) for layer in folded.layers}
+
+    def call(layer, *inputs, **options):
+        if width := paddings.get(layer.name):
+            inputs = [keras.layers.ZeroPadding2D(width, name=f"{layer.name}.padding")(*inputs)]
+        return layer(*inputs, **options)
+
+    stock = keras.models.clone_model(folded, clone_function=_clone, call_function=call)
+    for layer in folded.layers:
+        if layer.weights:
+            stock.get_layer(layer.name).set_weights(layer.get_weights())
+    return stock
+
+
+def _padding(layer: keras.Layer) -> int:
+    """Returns the pixels of zeros that a layer wants around its input; Keras pads unevenly.
+
+    Max-pooling pads with what never wins; its inputs come from a ReLU, so zero never wins either.
+    """
+    if isinstance(layer, Convolution):
+        return layer.kernel_size // 2
+    return 1 if isinstance(layer, MaxPooling) else 0
+
+
+def _clone(layer: keras.Layer) -> keras.Layer:
+    if isinstance(layer, Convolution):
+        return keras.layers.Conv2D(
+            layer.filters,
+            layer.kernel_size,
+            layer.strides,
+            padding="valid",
+            groups=layer.groups,
+            use_bias=layer.use_bias,
+            name=layer.name,
+        )
+    if isinstance(layer, MaxPooling):
+        return keras.layers.MaxPooling2D(3, 2, padding="valid", name=layer.name)
+    if isinstance(layer, ReLU):
+        return keras.layers.ReLU(name=layer.name)
+    return type(layer).from_config(layer.get_config())
