@@ -55,7 +55,9 @@ flags.DEFINE_string("truth", None, "Table of true points, in the form of landmar
 flags.DEFINE_string("test_points", None, "Table that says which points are asked of an image.")
 flags.DEFINE_string("layout", None, "JSON file with the points' regions and mirror map.")
 flags.DEFINE_string("rejects", None, "Table to write of what cannot be used: name, row, reason.")
-flags.DEFINE_string("out", "contact_sheet.png", "Picture to write.")
+flags.DEFINE_string(
+    "out", "contact_sheet.png", "Picture to write; of export the folder, in --workdir unless told."
+)
 flags.DEFINE_string("html", None, "Page to write; unless told, report.html in --workdir.")
 
 _subject("Converting")
@@ -288,6 +290,20 @@ flags.DEFINE_enum(
     "Predict several views of each image, take the mean: mirrored, shifted and scaled, or both.",
 )
 flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
+
+_subject("Exporting")
+flags.DEFINE_enum(
+    "format",
+    "onnx",
+    ["onnx", "litert", "stablehlo", "saved_model", "keras"],
+    "To export to: ONNX, TensorFlow Lite, JAX's, TensorFlow's or Keras's own.",
+)
+flags.DEFINE_enum(
+    "export_precision",
+    "float32",
+    ["float32", "float16", "int8"],
+    "Of the exported weights; float16 and int8 of onnx and litert alone, smaller files.",
+)
 
 _subject("Comparing and combining predictions")
 flags.DEFINE_list("compare", None, "Two predictions or submissions, with a comma: is one better?")

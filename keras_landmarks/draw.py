@@ -55,7 +55,7 @@ def draw(
     tables = _read_tables(data, split, predictions, truth)
     first, *others = tables.values()
     file_names = [name for name in first if all(name in other for other in others)]
-    photos, skipped = _read_spread(folder, file_names, count)
+    photos, skipped = read_spread(folder, file_names, count)
     if not photos:
         raise InputError(f"{folder}: none of the {len(file_names)} images with points can be read")
     tiles, titles = [], []
@@ -92,7 +92,7 @@ def _read_tables(
     }
 
 
-def _read_spread(
+def read_spread(
     folder: Path, file_names: Sequence[str], count: int
 ) -> tuple[dict[str, np.ndarray], int]:
     """Reads `count` images, evenly spaced; returns them in order, and how many were broken."""

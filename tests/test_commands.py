@@ -13,7 +13,7 @@ from keras_landmarks.config import FLAGS
 
 COMMANDS = [
     *["synthesize", "check", "augment", "train", "predict", "evaluate", "ensemble", "draw"],
-    *["find_duplicates", "find_bad_labels", "convert", "benchmark", "report"],
+    *["find_duplicates", "find_bad_labels", "convert", "benchmark", "report", "export"],
 ]
 
 
@@ -74,6 +74,8 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("train", ["--framing=squeeze"], "--framing=squeeze"),
         ("benchmark", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("benchmark", ["--peer=jax"], "--peer=jax"),
+        ("export", ["--format=keras", "--workdir=nowhere"], "nowhere/model.json: no such file"),
+        ("export", ["--format=onxx"], "--format=onxx"),
         ("draw", ["--data=nowhere"], "nowhere/test/images: no such folder"),
         ("report", ["--workdir=nowhere"], "nowhere: no training run"),
         ("report", ["--truth=x.csv"], "--predictions and --truth: give both"),
@@ -112,6 +114,7 @@ def test_from_nothing_to_figures(tmp_path):
         ("evaluate", [files[1], truth, f"--test_points={data / 'test' / 'test_points.csv'}"]),
         ("draw", [f"--data={data}", files[1], truth, f"--out={tmp_path / 'sheet.png'}"]),
         ("report", [f"--workdir={work}", files[1], truth]),
+        ("export", [f"--workdir={work}", "--format=stablehlo"]),
     ]
     figures = {}
     for command, flags in steps:
@@ -122,6 +125,7 @@ def test_from_nothing_to_figures(tmp_path):
     assert figures["train"]["epochs"] == 2
     assert figures["predict"]["images"] == 6
     assert figures["evaluate"]["mse"] > 0
+    assert figures["export"]["file"] == str(work / "stablehlo" / "model.stablehlo")
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
     assert figures["report"]["bytes"] == (work / "report.html").stat().st_size > 100_000
     assert figures["report"]["mse"] == figures["evaluate"]["mse"]

@@ -23,6 +23,7 @@ ALLOWED = {
     "data": {"data"} | GROUND,
     "models": {"models", "data.geometry"} | GROUND,
     "training": {"training", "models", "data"} | GROUND,
+    "exporting": {"exporting", "models", "data"} | GROUND,
     "benchmarks": {"benchmarks", "training", "models", "data", "reports"} | GROUND,
     "reports": {"reports", "data.geometry", "data.contest", "data.layout"} | GROUND,
 }

@@ -1,0 +1,1 @@
+"""A trained network in other programs' formats: written, read back, described."""

@@ -1,0 +1,74 @@
+"""What a program must know to use an exported network: landmarks.json beside it.
+
+It is a dict of JSON values; `HOW_TO` says in words what they mean, and is part of it.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from keras_landmarks.data import layout, mirror
+from keras_landmarks.models import networks
+from keras_landmarks.models.spec import ModelSpec
+
+FILE_NAME = "landmarks.json"
+HOW_TO = {
+    "input": "image: (N, height, width, 3) float32, RGB of 0 to 255; LiteRT takes one at a time."
+    " Normalisation (pixels / 255, less the mean, over the deviation) is in the network.",
+    "trim_bands": "If true, first cut off lines at the photo's edges without a value over 12 in any"
+    " channel; but all of a side where that would take more than half of it stays.",
+    "framing": "How a photo fills the input. crop: scaled by one factor until it covers it, the"
+    " middle cut out. stretch: each side scaled to fit. pad: scaled by one factor until it is"
+    " inside, in the middle, black around. A scaled photo's sides are whole pixels; scaling is by"
+    " area (OpenCV's INTER_AREA), in stretch and pad linear where a side grows.",
+    "output": "landmarks: (N, points, 2) float32, x before y, in pixels of the input image, where"
+    " (0, 0) is the middle of the upper left pixel. With uncertainty (N, points, 3): the third is"
+    " the natural logarithm of the variance of a coordinate, in those pixels squared.",
+    "back_to_the_photo": "For each axis: photo = (input + 0.5 + start) / scale - 0.5 + corner."
+    " scale: the scaled side over the photo's; start: what was cut off the scaled photo (below 0:"
+    " the black before it); corner: pixels trimmed.",
+    "mirror": "Which point each becomes in a mirrored image: mirrored[i] = (width - 1 - x, y) of"
+    " point mirror[i].",
+    "regions": "Each region's first and last point.",
+    "face_box": "Where a face's points lie as a rule: left, top, right, bottom as shares of the"
+    " input's sides.",
+}
+
+
+def describe(spec: ModelSpec, landmarks_px: np.ndarray, layout_file: Path | None = None) -> dict:
+    """Describes a model, by what it predicts of some faces, (n, points, 2) in input pixels.
+
+    Regions and mirror map are in the form of `--layout`, so what is returned is a layout, too.
+
+    Raises:
+        InputError: the layout's file is missing or wrong.
+    """
+    mean, std = networks.NORMALISATIONS[spec.normalisation]
+    regions = layout.regions_of(spec.points, layout_file)
+    mirror_map = _mirror_map(spec, layout_file)
+    facts = dataclasses.asdict(spec) | {
+        "width": spec.frame.width,
+        "height": spec.frame.height,
+        "pixel_mean": mean,
+        "pixel_std": std,
+        "mirror": None if mirror_map is None else mirror_map.tolist(),
+        "regions": {name: [points.start, points.stop - 1] for name, points in regions.items()},
+        "face_box": _face_box(landmarks_px, [spec.frame.width, spec.frame.height]),
+    }
+    return facts | {"how_to": HOW_TO}
+
+
+def _mirror_map(spec: ModelSpec, layout_file: Path | None) -> np.ndarray | None:
+    """Returns the layout's map, the one that the model was trained with, the contest's, or none."""
+    if layout_file and (found := mirror.map_of_layout(spec.points, layout_file)) is not None:
+        return found
+    if spec.mirror is not None:
+        return mirror.from_json(spec.mirror, spec.points, "model.json")
+    return mirror.map_of_layout(spec.points)
+
+
+def _face_box(landmarks_px: np.ndarray, size_px: list[int]) -> list[float]:
+    corners = [landmarks_px.min(axis=1), landmarks_px.max(axis=1)]
+    shares = (np.stack(corners).mean(axis=1) + 0.5) / size_px
+    return shares.ravel().round(4).tolist()
