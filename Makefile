@@ -1,9 +1,11 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer; PYTHON=... chooses another.
 PYTHON ?= python3
 VENV := .venv
+# Whose model `make page` takes.
+WORKDIR ?= demo/work
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo test torture lint benchmark install clean
+.PHONY: demo page test torture lint benchmark install clean
 
 demo: install  ## procedural faces -> a trained model, its CSV, its figures, a contact sheet and a report
 	rm -rf demo
@@ -13,6 +15,17 @@ demo: install  ## procedural faces -> a trained model, its CSV, its figures, a c
 	$(RUN) keras_landmarks.evaluate --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv --data=demo/faces --prepared=demo/prepared
 	$(RUN) keras_landmarks.draw --data=demo/faces --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --out=demo/contact_sheet.png
 	$(RUN) keras_landmarks.report --workdir=demo/work --html=demo/report.html --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
+
+page: install web/node_modules $(WORKDIR)/model.json  ## page/index.html: points on photos and the camera's pictures, in a browser
+	$(RUN) keras_landmarks.export --workdir=$(WORKDIR) --export_precision=float16 --out=page/exported
+	cd web && npm run --silent build -- ../page/exported ../page/index.html
+
+web/node_modules: web/package-lock.json
+	cd web && npm ci --silent
+	touch $@
+
+demo/work/model.json:
+	$(MAKE) demo
 
 test: install  ## all tests
 	$(RUN) pytest
@@ -35,4 +48,4 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo page web/node_modules

@@ -22,10 +22,10 @@ _ARGUMENTS = [
 class Browser:
     """One page at a time, of a size; methods are those of the WebDriver standard."""
 
-    def __init__(self, address):
+    def __init__(self, address, arguments):
         self._address = f"{address}/session"
         self._profile = tempfile.mkdtemp()
-        arguments = [*_ARGUMENTS, f"--user-data-dir={self._profile}"]
+        arguments = [*_ARGUMENTS, *arguments, f"--user-data-dir={self._profile}"]
         options = {
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL"},
@@ -73,8 +73,8 @@ class Browser:
 
 
 @contextlib.contextmanager
-def chromium():
-    """Yields a browser; ends it and its driver."""
+def chromium(*arguments):
+    """Yields a browser, started with more arguments; ends it and its driver."""
     driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
     try:
         for line in driver.stdout:
@@ -83,7 +83,7 @@ def chromium():
                 break
         else:
             raise RuntimeError("chromedriver did not start")
-        browser = Browser(f"http://127.0.0.1:{port}")
+        browser = Browser(f"http://127.0.0.1:{port}", arguments)
         try:
             yield browser
         finally:
