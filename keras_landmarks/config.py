@@ -5,6 +5,7 @@ a command reads and its --help shows. Only a command's `main` reads flags.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -56,7 +57,10 @@ flags.DEFINE_string("test_points", None, "Table that says which points are asked
 flags.DEFINE_string("layout", None, "JSON file with the points' regions and mirror map.")
 flags.DEFINE_string("rejects", None, "Table to write of what cannot be used: name, row, reason.")
 flags.DEFINE_string(
-    "out", "contact_sheet.png", "Picture to write; of export the folder, in --workdir unless told."
+    "out",
+    None,
+    "What to write: a picture, contact_sheet.png unless told; of landmarks a folder, faces; of"
+    " export a folder, in --workdir.",
 )
 flags.DEFINE_string("html", None, "Page to write; unless told, report.html in --workdir.")
 
@@ -291,6 +295,38 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
 
+_subject("Own photos")
+flags.DEFINE_float(
+    "min_score",
+    0.75,
+    "How sure it must be that there is a face, from 0 to 1.",
+    lower_bound=0.01,
+    upper_bound=0.99,
+)
+flags.DEFINE_float(
+    "smallest_face",
+    0.03,
+    "Width of the smallest face to look for, as a share of the photo's longer side; half of it"
+    " takes four times as long to look.",
+    lower_bound=0.001,
+    upper_bound=1.0,
+)
+flags.DEFINE_bool("refine", True, "Crop each face once more, by the points found first.")
+flags.DEFINE_bool("draw", True, "Write each photo, or video, with its points on it.")
+flags.DEFINE_bool("smooth", False, "Steady the points of videos, by a one-euro filter.")
+flags.DEFINE_float(
+    "min_cutoff",
+    1.0,
+    "Of --smooth: cutoff of points at rest, Hz; less steadies more.",
+    lower_bound=0.001,
+)
+flags.DEFINE_float(
+    "beta",
+    100.0,
+    "Of --smooth: Hz that the cutoff rises at a speed of one face a second; more lags less.",
+    lower_bound=0.0,
+)
+
 _subject("Exporting")
 flags.DEFINE_enum(
     "format",
@@ -418,27 +454,31 @@ def require(*names: str) -> None:
             raise InputError(f"--{name} is needed: {FLAGS[name].help}")
 
 
-def run(main: Callable[[Any], dict[str, Any]]) -> None:
+def run(main: Callable[[Any], dict[str, Any]], takes_paths: bool = False) -> None:
     """Runs a command: `main` returns its figures, printed as one JSON line, the last on stdout.
 
-    What a user can mend ends with one line on standard error and exit status 1.
+    With `takes_paths` what is no flag is a path, and `main` gets their list; otherwise that is a
+    mistake, and `main` gets an empty list. What a user can mend ends with one line on standard
+    error and exit status 1.
     """
-    app.run(lambda argv: _report(main, argv), flags_parser=_parse_flags)
+    parse = functools.partial(_parse_flags, takes_paths=takes_paths)
+    app.run(lambda argv: _report(main, argv[1:]), flags_parser=parse)
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
+def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
     if {"--help", "-help", "-h"}.intersection(argv):
         print(_help(argv[0]))
         sys.exit()
+    FLAGS.set_gnu_getopt(True)  # flags may stand after paths
     try:
-        rest = FLAGS(argv)[1:]
+        command, *rest = FLAGS(argv)
     except flags.Error as error:
         _fail(str(error))
     except (ValueError, RecursionError) as error:  # absl lets them through
         _fail(f"a flag or the file of --flagfile is broken: {error}")
-    if rest:
+    if rest and not takes_paths:
         _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
-    return argv
+    return [command, *rest]
 
 
 def _help(command: str) -> str:
@@ -452,11 +492,11 @@ def _help(command: str) -> str:
     return command_help(described, used, sys.stdout.isatty())
 
 
-def _report(main: Callable[[Any], dict[str, Any]], argv: list[str]) -> None:
+def _report(main: Callable[[Any], dict[str, Any]], paths: list[str]) -> None:
     _log_plainly()
     interruption.listen()
     try:
-        figures = main(argv)
+        figures = main(paths)
     except KeyboardInterrupt as how_to_go_on:
         _fail(
             ": ".join(filter(None, ["interrupted", str(how_to_go_on)])), status=interruption.STATUS

@@ -27,6 +27,7 @@ from keras_landmarks import config
 from keras_landmarks.data import annotations, contest, known_layouts, samples
 from keras_landmarks.data.annotations import Face
 from keras_landmarks.data.contest import Reject
+from keras_landmarks.data.geometry import Region, cut_out
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_folder, write_json
 from keras_landmarks.parallel import parallel_map
@@ -118,30 +119,21 @@ def cut_face(
     if samples.lies_far_outside(box, image.shape[1::-1]):
         return Reject(face.photo, face.row, "points far outside the image")
     if face_share:
-        image, corner = cut_out(image, box, face_share)
-        landmarks_px = landmarks_px - corner
+        region = region_around(box, face_share)
+        image, landmarks_px = cut_out(image, region), landmarks_px - region[:2]
     return face.photo, contest.encode_jpeg(image), landmarks_px
 
 
-def cut_out(
-    image: np.ndarray, box: list[float], share: float
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """Cuts a box (low x, low y, high x, high y) out with its surroundings, black beyond the edges.
+def region_around(box: list[float], share: float) -> Region:
+    """Returns what to cut out so that a box (low x, low y, high x, high y) takes `share` of it.
 
-    The box takes `share` of the crop's sides; one that is flat counts as half as wide as it is
-    long. Returns the crop and the photo pixel (x, y) that is its upper left one.
+    A box that is flat counts as half as wide as it is long.
     """
     low, high = np.array(box[:2]), np.array(box[2:])
     sides = high - low + 1
     sides = np.maximum(sides, sides.max() / 2) / share
     first = np.floor((low + high - sides) / 2).astype(int)
-    width, height = np.ceil(sides).astype(int)
-    crop = np.zeros((height, width, 3), np.uint8)
-    x, y = first
-    left, top = max(x, 0), max(y, 0)
-    inside = image[top : max(y + height, 0), left : max(x + width, 0)]
-    crop[top - y :, left - x :][: len(inside), : inside.shape[1]] = inside
-    return crop, (int(x), int(y))
+    return Region(*first.tolist(), *(first + np.ceil(sides).astype(int)).tolist())
 
 
 def _write_faces(folder: Path, cut) -> tuple[list[np.ndarray], list[Reject]]:

@@ -29,7 +29,13 @@ def main(_) -> dict[str, Any]:
     config.require("data")
     names = ("predictions", "truth")
     tables = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
-    return draw(Path(FLAGS.data), FLAGS.split, Path(FLAGS.out), count=FLAGS.count, **tables)
+    return draw(
+        Path(FLAGS.data),
+        FLAGS.split,
+        Path(FLAGS.out or drawing.FILE_NAME),
+        count=FLAGS.count,
+        **tables,
+    )
 
 
 def draw(

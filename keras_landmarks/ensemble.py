@@ -252,7 +252,7 @@ def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
         table = contest.read_landmarks(path)
         return table.file_names, contest.read_columns(path)[1:], table.points
     names, points = contest.read_predicted_names(path)
-    return names, [f"Point_M{i}_{axis}" for i in range(points) for axis in "XY"], None
+    return names, contest.point_columns(points), None
 
 
 def _iterate_points(path: Path, submitted: np.ndarray | None) -> Iterator[np.ndarray]:

@@ -46,7 +46,7 @@ def main(_) -> dict:
     workdir = Path(FLAGS.workdir)
     return export(
         workdir,
-        Path(FLAGS.out) if FLAGS["out"].present else workdir / FLAGS.format,
+        Path(FLAGS.out or workdir / FLAGS.format),
         FLAGS.format,
         FLAGS.export_precision,
         Path(FLAGS.data) if FLAGS.data else None,

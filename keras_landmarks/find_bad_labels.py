@@ -65,7 +65,7 @@ def main(_) -> dict:
     return find_bad_labels(
         samples,
         Path(FLAGS.suspects),
-        Path(FLAGS.out),
+        Path(FLAGS.out or drawing.FILE_NAME),
         predictions=Path(FLAGS.predictions) if FLAGS.predictions else None,
         count=FLAGS.count,
         processes=FLAGS.processes,

@@ -25,10 +25,9 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import compilation_cache, config, huge_pages
-from keras_landmarks.data import contest, geometry, mirror
+from keras_landmarks.data import contest, mirror
 from keras_landmarks.data.contest import Reject, TestPoints
-from keras_landmarks.data.geometry import Frame, Framing
-from keras_landmarks.data.views import View, views
+from keras_landmarks.data.geometry import Framing
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal, fingerprint, scratch_folder, write_json
 from keras_landmarks.progress import progress
@@ -130,28 +129,26 @@ def predict_images(
     """
     # Not at the top: --help does without Keras.
     from keras_landmarks.models import spec as model_spec
-    from keras_landmarks.models.folding import fold_batch_norm
+    from keras_landmarks.models.predictor import Predictor
     from keras_landmarks.models.pretrained import BEST_WEIGHTS
 
     batch_size = min(settings.batch_size, len(names))
     used = [workdir.resolve() / name for name in (model_spec.FILE_NAME, BEST_WEIGHTS)]
     folder = image_folder.resolve()
     used.extend(os.path.join(folder, name) for name in names)
-    spec, model = model_spec.load_trained(workdir)
+    predictor = Predictor(workdir, settings.tta, settings.mirror)
+    spec, mirror_map = predictor.spec, mirror.as_json(predictor.mirror_map)
     if wanted:
         check_indices(wanted[0], spec.points)
-    shown, mirror_map = _views(spec, settings, str(used[0]))
-    key = fingerprint(used, batch_size, _FORMAT, settings.tta, mirror.as_json(mirror_map))
-    model = fold_batch_norm(model)
-    numbers = 3 if spec.uncertainty else 2
-    batch = np.dtype((np.float32, (batch_size, spec.points, numbers)))
+    key = fingerprint(used, batch_size, _FORMAT, settings.tta, mirror_map)
+    batch = np.dtype((np.float32, (batch_size, spec.points, predictor.numbers)))
     with scratch_folder(predictions, key) as scratch, Journal(scratch / "batches", batch) as done:
         left = names[len(done) * batch_size :]
         started = time.monotonic()
         notes = scratch / "rejects.json"
-        rejects = _predict_rest(model, shown, image_folder, names, spec.frame, done, notes)
+        rejects = _predict_rest(predictor, image_folder, names, done, notes)
         images_per_s = len(left) / (time.monotonic() - started)
-        predicted = done.read().reshape(-1, spec.points, numbers)[: len(names)]
+        predicted = done.read().reshape(-1, *batch.shape[1:])[: len(names)]
         if rejects:
             beside = wanted[1] if wanted else predictions
             _stand_in(predicted, rejects, names, beside, settings.strict)
@@ -192,29 +189,8 @@ def check_indices(asked: TestPoints, points: int) -> None:
             )
 
 
-def _views(spec, settings: PredictSettings, where: str) -> tuple[list[View], np.ndarray | None]:
-    """Returns the views of each image, and the mirror map if some are mirrored."""
-    mirror_map = _mirror_map(spec, settings.mirror, where) if "mirror" in settings.tta else None
-    return views("crops" in settings.tta, mirror_map), mirror_map
-
-
-def _mirror_map(spec, choice: str | None, where: str) -> np.ndarray:
-    """Returns the map that the model was trained with, or the chosen one if it was with none."""
-    if spec.mirror is not None:
-        return mirror.from_json(spec.mirror, spec.points, where)
-    if choice in (None, "none", "found"):
-        raise InputError(f"{where}: no mirror map; say which with --mirror=contest or a file")
-    return mirror.named_map(choice, spec.points)
-
-
 def _predict_rest(
-    model,
-    shown: list[View],
-    image_folder: Path,
-    file_names: list[str],
-    frame: Frame,
-    done: Journal,
-    notes: Path,
+    predictor, image_folder: Path, file_names: list[str], done: Journal, notes: Path
 ) -> list[Reject]:
     """Adds the batches that `done` lacks: (N, k, 2 or 3) float32 in photo pixels.
 
@@ -231,7 +207,7 @@ def _predict_rest(
     batches = pipeline.prediction_batches(
         image_folder,
         file_names[first:],
-        frame,
+        predictor.spec.frame,
         batch_size,
         on_reject=lambda reject: rejects.update(
             {reject.file_name: reject._replace(line=first + int(reject.line))}
@@ -239,23 +215,12 @@ def _predict_rest(
     )
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
-        by_view = [view.back(model.predict_on_batch(view.of(images)), images) for view in shown]
-        predicted = np.mean(by_view, axis=0)
+        predicted = predictor(images, Framing(scale, offset))
         if len(told := list(rejects.values())) > noted:  # before the batch: what is done is known
             write_json(notes, told)
             noted = len(told)
-        done.append(_to_photo(predicted, Framing(scale, offset)))
+        done.append(predicted)
     return sorted(rejects.values(), key=lambda reject: reject.line)
-
-
-def _to_photo(predicted: np.ndarray, framing: Framing) -> np.ndarray:
-    """Maps landmarks, and log variances in crop pixels to standard deviations in the photo's."""
-    landmarks = geometry.to_photo(predicted[..., :2], framing)
-    if predicted.shape[-1] == 2:
-        return landmarks
-    scale = np.sqrt(framing.scale.prod(axis=-1))
-    sigmas = np.exp(predicted[..., 2] / 2) / scale[:, None]
-    return np.dstack([landmarks, sigmas.astype(np.float32)])
 
 
 def _read_rejects(path: Path) -> dict[str, Reject]:

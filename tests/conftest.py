@@ -2,11 +2,15 @@ import dataclasses
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 import keras_landmarks  # noqa: F401 -- chooses the backend before any test imports Keras
 from keras_landmarks import compilation_cache
 from keras_landmarks.augment import AugmentSettings
+from keras_landmarks.data import contest, geometry
+from keras_landmarks.models.pretrained import BEST_WEIGHTS
+from keras_landmarks.models.spec import ModelSpec, claim_workdir
 from keras_landmarks.synthesize import synthesize
 from keras_landmarks.train import train
 from keras_landmarks.training.settings import TrainSettings
@@ -89,6 +93,24 @@ def tiny_settings(faces, tmp_path_factory):
 def tiny_run(tiny_settings):
     """The settings of a finished run, and its figures."""
     return tiny_settings, train(tiny_settings, AugmentSettings(augment_count=0))
+
+
+@pytest.fixture(scope="session")
+def mean_face(faces, tmp_path_factory):
+    """A work directory whose model sees nothing: it says the mean face of the training images."""
+    workdir = tmp_path_factory.mktemp("mean_face")
+    spec = ModelSpec("tiny", 971, "48x64", "stretch")
+    table = contest.read_landmarks(faces / "train" / "landmarks.csv")
+    images = faces / "train" / "images"
+    sizes = [contest.read_image(images, name).shape[1::-1] for name in table.file_names]
+    framings = [spec.frame.framing_of(geometry.whole(size)) for size in sizes]
+    crops = list(map(geometry.to_crop, table.points, framings))
+    model = spec.build()
+    head = model.get_layer("fc")
+    head.set_weights([0 * head.get_weights()[0], np.mean(crops, axis=0).ravel()])
+    claim_workdir(workdir, spec)
+    model.save_weights(workdir / BEST_WEIGHTS)
+    return workdir
 
 
 @pytest.fixture

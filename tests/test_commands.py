@@ -14,6 +14,7 @@ from keras_landmarks.config import FLAGS
 COMMANDS = [
     *["synthesize", "check", "augment", "train", "predict", "evaluate", "ensemble", "draw"],
     *["find_duplicates", "find_bad_labels", "convert", "benchmark", "report", "export"],
+    "landmarks",
 ]
 
 
@@ -79,6 +80,11 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
         ("draw", ["--data=nowhere"], "nowhere/test/images: no such folder"),
         ("report", ["--workdir=nowhere"], "nowhere: no training run"),
         ("report", ["--truth=x.csv"], "--predictions and --truth: give both"),
+        ("draw", ["photo.jpg", "--data=nowhere"], "'photo.jpg' is not a flag"),
+        ("landmarks", [], "name photos, folders or videos"),
+        ("landmarks", ["nothing.jpg", "--out=x"], "nothing.jpg: no such file or folder"),
+        ("landmarks", ["nothing.jpg", "--min_score=2"], "--min_score=2"),
+        ("landmarks", ["nothing.jpg", "--ot=x"], "Unknown command line flag 'ot'"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_status(command, flags, says):

@@ -244,7 +244,7 @@ def test_spoiled_flagfiles(path, edits):
     with pytest.MonkeyPatch.context() as patch, refusal(), flagsaver.flagsaver():
         patch.setattr(config, "_fail", fail)
         patch.setattr(os, "_exit", None)
-        config._parse_flags(["train", f"--flagfile={path}"])
+        config._parse_flags(["train", f"--flagfile={path}"], takes_paths=False)
 
 
 # ── predictions ──

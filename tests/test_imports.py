@@ -21,10 +21,11 @@ GROUND = {
 }
 ALLOWED = {
     "data": {"data"} | GROUND,
-    "models": {"models", "data.geometry"} | GROUND,
+    "models": {"models", "data.geometry", "data.mirror", "data.views"} | GROUND,
     "training": {"training", "models", "data"} | GROUND,
     "exporting": {"exporting", "models", "data"} | GROUND,
     "benchmarks": {"benchmarks", "training", "models", "data", "reports"} | GROUND,
+    "landmarking": {"landmarking", "models", "data", "reports"} | GROUND,
     "reports": {"reports", "data.geometry", "data.contest", "data.layout"} | GROUND,
 }
 

@@ -262,8 +262,17 @@ def write_groups(path: Path, column: str, file_names: Iterable[str], groups: Ite
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Writes a table under its header, tab separated."""
-    lines = ["\t".join(_quote(cell, "\t") for cell in row) for row in [header, *rows]]
-    write_whole(path, "\n".join(lines) + "\n")
+    write_whole(path, "".join(as_line(row) + "\n" for row in [header, *rows]))
+
+
+def as_line(cells: Sequence[str]) -> str:
+    """Returns a table's row, tab separated, without the newline."""
+    return "\t".join(_quote(cell, "\t") for cell in cells)
+
+
+def point_columns(points: int) -> list[str]:
+    """Returns what the columns of so many points are called: x and y of the first, and so on."""
+    return [f"Point_M{i}_{axis}" for i in range(points) for axis in "XY"]
 
 
 def _iterate_pairs(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -452,8 +461,7 @@ def _write_points(path: Path, file_names, points, separator: str) -> None:
     with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for index, (name, row) in enumerate(zip(file_names, points, strict=True)):
             if index == 0:
-                header = [f"Point_M{i}_{axis}" for i in range(len(row)) for axis in "XY"]
-                file.write(separator.join(["file_name", *header]) + "\n")
+                file.write(separator.join(["file_name", *point_columns(len(row))]) + "\n")
             # %g drops the .0 of whole numbers, so both kinds of table look as they should.
             numbers = [f"{value:.7g}" for value in np.asarray(row).reshape(-1).tolist()]
             file.write(separator.join([_quote(name, separator), *numbers]) + "\n")
@@ -638,13 +646,22 @@ def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
         ValueError: it is missing, broken, or lies elsewhere; the message is the reason alone.
     """
     _checked_name(name)
+    path = os.path.join(image_folder, name)
+    # Where links lead is asked only if there may be one: that costs several system calls.
+    if "/" in name or os.path.islink(path):
+        path, folder = os.path.realpath(path), os.path.realpath(image_folder)
+        if os.path.commonpath([path, folder]) != folder:
+            raise ValueError("a link that leaves the images folder")
+    return read_photo(path)
+
+
+def read_photo(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image as `decode_image` does, wherever it lies.
+
+    Raises:
+        ValueError: it is missing or broken; the message is the reason alone.
+    """
     try:
-        path = os.path.join(image_folder, name)
-        # Where links lead is asked only if there may be one: that costs several system calls.
-        if "/" in name or os.path.islink(path):
-            path, folder = os.path.realpath(path), os.path.realpath(image_folder)
-            if os.path.commonpath([path, folder]) != folder:
-                raise ValueError("a link that leaves the images folder")
         return decode_image(_read_content(path))
     except FileNotFoundError:
         raise ValueError("there is no such image") from None
@@ -664,7 +681,7 @@ def read_image(image_folder: Path, name: str) -> np.ndarray:
         raise InputError(f"{os.path.join(image_folder, name)}: {error}") from None
 
 
-def _read_content(path: str) -> bytes:
+def _read_content(path: str | os.PathLike) -> bytes:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):  # to read a pipe is to wait for its writer
         raise ValueError("not an ordinary file")

@@ -120,7 +120,7 @@ class Frame:
             # The recipe's interpolation, also where it enlarges and others would be finer.
             image = cv2.resize(photo, scaled.tolist(), interpolation=cv2.INTER_AREA)
             return image[top : top + self.height, left : left + self.width]
-        image = _resize(photo, scaled)
+        image = resize(photo, scaled)
         if self.framing == "stretch":
             return image
         padded = np.zeros(self.shape, np.uint8)
@@ -158,6 +158,26 @@ def to_photo(landmarks_crop_px: np.ndarray, framing: Framing) -> np.ndarray:
     return ((landmarks_crop_px - offset) / scale).astype(np.float32)
 
 
+def resize(image: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Scales an image to a width and height: each axis by area down, linearly up.
+
+    OpenCV's area interpolation repeats pixels, along both axes, if it enlarges along either.
+    """
+    smaller = np.minimum(image.shape[1::-1], size)
+    image = cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size.tolist(), interpolation=cv2.INTER_LINEAR)
+
+
+def cut_out(photo: np.ndarray, region: Region) -> np.ndarray:
+    """Returns a region of a photo, black where it reaches beyond the photo."""
+    height, width = photo.shape[:2]
+    left, top, right, bottom = np.clip(region, 0, [width, height, width, height])
+    cut = np.zeros((region.bottom - region.top, region.right - region.left, 3), np.uint8)
+    inside = cut[top - region.top : bottom - region.top, left - region.left : right - region.left]
+    inside[...] = photo[top:bottom, left:right]
+    return cut
+
+
 def _find_content(photo: np.ndarray) -> Region:
     """Returns what the black bands at a photo's edges leave of it."""
     height, width, channels = photo.shape
@@ -176,13 +196,3 @@ def _content_range(brightest: np.ndarray) -> tuple[int, int]:
     if len(bright) and 2 * (bright[-1] + 1 - bright[0]) >= len(brightest):
         return int(bright[0]), int(bright[-1]) + 1
     return 0, len(brightest)
-
-
-def _resize(image: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Scales an image to a width and height: each axis by area down, linearly up.
-
-    OpenCV's area interpolation repeats pixels, along both axes, if it enlarges along either.
-    """
-    smaller = np.minimum(image.shape[1::-1], size)
-    image = cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, size.tolist(), interpolation=cv2.INTER_LINEAR)

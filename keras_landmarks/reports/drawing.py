@@ -40,10 +40,13 @@ PLAIN_COLOUR = (86, 180, 233)  # of points in no region
 BACKGROUND = (44, 44, 48)
 TEXT_COLOUR = (235, 235, 235)
 
+FILE_NAME = "contact_sheet.png"
 TILE_HEIGHT = 360
 MARGIN = 14  # around each photo, for points outside it
 CAPTION_HEIGHT = 26
 _DOT_RADIUS = 0.9
+_FACE_SIDE = 220  # px of a face's box, where dots of 1 px show the points and the face
+_LARGEST_PICTURE = 1600  # px: small photos are enlarged up to this
 _SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
 
 
@@ -67,7 +70,10 @@ def region_colours(regions: Iterable[str]) -> dict[str, tuple[int, int, int]]:
 
 
 def draw_landmarks(
-    image: np.ndarray, landmarks_px: np.ndarray, colours: np.ndarray | None = None
+    image: np.ndarray,
+    landmarks_px: np.ndarray,
+    colours: np.ndarray | None = None,
+    radius_px: float = _DOT_RADIUS,
 ) -> np.ndarray:
     """Returns a copy of the image with a dot on each point; points outside it are left out.
 
@@ -78,10 +84,35 @@ def draw_landmarks(
     width_height = np.array(image.shape[1::-1])
     inside = np.all((landmarks_px >= -0.5) & (landmarks_px <= width_height - 0.5), axis=-1)
     unit = 1 << _SUBPIXEL_BITS
-    radius = round(_DOT_RADIUS * unit)
+    radius = round(radius_px * unit)
     centres = np.rint(landmarks_px[inside].astype(np.float64) * unit).astype(int)
     for centre, colour in zip(centres.tolist(), colours[inside].tolist(), strict=True):
         cv2.circle(canvas, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return canvas
+
+
+def draw_faces(
+    photo: np.ndarray,
+    boxes_px: Sequence[np.ndarray],
+    landmarks_px: Sequence[np.ndarray],
+    labels: Sequence[str],
+    enlarge: bool = False,
+) -> np.ndarray:
+    """Returns a copy of a photo with each face's box (4,), label and points (k, 2).
+
+    With `enlarge` a small photo is enlarged, so that dots and the faces under them can be seen.
+    """
+    sides = [box[2] - box[0] for box in boxes_px]
+    largest = _LARGEST_PICTURE / max(photo.shape[:2])
+    wanted = _FACE_SIDE / min(sides, default=_FACE_SIDE)
+    scale = np.clip(wanted, 1, max(1, largest)) if enlarge else 1
+    size = np.rint(np.array(photo.shape[1::-1]) * scale).astype(int)
+    canvas = cv2.resize(photo, size.tolist(), interpolation=cv2.INTER_CUBIC)
+    for box, points, side, label in zip(boxes_px, landmarks_px, sides, labels, strict=True):
+        box, points = ((px + 0.5) * scale - 0.5 for px in (box.reshape(2, 2), points))
+        dot = max(_DOT_RADIUS, side * scale / _FACE_SIDE)
+        canvas = draw_landmarks(canvas, points, radius_px=dot)
+        _draw_box(canvas, *np.rint(box).astype(int).tolist(), label, thickness=math.ceil(dot))
     return canvas
 
 
@@ -181,9 +212,15 @@ def _cell(tile: np.ndarray, title: str, height: int, width: int) -> np.ndarray:
     return cell
 
 
-def _put_text(canvas: np.ndarray, text: str, x: int, baseline: int) -> None:
+def _draw_box(canvas, corner, far_corner, label: str, thickness: int) -> None:
+    for colour, width in ((BACKGROUND, thickness + 2), (TEXT_COLOUR, thickness)):
+        cv2.rectangle(canvas, corner, far_corner, colour, width, cv2.LINE_AA)
+    _put_text(canvas, label, corner[0], corner[1] - 4 - thickness, scale=0.42 * thickness)
+
+
+def _put_text(canvas: np.ndarray, text: str, x: int, baseline: int, scale: float = 0.42) -> None:
     """Writes light text with a dark rim, readable on any photo, smaller if it would not fit."""
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+    font = cv2.FONT_HERSHEY_SIMPLEX
     (width, _), _ = cv2.getTextSize(text, font, scale, 1)
     scale *= np.clip((canvas.shape[1] - x - MARGIN) / max(width, 1), 0.1, 1)
     for colour, thickness in ((BACKGROUND, 3), (TEXT_COLOUR, 1)):

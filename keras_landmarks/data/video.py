@@ -1,0 +1,89 @@
+"""Video files, read and written frame by frame by OpenCV's FFmpeg; sound is not kept."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# FFmpeg's notes on a broken file would stand among our own lines; it reads this when it is loaded.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import cv2
+import numpy as np
+
+SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
+_USUAL_RATE = 25.0  # where a file does not tell its own
+_HIGHEST_RATE = 1000.0
+_CODEC = cv2.VideoWriter.fourcc(*"mp4v")  # the one that OpenCV's wheel has for MP4
+
+
+class Video:
+    """A video file to read.
+
+    Attributes:
+        frames_per_s: its rate.
+        frames: how many it says it has; 0 if it does not say.
+    """
+
+    def __init__(self, path: Path):
+        """Opens the file; ValueError if it is no video that FFmpeg knows."""
+        with _silence():
+            self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise ValueError("not a video that can be read")
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.frames_per_s = rate if 0 < rate <= _HIGHEST_RATE else _USUAL_RATE
+        self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yields the frames, (H, W, 3) uint8 RGB, turned as the file says, up to what is broken."""
+        while True:
+            with _silence():
+                is_there, frame = self._capture.read()
+            if not is_there:
+                return
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+@contextlib.contextmanager
+def writer(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yields what adds a frame, (H, W, 3) uint8 RGB, all of one size, to an MP4 file.
+
+    Raises:
+        OSError: not all frames are in the file at the end, as on a full disk.
+    """
+    output, written = cv2.VideoWriter(), 0
+
+    def write(frame: np.ndarray) -> None:
+        nonlocal written
+        if not written:
+            size = frame.shape[1::-1]
+            output.open(str(path), cv2.CAP_FFMPEG, _CODEC, frames_per_s, size)
+        output.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        written += 1
+
+    try:
+        yield write
+    finally:
+        output.release()
+    if written and not _holds(path, written):  # OpenCV itself does not tell
+        raise OSError(f"{path}: the video could not be written; is the disk full?")
+
+
+def _holds(path: Path, frames: int) -> bool:
+    try:
+        return Video(path).frames == frames
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Within, OpenCV does not say on standard error what it could not open."""
+    log = cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)

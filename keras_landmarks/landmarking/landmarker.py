@@ -1,0 +1,206 @@
+"""The points of every face in photos, from Python:
+
+from keras_landmarks import Landmarker
+
+landmarker = Landmarker.load("work")
+for faces in landmarker([photo]):
+    for face in faces:
+        face.landmarks_photo_px
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_landmarks.data import contest, face_crops, layout
+from keras_landmarks.data.face_crops import CONTEST_CROPPING, Cropping
+from keras_landmarks.data.face_detector import FaceDetector
+from keras_landmarks.data.geometry import Framing, Region
+from keras_landmarks.errors import InputError
+
+if TYPE_CHECKING:  # Keras takes seconds to import
+    from keras_landmarks.models.predictor import Predictor
+
+_MEASURED_PHOTOS = 100
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in a photo.
+
+    Everything is in pixels of the photo, turned as its EXIF orientation says; (0, 0) is the middle
+    of the upper left pixel. Box and points may lie beyond the photo.
+
+    Attributes:
+        box_photo_px: (4,) float32, left, top, right, bottom, as found: square, brows to chin.
+        score: of the box, how likely it is a face, 0 to 1.
+        landmarks_photo_px: (k, 2) float32, x and y of each point.
+        sigmas_photo_px: (k,) float32, the standard deviation of each point's x and of its y; None
+            unless the model was trained to tell it.
+    """
+
+    box_photo_px: np.ndarray
+    score: float
+    landmarks_photo_px: np.ndarray
+    sigmas_photo_px: np.ndarray | None = None
+
+
+class Landmarker:
+    """Finds the faces in photos and predicts the points of each."""
+
+    def __init__(
+        self,
+        predictor: "Predictor",
+        detector: FaceDetector,
+        cropping: Cropping = CONTEST_CROPPING,
+        refine: bool = True,
+        batch_size: int = 64,
+    ):
+        """Puts the parts together; `load` makes them."""
+        self.points = predictor.spec.points
+        self._predictor = predictor
+        self._detector = detector
+        self._cropping = cropping
+        self._refine = refine
+        self._batch_size = batch_size
+
+    @classmethod
+    def load(
+        cls,
+        workdir: str | Path,
+        *,
+        data: str | Path | None = None,
+        refine: bool = True,
+        tta: str = "none",
+        mirror: str | None = None,
+        min_score: float = 0.75,
+        smallest_face: float = 0.03,
+        batch_size: int = 64,
+    ) -> "Landmarker":
+        """Loads the model of a training's work directory; takes some seconds.
+
+        Args:
+            workdir: with model.json and best.weights.h5.
+            data: the folder that the model was trained on: faces are cropped as its training photos
+                are. Without, as the contest's.
+            refine: crop each face a second time, by the points found in the first crop.
+            tta: none, mirror, crops or "mirror,crops": predict several views, take the mean.
+            mirror: the mirror map of a model that was trained without: contest, or a JSON file.
+            min_score: from which score on, 0 to 1, a face counts.
+            smallest_face: width of the smallest face to look for, as a share of the longer side.
+            batch_size: faces to predict at once, at most.
+
+        Raises:
+            InputError: there is no such model, no mirror map, no photos in `data`, or the model's
+                points are not the contest's and there is no `data`.
+        """
+        from keras_landmarks.models.predictor import Predictor
+
+        predictor = Predictor(Path(workdir), tta, mirror)
+        detector = FaceDetector(min_score, smallest_face)
+        cropping = measure_cropping(Path(data), detector) if data else CONTEST_CROPPING
+        if refine and not data and predictor.spec.points != layout.CONTEST_POINTS:
+            raise InputError(
+                f"{workdir}: {predictor.spec.points} points, not the contest's; give --data, the"
+                " photos that the model was trained on, so that faces are cropped alike"
+            )
+        return cls(predictor, detector, cropping, refine, batch_size)
+
+    def __call__(self, images: Sequence[np.ndarray | str | Path]) -> list[list[Face]]:
+        """Returns the faces of each photo, the largest first; an empty list where there is none.
+
+        Args:
+            images: photos, (H, W, 3) uint8 RGB, or the paths of JPEG or PNG files.
+
+        Raises:
+            InputError: a file, named, cannot be read.
+            TypeError: `images` is a single photo or path, or one of them is no photo.
+        """
+        if isinstance(images, (str, Path)) or getattr(images, "ndim", 4) != 4:
+            raise TypeError("images must be a list; put a single one into [ ]")
+        photos = list(map(_as_photo, images))
+        found = list(map(self._detector, photos))
+        owners = np.repeat(
+            np.arange(len(photos)), np.array([len(each.boxes) for each in found], int)
+        )
+        boxes = [box for each in found for box in each.boxes]
+        predicted = self._predict([photos[owner] for owner in owners], boxes)
+        faces = [[] for _ in photos]
+        scores = [score for each in found for score in each.scores]
+        for owner, *face in zip(owners, boxes, scores, predicted, strict=True):
+            faces[owner].append(_face(*face))
+        return faces
+
+    def _predict(self, photos: list[np.ndarray], boxes: list[np.ndarray]) -> np.ndarray:
+        """Returns the points of the face in each photo's box: (n, k, 2 or 3), as Predictor does."""
+        regions = [face_crops.crop_region(box, self._cropping.box) for box in boxes]
+        predicted = self._predict_regions(photos, regions)
+        if not self._refine:
+            return predicted
+        # Within the first crop, lest one point that is far off makes a huge second one.
+        limits = np.reshape(regions, (-1, 2, 1, 2))
+        inside = predicted[..., :2].clip(limits[:, 0], limits[:, 1])
+        outlines = face_crops.outline(inside)
+        regions = [face_crops.crop_region(box, self._cropping.points) for box in outlines]
+        return self._predict_regions(photos, regions)
+
+    def _predict_regions(self, photos: list[np.ndarray], regions: list[Region]) -> np.ndarray:
+        frame = self._predictor.spec.frame
+        predicted = [np.empty((0, self.points, self._predictor.numbers), np.float32)]
+        for start in range(0, len(regions), self._batch_size):
+            rows = slice(start, start + self._batch_size)
+            pairs = zip(photos[rows], regions[rows], strict=True)
+            framed = [face_crops.frame_region(*pair, frame) for pair in pairs]
+            # The model is compiled for every number of crops: so for few numbers only.
+            count = len(framed)
+            framed += framed[-1:] * (_next_power_of_2(count) - count)
+            crops, framings = zip(*framed, strict=True)
+            framing = Framing(*map(np.stack, zip(*framings, strict=True)))
+            predicted.append(self._predictor(np.stack(crops), framing)[:count])
+        return np.concatenate(predicted)
+
+
+def measure_cropping(data: Path, detector: FaceDetector) -> Cropping:
+    """Returns how the training photos of a folder in the contest's form are cut around faces.
+
+    Raises:
+        InputError: the folder has no such photos, or faces are found in too few of them.
+    """
+    table = data / "train" / "landmarks.csv"
+    folder = contest.find_image_folder(data, "train")
+    return face_crops.measure(_some_photos(table, folder), detector, str(folder))
+
+
+def _some_photos(table: Path, folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields photos and their points, evenly spaced over the table; broken ones are left out."""
+    landmarks = contest.read_landmarks(table)
+    step = max(1, len(landmarks.file_names) // _MEASURED_PHOTOS)
+    for row in range(0, len(landmarks.file_names), step):
+        with contextlib.suppress(ValueError):
+            photo = contest.read_listed_image(folder, landmarks.file_names[row])
+            yield photo, landmarks.points[row].astype(np.float32)
+
+
+def _as_photo(image: np.ndarray | str | Path) -> np.ndarray:
+    if isinstance(image, (str, Path)):
+        try:
+            return contest.read_photo(image)
+        except ValueError as error:
+            raise InputError(f"{image}: {error}") from None
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
+        what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
+        raise TypeError(f"a photo is an array (H, W, 3) uint8, RGB, or a path; not {what}")
+    return image
+
+
+def _face(box: np.ndarray, score: np.float32, predicted: np.ndarray) -> Face:
+    sigmas = predicted[:, 2] if predicted.shape[1] == 3 else None
+    return Face(box, float(score), predicted[:, :2], sigmas)
+
+
+def _next_power_of_2(number: int) -> int:
+    return 1 << (number - 1).bit_length()

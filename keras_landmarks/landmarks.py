@@ -1,0 +1,178 @@
+"""Finds the faces in your own photos and videos and predicts the points of each.
+
+    python -m keras_landmarks.landmarks photo.jpg folder/ clip.mp4 --workdir=work --out=faces
+
+Writes under --out
+
+    landmarks.csv      a row a face: file_name, face, box_x0, box_y0, box_x1, box_y1, the points
+    landmarks.json     the same by photo, with the boxes' scores and, if the model tells how sure it
+                       is of them, the points' standard deviations
+    pictures/          the photos with their points
+    videos/            of each video the same three; its table has a column more, the frame
+    skipped.csv        photos without a face, and files that could not be used: file_name, reason
+
+file_name is the path below the folder that all inputs share. Everything is in pixels of the photo,
+turned as its EXIF orientation says; (0, 0) is the middle of the upper left pixel. Faces are counted
+from 0, the largest first; in a video a face keeps its number. Faces are cropped as the contest's
+photos are or, with --data, as the model's own training photos.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import logging
+
+from keras_landmarks import compilation_cache, config, huge_pages
+from keras_landmarks.data import contest, video
+from keras_landmarks.errors import InputError
+from keras_landmarks.landmarking.landmarker import Landmarker
+from keras_landmarks.landmarking.photo_files import NO_FACE, landmark_photos
+from keras_landmarks.landmarking.video_files import Smoothing, landmark_video
+
+_SKIPPED = "skipped.csv"
+
+
+@dataclass(frozen=True)
+class LandmarksSettings:
+    """How faces are found and predicted: the values of the flags of these names."""
+
+    data: str | None = None
+    batch_size: int = 256
+    refine: bool = True
+    tta: str = "none"
+    mirror: str | None = None
+    min_score: float = 0.75
+    smallest_face: float = 0.03
+    draw: bool = True
+    smooth: bool = False
+    min_cutoff: float = 1.0
+    beta: float = 100.0
+
+
+FLAGS = config.use("workdir", "out", LandmarksSettings, "compilation_cache")
+
+
+def main(paths: list[str]) -> dict:
+    """Reads the flags, finds and predicts, returns the figures."""
+    if not paths:
+        raise InputError("name photos, folders or videos: landmarks photo.jpg folder/")
+    huge_pages.use()
+    compilation_cache.use(FLAGS.compilation_cache)
+    settings = config.read(LandmarksSettings)
+    return landmarks(paths, Path(FLAGS.workdir), Path(FLAGS.out or "faces"), settings)
+
+
+def landmarks(
+    paths: Iterable[str | Path],
+    workdir: Path,
+    out: Path,
+    settings: LandmarksSettings = LandmarksSettings(),
+) -> dict:
+    """Predicts the points of every face in photos and videos, and writes them into `out`.
+
+    Args:
+        paths: photos, videos, and folders, all of whose files are taken but hidden ones.
+        workdir: of the model.
+        out: folder to write; new, empty, or of an earlier run.
+        settings: how.
+
+    Returns:
+        Figures: photos, faces, rate; frames and jitter of each video; how many photos are
+        `without_face` and how many files were `skipped`.
+
+    Raises:
+        InputError: a path does not exist, no file could be used, `out` holds something else, or
+            there is no such model.
+    """
+    _check_is_own(out)
+    files = _list_files(paths, out)
+    landmarker = _load(workdir, settings)
+    _write_skipped(out, {})  # first: from now on the folder is known as our own
+    videos = {name for name, path in files.items() if path.suffix.lower() in video.SUFFIXES}
+    photos = {name: path for name, path in files.items() if name not in videos}
+    figures, skipped = {}, {}
+    if photos:
+        figures, skipped = landmark_photos(photos, landmarker, out, settings.draw)
+    figures["videos"] = {}
+    smoothing = Smoothing(settings.min_cutoff, settings.beta) if settings.smooth else None
+    for name in sorted(videos):
+        of_video = name, files[name], landmarker, out / "videos", settings.draw, smoothing
+        try:
+            figures["videos"][name] = landmark_video(*of_video)
+        except ValueError as error:
+            skipped[name] = str(error)
+    _write_skipped(out, skipped)
+    return figures | _count_skipped(skipped, files) | {"out": str(out)}
+
+
+def _list_files(paths: Iterable[str | Path], out: Path) -> dict[str, Path]:
+    """Returns the files by their paths below the folder that all inputs share.
+
+    What lies in `out` is not an input but what an earlier run wrote.
+    """
+    written = os.path.join(os.path.abspath(out), "")
+    files, folders = [], []
+    for path in map(os.path.abspath, paths):
+        if os.path.isdir(path):
+            inner = [os.path.join(path, name) for name in contest.list_files(Path(path))]
+            files += [file for file in inner if not _is_hidden(file, path)]
+            folders.append(path)
+        elif os.path.exists(path):
+            files.append(path)
+            folders.append(os.path.dirname(path))
+        else:
+            raise InputError(f"{path}: no such file or folder")
+    files = [file for file in files if not file.startswith(written)]
+    if not files:
+        raise InputError(f"{', '.join(dict.fromkeys(folders))}: no files there")
+    root = os.path.commonpath(folders)
+    return {os.path.relpath(file, root): Path(file) for file in files}
+
+
+def _is_hidden(file: str, folder: str) -> bool:
+    return any(part.startswith(".") for part in Path(os.path.relpath(file, folder)).parts)
+
+
+def _check_is_own(out: Path) -> None:
+    """Raises InputError if the folder holds files of others: photos' names may be among them."""
+    if out.is_dir() and any(out.iterdir()) and not (out / _SKIPPED).is_file():
+        raise InputError(f"{out}: holds other files; give a new folder as --out")
+
+
+def _load(workdir: Path, settings: LandmarksSettings) -> Landmarker:
+    return Landmarker.load(
+        workdir,
+        data=settings.data,
+        refine=settings.refine,
+        tta=settings.tta,
+        mirror=settings.mirror,
+        min_score=settings.min_score,
+        smallest_face=settings.smallest_face,
+        batch_size=settings.batch_size,
+    )
+
+
+def _write_skipped(out: Path, skipped: dict[str, str]) -> None:
+    """Writes by name why files are without points; says it in the log."""
+    rows = sorted((contest.printable(name), reason) for name, reason in skipped.items())
+    contest.write_rows(out / _SKIPPED, ("file_name", "reason"), rows)
+    for reason in sorted(set(skipped.values())):
+        first, *others = (name for name, why in rows if why == reason)
+        more = f" and {len(others)} more; {out / _SKIPPED} lists them" if others else ""
+        logging.warning("%s: %s%s", reason, first, more)
+
+
+def _count_skipped(skipped: dict[str, str], files: dict[str, Path]) -> dict[str, int]:
+    """Returns the figures; InputError if no file could be used."""
+    without_face = sum(reason == NO_FACE for reason in skipped.values())
+    if len(skipped) == len(files) and not without_face:
+        name, reason = next(iter(skipped.items()))
+        of_all = f" ({len(files)} files, none can be used)" if len(files) > 1 else ""
+        raise InputError(f"{files[name]}: {reason}{of_all}")
+    return {"without_face": without_face, "skipped": len(skipped) - without_face}
+
+
+if __name__ == "__main__":
+    config.run(main, takes_paths=True)

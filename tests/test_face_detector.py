@@ -1,0 +1,97 @@
+import cv2
+import numpy as np
+import pytest
+from photos import face_image, is_around, photo_of
+
+from keras_landmarks.data import face_detector
+from keras_landmarks.data.face_detector import FaceDetector
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return FaceDetector(min_score=0.75)
+
+
+@pytest.mark.parametrize("row", range(8))
+def test_a_face_that_fills_the_photo_is_found_once(faces, detector, row):
+    photo, landmarks_px = face_image(faces, row)
+    boxes, scores = detector(photo)
+    assert len(boxes) == 1
+    assert is_around(boxes[0], landmarks_px)
+    assert boxes.dtype == scores.dtype == np.float32
+    assert 0.75 < scores[0] < 1
+
+
+def test_all_the_faces_of_a_photo_the_largest_first(faces, detector):
+    places = [(3, (20, 200)), (0, (480, 60)), (1, (250, 120))]  # 48, 71 and 97 px wide
+    photo, points = photo_of(faces, (640, 480), places)
+    boxes, _ = detector(photo)
+    assert len(boxes) == 3
+    assert all(map(is_around, boxes, [points[2], points[1], points[0]]))
+
+
+def test_small_faces_are_found_if_asked_for_wherever_squares_meet(faces, detector):
+    places = [
+        (0, (300, 1200)),
+        (2, (900, 1300)),
+        (3, (1500, 0)),
+        (3, (1100, 700)),
+        (10, (2290, 900)),
+    ]
+    photo, points = photo_of(faces, (2400, 1600), places)  # 2 to 4 % of the width
+    assert len(detector(photo).boxes) < 5
+    boxes, _ = FaceDetector(0.75, smallest_face=0.02)(photo)
+    assert len(boxes) == 5
+    assert all(any(is_around(box, face) for box in boxes) for face in points)
+
+
+def test_a_face_at_the_photos_edge_has_a_box_beyond_it(faces, detector):
+    photo, landmarks_px = face_image(faces, 1)
+    cut = photo[:, 45:]  # through the cheek
+    boxes, _ = detector(np.ascontiguousarray(cut))
+    assert boxes[0, 0] < 0
+    assert is_around(boxes[0], landmarks_px - [45, 0])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 900), (700, 500), (255, 257)])
+def test_no_face_no_box(detector, size):
+    boxes, scores = detector(np.full((*size, 3), 90, np.uint8))
+    assert boxes.shape == (0, 4)
+    assert scores.shape == (0,)
+
+
+def test_a_box_moves_and_grows_with_its_face(faces, detector):
+    photo, _ = face_image(faces, 1)
+    around, _ = detector(cv2.copyMakeBorder(photo, 60, 60, 60, 60, cv2.BORDER_CONSTANT))
+    twice, _ = detector(cv2.resize(photo, None, fx=2, fy=2))
+    (box,), _ = detector(photo)
+    np.testing.assert_allclose(around[0] - 60, box, atol=8)
+    np.testing.assert_allclose((twice[0] + 0.5) / 2 - 0.5, box, atol=1)  # the same views
+
+
+def test_squares_cover_a_view_and_share_64_px():
+    assert face_detector._starts(128) == [-64]
+    assert face_detector._starts(256) == [0]
+    assert face_detector._starts(257) == [0, 1]
+    assert face_detector._starts(512) == [0, 128, 256]
+    starts = face_detector._starts(2000)
+    assert starts[-1] == 2000 - 256
+    assert np.diff(starts).max() <= 192
+
+
+def test_boxes_of_one_face_become_their_mean_weighted_by_score():
+    found = np.array(
+        [
+            [100, 100, 140, 140, 0.6],
+            [0, 0, 20, 20, 0.9],
+            [4, 0, 24, 20, 0.3],  # shares 320 of 400 px with the one before
+            [5, 5, 15, 15, 0.3],  # within it
+            [15, 0, 35, 20, 0.8],  # shares 100 of 400
+        ]
+    )
+    boxes, scores = face_detector._merge(found)
+    weights = np.array([0.6, 0.2, 0.2])  # 0.9, 0.3 and 0.3 of 1.5
+    mean = weights @ [[0, 0, 20, 20], [4, 0, 24, 20], [5, 5, 15, 15]]
+    expected = np.array([[100, 100, 140, 140], [15, 0, 35, 20], mean]) - 0.5
+    np.testing.assert_allclose(boxes, expected, atol=1e-5)
+    np.testing.assert_allclose(scores, [0.6, 0.8, 0.9])

@@ -1,0 +1,225 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from photos import face_image, is_around, photo_of
+
+from keras_landmarks import Face, Landmarker
+from keras_landmarks.data import contest, geometry
+from keras_landmarks.data.face_crops import Cropping, Reach
+from keras_landmarks.data.face_detector import Boxes, FaceDetector
+from keras_landmarks.data.geometry import Frame
+from keras_landmarks.errors import InputError
+from keras_landmarks.landmarking.landmarker import measure_cropping
+from keras_landmarks.models.pretrained import BEST_WEIGHTS
+from keras_landmarks.models.spec import ModelSpec, claim_workdir
+
+FRAME = Frame(40, 80, "stretch")
+# In the crop; the first two are the corners of an outline from a quarter to three quarters.
+CROP_POINTS = np.float32([[9.5, 19.5], [29.5, 59.5], [14.5, 39.5]])
+
+
+class Predictor:
+    """Always the same points in the crop, as the real one maps them; remembers its batches."""
+
+    spec = SimpleNamespace(points=3, frame=FRAME)
+
+    def __init__(self, numbers=2):
+        self.numbers, self.batches = numbers, []
+
+    def __call__(self, crops, framing):
+        self.batches.append(crops)
+        points = geometry.to_photo(np.stack([CROP_POINTS] * len(crops)), framing)
+        sigmas = np.full((*points.shape[:2], self.numbers - 2), 0.5, np.float32)
+        return np.dstack([points, sigmas])
+
+
+def detector_of(*boxes):
+    scores = np.linspace(0.9, 0.8, len(boxes), dtype=np.float32)
+    found = Boxes(np.float32(boxes).reshape(-1, 4), scores)
+    return lambda photo: found
+
+
+# A box with edges from 100 to 140 and from 200 to 240 makes a crop from 80 to 160 and 180 to 340.
+BOX = [99.5, 199.5, 139.5, 239.5]
+CROPPING = Cropping(box=Reach(1, 1, 1, 3), points=Reach(1, 1, 1, 1))
+PHOTO = np.zeros((400, 300, 3), np.uint8)
+
+
+def test_points_are_mapped_from_the_crop_to_the_photo():
+    landmarker = Landmarker(Predictor(), detector_of(BOX), CROPPING, refine=False)
+    ((face,),) = landmarker([PHOTO])
+    # The crop's pixels are 2 x 2 of the photo's, whose crop begins at (80, 180).
+    edges = (CROP_POINTS + 0.5) * 2 + [80, 180]
+    np.testing.assert_allclose(face.landmarks_photo_px, edges - 0.5, atol=1e-4)
+    assert face.landmarks_photo_px.dtype == np.float32
+    np.testing.assert_array_equal(face.box_photo_px, np.float32(BOX))
+    assert face.score == pytest.approx(0.9)
+    assert face.sigmas_photo_px is None
+
+
+def test_a_face_is_cropped_again_by_the_points_found_first():
+    landmarker = Landmarker(Predictor(), detector_of(BOX), CROPPING, refine=True)
+    ((face,),) = landmarker([PHOTO])
+    # The first outline: edges 100 to 140 (from the middle of one pixel to the other's: 99.5 to
+    # 139.5) and 220 to 300: as wide and high again to each side of its middle (120, 260).
+    first = (CROP_POINTS[:2] + 0.5) * 2 + [80, 180]
+    np.testing.assert_array_equal(first, [[100, 220], [140, 300]])
+    edges = (CROP_POINTS + 0.5) * 2 + [80, 180]
+    np.testing.assert_allclose(face.landmarks_photo_px, edges - 0.5, atol=1e-4)
+    wider = Cropping(CROPPING.box, Reach(2, 2, 2, 2))
+    ((face,),) = Landmarker(Predictor(), detector_of(BOX), wider)([PHOTO])
+    # Twice as wide: from 40 to 200, from 100 to 420; its pixels are 4 x 4 of the photo's.
+    edges = (CROP_POINTS + 0.5) * 4 + [40, 100]
+    np.testing.assert_allclose(face.landmarks_photo_px, edges - 0.5, atol=1e-4)
+
+
+def test_faces_of_all_photos_are_predicted_together_in_batches_of_few_sizes():
+    predictor = Predictor()
+    twice = detector_of(BOX, [9.5, 9.5, 29.5, 29.5])
+    found = {0: detector_of(), 1: twice, 2: twice, 3: detector_of(BOX)}
+
+    def detector(photo):
+        return found[photo[0, 0, 0]](photo)
+
+    photos = [np.full((400, 300, 3), number, np.uint8) for number in found]
+    landmarker = Landmarker(predictor, detector, CROPPING, refine=False, batch_size=4)
+    faces = landmarker(photos)
+    assert list(map(len, faces)) == [0, 2, 2, 1]
+    assert [len(batch) for batch in predictor.batches] == [4, 1]
+    # Every crop is of its own photo.
+    middles = [crop[40, 20, 0] for batch in predictor.batches for crop in batch]
+    assert middles == [1, 1, 2, 2, 3]
+    np.testing.assert_array_equal(faces[3][0].landmarks_photo_px, faces[1][0].landmarks_photo_px)
+
+    landmarker(photos[:3] + photos[:2])  # six faces
+    assert [len(batch) for batch in predictor.batches[2:]] == [4, 2]
+    landmarker = Landmarker(predictor, detector, CROPPING, refine=False)
+    landmarker(photos)  # five
+    assert len(predictor.batches[-1]) == 8
+
+
+def test_no_face_in_any_photo_and_no_photo():
+    predictor = Predictor()
+    landmarker = Landmarker(predictor, detector_of(), CROPPING)
+    assert landmarker([PHOTO, PHOTO]) == [[], []]
+    assert landmarker([]) == []
+    assert predictor.batches == []
+
+
+def test_standard_deviations_are_told_where_the_model_does():
+    ((face,),) = Landmarker(Predictor(numbers=3), detector_of(BOX), CROPPING)([PHOTO])
+    assert face.landmarks_photo_px.shape == (3, 2)
+    np.testing.assert_allclose(face.sigmas_photo_px, [0.5, 0.5, 0.5])
+
+
+def test_a_wild_point_does_not_make_a_huge_crop():
+    class Wild(Predictor):
+        def __call__(self, crops, framing):
+            points = super().__call__(crops, framing)
+            points[:, 0] = -1e7
+            return points
+
+    predictor = Wild()
+    ((face,),) = Landmarker(predictor, detector_of(BOX), CROPPING)([PHOTO])
+    assert len(predictor.batches) == 2
+    assert face.landmarks_photo_px.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (PHOTO, "must be a list"),
+        ("photo.jpg", "must be a list"),
+        (Path("photo.jpg"), "must be a list"),
+        ([PHOTO[..., 0]], r"uint8 \(400, 300\)"),
+        ([PHOTO / 255], r"float64 \(400, 300, 3\)"),
+        ([None], "NoneType"),
+    ],
+)
+def test_what_is_no_list_of_photos_is_refused(images, says):
+    with pytest.raises(TypeError, match=says):
+        Landmarker(Predictor(), detector_of(), CROPPING)(images)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.jpg").write_text("nothing")
+    landmarker = Landmarker(Predictor(), detector_of(), CROPPING)
+    with pytest.raises(InputError, match=r"a\.jpg: neither a JPEG nor a PNG"):
+        landmarker([tmp_path / "a.jpg"])
+    with pytest.raises(InputError, match=r"b\.jpg: there is no such image"):
+        landmarker([str(tmp_path / "b.jpg")])
+
+
+def test_three_lines(mean_face, faces, tmp_path):
+    """Faces of files and arrays alike, the mean face's points upon them."""
+    photo, points = photo_of(faces, (640, 480), [(0, (480, 60)), (1, (250, 120))])
+    (tmp_path / "photo.jpg").write_bytes(contest.encode_jpeg(photo))
+    landmarker = Landmarker.load(mean_face)
+    by_array, by_path = landmarker([photo, tmp_path / "photo.jpg"])
+    assert [type(face) for face in by_array] == [Face, Face]
+    for face, from_file, truth in zip(by_array, by_path, points[::-1], strict=True):
+        assert is_around(face.box_photo_px, truth)
+        assert face.landmarks_photo_px.shape == (971, 2)
+        size = np.ptp(truth, axis=0).max()
+        distances = np.linalg.norm(face.landmarks_photo_px - truth, axis=1)
+        assert distances.mean() < 0.15 * size
+        np.testing.assert_allclose(
+            from_file.landmarks_photo_px, face.landmarks_photo_px, atol=0.1 * size
+        )
+
+
+def test_the_cropping_is_measured_on_the_training_photos(faces):
+    cropping = measure_cropping(faces, FaceDetector(0.75))
+    table = contest.read_landmarks(faces / "train" / "landmarks.csv")
+    sides = [np.ptp(points[:, 0]) for points in table.points]
+    widths = [face_image(faces, row)[0].shape[1] for row in range(24)]
+    share = np.median(np.divide(sides, widths))
+    assert 1 / (cropping.points.left + cropping.points.right) == pytest.approx(share, rel=0.05)
+    # The box is a little wider than the points.
+    ratio = (cropping.points.left + cropping.points.right) / (
+        cropping.box.left + cropping.box.right
+    )
+    assert 1 < ratio < 1.3
+
+
+def test_points_that_are_not_the_contests_need_the_photos_they_were_trained_on(faces, tmp_path):
+    spec = ModelSpec("tiny", 5, "32x32")
+    claim_workdir(tmp_path, spec)
+    spec.build().save_weights(tmp_path / BEST_WEIGHTS)
+    with pytest.raises(InputError, match="5 points, not the contest's; give --data"):
+        Landmarker.load(tmp_path)
+    (face,) = Landmarker.load(tmp_path, data=faces)([face_image(faces, 1)[0]])[0]
+    assert face.landmarks_photo_px.shape == (5, 2)
+    Landmarker.load(tmp_path, refine=False)
+
+
+def test_broken_training_photos_are_left_out_of_the_measure(own_faces):
+    images = sorted((own_faces / "train" / "images").iterdir())
+    for path in images[:12]:
+        path.write_bytes(b"")
+    measure_cropping(own_faces, FaceDetector(0.75))
+    shutil.rmtree(own_faces / "train" / "images")
+    with pytest.raises(InputError, match="images: no such folder"):
+        measure_cropping(own_faces, FaceDetector(0.75))
+
+
+def test_importing_the_package_and_the_landmarker_is_quick():
+    program = """
+import sys
+import keras_landmarks
+assert not {"numpy", "cv2", "keras", "absl"} & set(sys.modules), "at once"
+from keras_landmarks import Face, Landmarker
+assert not {"keras", "jax", "tensorflow", "absl.flags"} & set(sys.modules), "with Landmarker"
+try:
+    keras_landmarks.Landmarkers
+except AttributeError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "module 'keras_landmarks' has no attribute 'Landmarkers'\n", done.stderr

@@ -1,0 +1,228 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from folders import contents
+from photos import face_image, is_around, photo_of
+from PIL import Image
+
+from keras_landmarks.data import contest, video
+from keras_landmarks.errors import InputError
+from keras_landmarks.landmarks import LandmarksSettings, landmarks
+
+
+def write_turned(path, photo):
+    """Writes a JPEG as a phone held sideways does: to be turned by EXIF orientation 6."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(photo)).save(path, "JPEG", exif=exif, quality=95)
+
+
+def read(path):
+    header, *rows = [line.split("\t") for line in path.read_text().splitlines()]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def box_of(row):
+    return np.float32([row[name] for name in ("box_x0", "box_y0", "box_x1", "box_y1")])
+
+
+@pytest.fixture(scope="module")
+def album(faces, tmp_path_factory):
+    """Photos of all sorts, and what a folder of photos has besides; and a video."""
+    folder = tmp_path_factory.mktemp("own") / "album"
+    (folder / "trip").mkdir(parents=True)
+    group, _ = photo_of(faces, (640, 480), [(0, (480, 60)), (1, (250, 120))])
+    one, _ = photo_of(faces, (300, 400), [(2, (60, 100))])
+    (folder / "group.jpg").write_bytes(contest.encode_jpeg(group))
+    write_turned(folder / "trip" / "turned.JPG", one)
+    cv2.imwrite(str(folder / "trip" / "one.png"), one[..., ::-1])
+    (folder / "sky.jpg").write_bytes(contest.encode_jpeg(np.full((99, 70, 3), 200, np.uint8)))
+    (folder / "broken.jpg").write_bytes((folder / "group.jpg").read_bytes()[:2000])
+    (folder / "notes.txt").write_text("eggs, milk")
+    (folder / ".hidden.jpg").write_bytes((folder / "group.jpg").read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(album, mean_face, tmp_path_factory):
+    """The command on the whole folder, run as a user does: its output, and what it wrote."""
+    out = tmp_path_factory.mktemp("done") / "faces"
+    flags = ["--nosmooth", f"--workdir={mean_face}", f"--out={out}"]
+    command = [sys.executable, "-m", "keras_landmarks.landmarks", album, *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300), out
+
+
+def test_every_photo_of_a_folder_is_predicted_or_named(done, album):
+    process, out = done
+    assert process.returncode == 0, process.stderr
+    figures = json.loads(process.stdout.splitlines()[-1])
+    assert (figures["photos"], figures["faces"]) == (6, 4)
+    assert (figures["without_face"], figures["skipped"]) == (1, 2)
+    assert read(out / "skipped.csv") == [
+        {"file_name": "broken.jpg", "reason": "the JPEG is truncated"},
+        {"file_name": "notes.txt", "reason": "neither a JPEG nor a PNG"},
+        {"file_name": "sky.jpg", "reason": "no face found"},
+    ]
+    assert "no face found: sky.jpg" in process.stderr
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert names == {
+        *["landmarks.csv", "landmarks.json", "skipped.csv", "pictures/group.jpg"],
+        *["pictures/trip/one.png", "pictures/trip/turned.JPG"],
+    }
+
+
+def test_boxes_and_points_are_in_pixels_of_the_photo_as_it_is_seen(done, faces):
+    rows = read(done[1] / "landmarks.csv")
+    places = {
+        ("group.jpg", "0"): (1, (250, 120)),
+        ("group.jpg", "1"): (0, (480, 60)),
+        ("trip/one.png", "0"): (2, (60, 100)),
+        ("trip/turned.JPG", "0"): (2, (60, 100)),
+    }
+    assert [(row["file_name"], row["face"]) for row in rows] == list(places)
+    for row, (number, corner) in zip(rows, places.values(), strict=True):
+        truth = face_image(faces, number)[1] + np.float32(corner)
+        assert is_around(box_of(row), truth)
+        points = np.float32(list(row.values())[6:]).reshape(971, 2)
+        distances = np.linalg.norm(points - truth, axis=1)
+        assert distances.mean() < 0.15 * np.ptp(truth, axis=0).max()
+
+
+def test_json_and_table_have_the_same_numbers(done):
+    rows = iter(read(done[1] / "landmarks.csv"))
+    photos = json.loads((done[1] / "landmarks.json").read_text())
+    assert [photo["file_name"] for photo in photos] == [
+        *["group.jpg", "sky.jpg", "trip/one.png", "trip/turned.JPG"]
+    ]
+    assert (photos[3]["width"], photos[3]["height"]) == (300, 400)
+    for photo in photos:
+        for face in photo["faces"]:
+            row = list(next(rows).values())
+            assert row[:2] == [photo["file_name"], str(face["face"])]
+            numbers = np.float64(row[2:])
+            np.testing.assert_allclose(numbers[:4], face["box"], atol=1e-3)
+            np.testing.assert_allclose(numbers[4:], np.ravel(face["landmarks"]), atol=1e-3)
+            assert 0.75 <= face["score"] <= 1
+
+
+def test_pictures_show_the_photo_with_its_points(done, album):
+    picture = contest.read_photo(done[1] / "pictures" / "trip" / "one.png")
+    photo = contest.read_photo(album / "trip" / "one.png")
+    assert picture.shape[0] / photo.shape[0] == picture.shape[1] / photo.shape[1] > 1
+    smaller = cv2.resize(picture, photo.shape[1::-1], interpolation=cv2.INTER_AREA)
+    changed = np.abs(smaller.astype(int) - photo).max(axis=2) > 40
+    assert 0.02 < changed.mean() < 0.3
+    assert not changed[:80].any()
+
+
+def test_several_inputs_are_named_from_the_folder_they_share(album, mean_face, tmp_path):
+    out = tmp_path / "out"
+    paths = [album / "group.jpg", album / "trip", album / "group.jpg"]
+    figures = landmarks(paths, mean_face, out, LandmarksSettings(draw=False))
+    assert figures["photos"] == 3
+    assert [row["file_name"] for row in read(out / "landmarks.csv")] == [
+        *["group.jpg", "group.jpg", "trip/one.png", "trip/turned.JPG"]
+    ]
+    assert not (out / "pictures").exists()
+    landmarks([album / "trip" / "one.png"], mean_face, out, LandmarksSettings(draw=False))
+    assert [row["file_name"] for row in read(out / "landmarks.csv")] == ["one.png"]
+
+
+def test_an_earlier_output_within_the_folder_is_no_input(album, mean_face, tmp_path):
+    folder = shutil.copytree(album / "trip", tmp_path / "trip")
+    for _ in range(2):
+        assert landmarks([folder], mean_face, folder / "faces")["photos"] == 2
+
+
+def test_a_folder_with_other_files_is_not_written_to(album, mean_face, tmp_path):
+    folder = shutil.copytree(album / "trip", tmp_path / "trip")
+    before = contents(folder)
+    with pytest.raises(InputError, match="trip: holds other files; give a new folder as --out"):
+        landmarks([folder], mean_face, folder)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["nothing.jpg"], r"nothing\.jpg: no such file or folder"),
+        (["empty"], "empty: no files there"),
+        (["notes.txt"], r"notes\.txt: neither a JPEG nor a PNG$"),
+        (["notes.txt", "broken.jpg"], r"\(2 files, none can be used\)"),
+        (["clip.mp4"], r"clip\.mp4: not a video that can be read"),
+    ],
+)
+def test_what_cannot_be_used_at_all_is_an_error(album, mean_face, tmp_path, names, says):
+    folder = shutil.copytree(album, tmp_path / "album")
+    (folder / "empty").mkdir()
+    (folder / "clip.mp4").write_bytes(b"no video")
+    with pytest.raises(InputError, match=says):
+        landmarks([folder / name for name in names], mean_face, tmp_path / "out")
+
+
+# ── videos ──
+
+
+@pytest.fixture(scope="module")
+def clip(faces, tmp_path_factory):
+    """A video of 640 x 480 px, 20 frames/s: a face that moves 3 px a frame, and one that comes."""
+    path = tmp_path_factory.mktemp("video") / "clip.avi"
+    still, _ = face_image(faces, 3)
+    with video.writer(path, 20) as write:
+        for frame in range(12):
+            photo, _ = photo_of(faces, (640, 480), [(1, (40 + 3 * frame, 120))])
+            if frame >= 4:
+                photo[50 : 50 + still.shape[0], 480 : 480 + still.shape[1]] = still
+            write(photo)
+    return path
+
+
+@pytest.fixture(scope="module")
+def watched(clip, mean_face, tmp_path_factory):
+    out = tmp_path_factory.mktemp("watched") / "faces"
+    settings = LandmarksSettings(smooth=True, beta=1.0, smallest_face=0.06)
+    return landmarks([clip], mean_face, out, settings), out
+
+
+def test_faces_of_a_video_keep_their_numbers(watched, faces):
+    figures, out = watched
+    (video_figures,) = figures["videos"].values()
+    assert (video_figures["frames"], video_figures["faces"]) == (12, 2)
+    rows = read(out / "videos" / "clip.avi.csv")
+    seen = {number: [r for r in rows if r["face"] == number] for number in ("0", "1")}
+    assert [int(row["frame"]) for row in seen["0"]] == list(range(12))
+    assert [int(row["frame"]) for row in seen["1"]] == list(range(4, 12))
+    for row in seen["0"]:
+        truth = face_image(faces, 1)[1] + np.float32([40 + 3 * int(row["frame"]), 120])
+        assert is_around(box_of(row), truth)
+    entries = json.loads((out / "videos" / "clip.avi.json").read_text())
+    assert [entry["frame"] for entry in entries] == list(range(12))
+    assert entries[11]["time_s"] == 0.55
+    assert "landmarks.csv" not in {path.name for path in out.iterdir()}
+
+
+def test_smoothing_takes_jitter_away(watched):
+    (figures,) = watched[0]["videos"].values()
+    assert 0 < figures["jitter_smoothed"] < 0.6 * figures["jitter"] < 0.05
+
+
+def test_the_video_is_drawn_at_its_rate_and_size(watched):
+    drawn = video.Video(watched[1] / "videos" / "clip.avi.mp4")
+    assert (drawn.frames_per_s, drawn.frames) == (20, 12)
+    assert next(iter(drawn)).shape == (480, 640, 3)
+
+
+def test_a_broken_video_among_photos_is_skipped(album, mean_face, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"no video")
+    shutil.copy(album / "group.jpg", tmp_path / "group.jpg")
+    figures = landmarks([tmp_path], mean_face, tmp_path / "out", LandmarksSettings(draw=False))
+    assert (figures["faces"], figures["skipped"], figures["videos"]) == (2, 1, {})
+    assert read(tmp_path / "out" / "skipped.csv") == [
+        {"file_name": "clip.mp4", "reason": "not a video that can be read"}
+    ]
+    assert not (tmp_path / "out" / "videos").exists()

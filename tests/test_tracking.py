@@ -1,0 +1,106 @@
+import math
+
+import numpy as np
+import pytest
+
+from keras_landmarks.landmarking.tracking import Jitter, OneEuroFilter, Tracks
+
+
+def box(x, y, side=20):
+    return np.float32([x, y, x + side, y + side])
+
+
+def test_faces_keep_their_numbers_whatever_their_order():
+    tracks = Tracks(remembered_frames=2)
+    assert tracks.follow([box(0, 0), box(100, 0)]) == [0, 1]
+    assert tracks.follow([box(104, 2), box(3, 1)]) == [1, 0]
+    assert tracks.follow([box(300, 0), box(5, 0)]) == [2, 0]
+    assert tracks.count == 3
+
+
+def test_the_face_that_overlaps_most_takes_the_number():
+    tracks = Tracks(remembered_frames=2)
+    tracks.follow([box(0, 0)])
+    # 16 of 20 px in common are 320 / 480, 10 of 20 are 200 / 600.
+    assert tracks.follow([box(10, 0), box(4, 0)]) == [1, 0]
+
+
+def test_a_box_that_overlaps_too_little_is_another_face():
+    tracks = Tracks(remembered_frames=2)
+    tracks.follow([box(0, 0)])
+    assert tracks.follow([box(11, 0)]) == [1]  # 180 / 620 = 0.29
+    assert tracks.follow([box(10, 0)]) == [1]
+
+
+def test_a_face_out_of_sight_is_remembered_so_long():
+    tracks = Tracks(remembered_frames=2)
+    assert [tracks.follow([box(0, 0)]), tracks.follow([]), tracks.follow([])] == [[0], [], []]
+    assert tracks.follow([box(0, 0)]) == [0]
+    for _ in range(3):
+        assert tracks.follow([]) == []
+    assert tracks.follow([box(0, 0)]) == [1]
+
+
+def test_the_one_euro_filter_by_hand():
+    """1 / 2π s between points: a cutoff of f Hz weights the new value by f / (f + 1)."""
+    steadied = OneEuroFilter(min_cutoff_hz=1, beta=2)
+    elapsed, size = 1 / (2 * math.pi), 5 * math.pi
+    points = [np.array([[x, y]]) for x, y in [(0, 0), (3, 4), (3.75, 5), (2.625, 3.5)]]
+    np.testing.assert_array_equal(steadied(points[0], size, elapsed), [[0, 0]])
+    # Velocity 2π (3, 4), half of it after the cutoff of 1 Hz: 5π px/s, one size a second. So the
+    # cutoff is 1 + 2 · 1 Hz, the weight 3/4.
+    np.testing.assert_allclose(steadied(points[1], size, elapsed), [[2.25, 3]])
+    # (1.5, 2) further: velocity (3π, 4π), the same as before: again 3/4.
+    np.testing.assert_allclose(steadied(points[2], size, elapsed), [[3.375, 4.5]])
+    # (0.75, 1) back: velocity -(1.5π, 2π), half of each (0.75π, π): 1.25π px/s, 1/4 of a size. The
+    # cutoff is 1.5 Hz, the weight 0.6.
+    np.testing.assert_allclose(steadied(points[3], size, elapsed), [[2.925, 3.9]])
+
+
+def test_points_at_rest_stay_and_every_point_has_a_speed_of_its_own():
+    steadied = OneEuroFilter(min_cutoff_hz=0.5, beta=5)
+    still, moving = np.zeros((10, 2)), np.arange(10)[:, None] * [4.0, 0]
+    for points in np.stack([still, moving], axis=1):
+        last = steadied(points, 50, 1 / 30)
+    np.testing.assert_array_equal(last[0], [0, 0])
+    assert 30 < last[1, 0] < 36
+
+
+def test_a_longer_pause_weights_the_new_points_more():
+    results = []
+    for elapsed in (1 / 30, 10):
+        steadied = OneEuroFilter(min_cutoff_hz=1, beta=0)
+        steadied(np.zeros((1, 2)), 50, 1 / 30)
+        results.append(steadied(np.ones((1, 2)), 50, elapsed)[0, 0])
+    np.testing.assert_allclose(results, [1 / (1 + 30 / (2 * math.pi)), 1 / (1 + 0.1 / 2 / math.pi)])
+
+
+def test_jitter_by_hand():
+    """0, 3, 0 px: a second difference of -6 for x, 0 for y; √(36 / 2 / 6) = √3."""
+    jitter = Jitter()
+    for frame, x in enumerate([0, 3, 0]):
+        jitter.add(0, frame, np.array([[x, 7.0]]), size_px=10)
+    assert jitter.share == pytest.approx(math.sqrt(3) / 10)
+
+
+def test_steady_movement_is_no_jitter():
+    jitter = Jitter()
+    for frame in range(5):
+        jitter.add(0, frame, np.array([[3.0 * frame, -frame]]), size_px=10)
+    assert jitter.share == 0
+
+
+def test_jitter_of_noise_is_its_deviation():
+    jitter, rng = Jitter(), np.random.default_rng(0)
+    for frame in range(200):
+        jitter.add(0, frame, rng.normal(0, 2, (50, 2)), size_px=100)
+    assert jitter.share == pytest.approx(0.02, rel=0.03)
+
+
+def test_jitter_needs_three_frames_in_a_row_of_one_face():
+    jitter = Jitter()
+    for face, frame in [(0, 0), (0, 1), (1, 1), (0, 3), (1, 2), (0, 4)]:
+        jitter.add(face, frame, np.array([[frame**2, face]]), size_px=10)
+    assert jitter.share is None
+    jitter.add(1, 3, np.array([[9.0, 1]]), size_px=10)  # 1, 4, 9: a second difference of 2
+    assert jitter.share == pytest.approx(math.sqrt(4 / 2 / 6) / 10)
