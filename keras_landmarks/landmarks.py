@@ -27,11 +27,13 @@ from absl import logging
 from keras_landmarks import compilation_cache, config, huge_pages
 from keras_landmarks.data import contest, video
 from keras_landmarks.errors import InputError
+from keras_landmarks.files import whole_folder
 from keras_landmarks.landmarking.landmarker import Landmarker
 from keras_landmarks.landmarking.photo_files import NO_FACE, landmark_photos
 from keras_landmarks.landmarking.video_files import Smoothing, landmark_video
 
 _SKIPPED = "skipped.csv"
+_WRITTEN = {"landmarks.csv", "landmarks.json", "pictures", "videos", _SKIPPED}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def landmarks(
     Args:
         paths: photos, videos, and folders, all of whose files are taken but hidden ones.
         workdir: of the model.
-        out: folder to write; new, empty, or of an earlier run.
+        out: folder to write; what an earlier run wrote there is replaced at the end.
         settings: how.
 
     Returns:
@@ -89,22 +91,22 @@ def landmarks(
     _check_is_own(out)
     files = _list_files(paths, out)
     landmarker = _load(workdir, settings)
-    _write_skipped(out, {})  # first: from now on the folder is known as our own
-    videos = {name for name, path in files.items() if path.suffix.lower() in video.SUFFIXES}
-    photos = {name: path for name, path in files.items() if name not in videos}
-    figures, skipped = {}, {}
-    if photos:
-        figures, skipped = landmark_photos(photos, landmarker, out, settings.draw)
-    figures["videos"] = {}
-    smoothing = Smoothing(settings.min_cutoff, settings.beta) if settings.smooth else None
-    for name in sorted(videos):
-        of_video = name, files[name], landmarker, out / "videos", settings.draw, smoothing
-        try:
-            figures["videos"][name] = landmark_video(*of_video)
-        except ValueError as error:
-            skipped[name] = str(error)
-    _write_skipped(out, skipped)
-    return figures | _count_skipped(skipped, files) | {"out": str(out)}
+    with whole_folder(out) as partial:
+        figures, skipped = _landmark_files(files, landmarker, partial, settings)
+        _refuse_if_none(skipped, files)
+        rows = sorted((contest.printable(name), reason) for name, reason in skipped.items())
+        contest.write_rows(partial / _SKIPPED, ("file_name", "reason"), rows)
+    _log_skipped(rows, out)
+    without_face = sum(reason == NO_FACE for _, reason in rows)
+    counts = {"without_face": without_face, "skipped": len(rows) - without_face}
+    return figures | counts | {"out": str(out)}
+
+
+def _check_is_own(out: Path) -> None:
+    """Raises InputError if the folder holds what is not an earlier run's: it will be replaced."""
+    names = {path.name for path in out.glob("*")}
+    if others := names - _WRITTEN or (names if names and _SKIPPED not in names else None):
+        raise InputError(f"{out}: holds {min(others)}; give a new folder as --out")
 
 
 def _list_files(paths: Iterable[str | Path], out: Path) -> dict[str, Path]:
@@ -135,12 +137,6 @@ def _is_hidden(file: str, folder: str) -> bool:
     return any(part.startswith(".") for part in Path(os.path.relpath(file, folder)).parts)
 
 
-def _check_is_own(out: Path) -> None:
-    """Raises InputError if the folder holds files of others: photos' names may be among them."""
-    if out.is_dir() and any(out.iterdir()) and not (out / _SKIPPED).is_file():
-        raise InputError(f"{out}: holds other files; give a new folder as --out")
-
-
 def _load(workdir: Path, settings: LandmarksSettings) -> Landmarker:
     return Landmarker.load(
         workdir,
@@ -154,24 +150,39 @@ def _load(workdir: Path, settings: LandmarksSettings) -> Landmarker:
     )
 
 
-def _write_skipped(out: Path, skipped: dict[str, str]) -> None:
-    """Writes by name why files are without points; says it in the log."""
-    rows = sorted((contest.printable(name), reason) for name, reason in skipped.items())
-    contest.write_rows(out / _SKIPPED, ("file_name", "reason"), rows)
-    for reason in sorted(set(skipped.values())):
-        first, *others = (name for name, why in rows if why == reason)
-        more = f" and {len(others)} more; {out / _SKIPPED} lists them" if others else ""
-        logging.warning("%s: %s%s", reason, first, more)
+def _landmark_files(
+    files: dict[str, Path], landmarker: Landmarker, out: Path, settings: LandmarksSettings
+) -> tuple[dict, dict[str, str]]:
+    """Writes everything but the list of skipped files; returns figures, and who is skipped why."""
+    videos = sorted(name for name in files if Path(name).suffix.lower() in video.SUFFIXES)
+    photos = {name: path for name, path in files.items() if name not in set(videos)}
+    figures, skipped = {}, {}
+    if photos:
+        figures, skipped = landmark_photos(photos, landmarker, out, settings.draw)
+    figures["videos"] = {}
+    smoothing = Smoothing(settings.min_cutoff, settings.beta) if settings.smooth else None
+    for name in videos:
+        of_video = name, files[name], landmarker, out / "videos", settings.draw, smoothing
+        try:
+            figures["videos"][name] = landmark_video(*of_video)
+        except video.UnreadableError as error:
+            skipped[name] = str(error)
+    return figures, skipped
 
 
-def _count_skipped(skipped: dict[str, str], files: dict[str, Path]) -> dict[str, int]:
-    """Returns the figures; InputError if no file could be used."""
-    without_face = sum(reason == NO_FACE for reason in skipped.values())
-    if len(skipped) == len(files) and not without_face:
+def _refuse_if_none(skipped: dict[str, str], files: dict[str, Path]) -> None:
+    """Raises InputError if none of the files could be read."""
+    if len(skipped) == len(files) and NO_FACE not in skipped.values():
         name, reason = next(iter(skipped.items()))
         of_all = f" ({len(files)} files, none can be used)" if len(files) > 1 else ""
         raise InputError(f"{files[name]}: {reason}{of_all}")
-    return {"without_face": without_face, "skipped": len(skipped) - without_face}
+
+
+def _log_skipped(rows: list[tuple[str, str]], out: Path) -> None:
+    for reason in sorted({why for _, why in rows}):
+        first, *others = (name for name, why in rows if why == reason)
+        more = f" and {len(others)} more; {out / _SKIPPED} lists them" if others else ""
+        logging.warning("%s: %s%s", reason, first, more)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,21 @@ def test_a_box_moves_and_grows_with_its_face(faces, detector):
     np.testing.assert_allclose((twice[0] + 0.5) / 2 - 0.5, box, atol=1)  # the same views
 
 
+@pytest.mark.parametrize(
+    ("photo_px", "smallest_face", "views"),
+    [
+        (100, 0.03, [128]),
+        (200, 0.03, [128, 256]),
+        (300, 0.03, [128, 256, 448]),
+        (4000, 0.03, [128, 256, 448]),  # where a face of 0.03 is 13 px wide
+        (4000, 0.01, [128, 256, 448, 832, 1600]),
+        (4000, 0.5, [128]),
+    ],
+)
+def test_a_photo_is_looked_at_small_and_large(photo_px, smallest_face, views):
+    assert list(FaceDetector(0.5, smallest_face)._views(photo_px)) == views
+
+
 def test_squares_cover_a_view_and_share_64_px():
     assert face_detector._starts(128) == [-64]
     assert face_detector._starts(256) == [0]

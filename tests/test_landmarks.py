@@ -113,7 +113,9 @@ def test_json_and_table_have_the_same_numbers(done):
 def test_pictures_show_the_photo_with_its_points(done, album):
     picture = contest.read_photo(done[1] / "pictures" / "trip" / "one.png")
     photo = contest.read_photo(album / "trip" / "one.png")
-    assert picture.shape[0] / photo.shape[0] == picture.shape[1] / photo.shape[1] > 1
+    scale_y, scale_x = np.divide(picture.shape, photo.shape)[:2]
+    assert scale_y == pytest.approx(scale_x, rel=0.01)
+    assert scale_y > 1.5  # a small face is enlarged
     smaller = cv2.resize(picture, photo.shape[1::-1], interpolation=cv2.INTER_AREA)
     changed = np.abs(smaller.astype(int) - photo).max(axis=2) > 40
     assert 0.02 < changed.mean() < 0.3
@@ -133,6 +135,22 @@ def test_several_inputs_are_named_from_the_folder_they_share(album, mean_face, t
     assert [row["file_name"] for row in read(out / "landmarks.csv")] == ["one.png"]
 
 
+def test_a_second_run_takes_the_place_of_the_first_once_it_is_done(
+    album, mean_face, clip, tmp_path
+):
+    out = tmp_path / "out"
+    landmarks([album / "trip"], mean_face, out)
+    before = contents(out)
+    with pytest.raises(InputError):
+        landmarks([album / "broken.jpg"], mean_face, out)
+    assert contents(out) == before
+    settings = LandmarksSettings(draw=False, smallest_face=0.06)
+    landmarks([clip], mean_face, out, settings)
+    videos = ["videos/clip.avi.csv", "videos/clip.avi.json"]
+    assert sorted(contents(out)) == ["skipped.csv", *videos]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_an_earlier_output_within_the_folder_is_no_input(album, mean_face, tmp_path):
     folder = shutil.copytree(album / "trip", tmp_path / "trip")
     for _ in range(2):
@@ -142,9 +160,12 @@ def test_an_earlier_output_within_the_folder_is_no_input(album, mean_face, tmp_p
 def test_a_folder_with_other_files_is_not_written_to(album, mean_face, tmp_path):
     folder = shutil.copytree(album / "trip", tmp_path / "trip")
     before = contents(folder)
-    with pytest.raises(InputError, match="trip: holds other files; give a new folder as --out"):
+    with pytest.raises(InputError, match=r"trip: holds one\.png; give a new folder as --out"):
         landmarks([folder], mean_face, folder)
     assert contents(folder) == before
+    (tmp_path / "own" / "pictures").mkdir(parents=True)
+    with pytest.raises(InputError, match="own: holds pictures"):
+        landmarks([folder], mean_face, tmp_path / "own")
 
 
 @pytest.mark.parametrize(

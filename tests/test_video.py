@@ -31,7 +31,7 @@ def test_frames_come_back_in_order_in_rgb(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not a video", bytes(5000)])
 def test_what_is_no_video_is_refused_without_a_word_of_opencvs(tmp_path, capfd, content):
     (tmp_path / "clip.mp4").write_bytes(content)
-    with pytest.raises(ValueError, match="not a video that can be read"):
+    with pytest.raises(video.UnreadableError, match="not a video that can be read"):
         video.Video(tmp_path / "clip.mp4")
     assert capfd.readouterr() == ("", "")
 

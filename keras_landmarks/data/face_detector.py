@@ -19,8 +19,8 @@ from keras_landmarks.data.geometry import Region, cut_out, resize
 _NETWORK = Path(__file__).with_name("blazeface.tflite")
 _SIDE = 256  # px of the squares
 _STEP = 192  # from one square to the next, at most: a face of up to 64 px is whole in one of them
-_SMALLEST_PX = 15  # faces of this width are found almost always, of 10 px mostly
-_WAITING_PX = 24  # smaller ones are left to the next view, where they are twice as large
+_SMALLEST_PX = 13  # faces of this width are found nearly always, of 10 px mostly
+_WAITING_PX = 24  # smaller ones are left to the next view, where they are larger
 _SAME_FACE = 0.5  # what two boxes have in common, of the smaller one
 # The places, by how far they are from each other, px, and how many lie upon each other.
 _PLACES = ((16, 2), (32, 6))
@@ -69,11 +69,15 @@ class FaceDetector:
         return _merge(np.concatenate(found))
 
     def _views(self, photo_px: int) -> Iterator[float]:
-        """Yields the longer sides, px, that a photo is looked at with, each twice the last."""
-        longer_side = _SIDE / 2
+        """Yields the longer sides, px, that a photo is looked at with.
+
+        Half a square, then one, two, four ... squares beside each other.
+        """
+        longer_side, squares = _SIDE / 2, 1
         yield longer_side
         while longer_side < min(self._largest_view, photo_px):
-            longer_side *= 2
+            longer_side = _SIDE + (squares - 1) * _STEP
+            squares *= 2
             yield longer_side
 
     def _look(self, view: np.ndarray, corner: np.ndarray) -> np.ndarray:

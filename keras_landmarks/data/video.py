@@ -17,6 +17,10 @@ _HIGHEST_RATE = 1000.0
 _CODEC = cv2.VideoWriter.fourcc(*"mp4v")  # the one that OpenCV's wheel has for MP4
 
 
+class UnreadableError(ValueError):
+    """A file is no video, or not one that can be read; the message is the reason alone."""
+
+
 class Video:
     """A video file to read.
 
@@ -26,11 +30,11 @@ class Video:
     """
 
     def __init__(self, path: Path):
-        """Opens the file; ValueError if it is no video that FFmpeg knows."""
+        """Opens the file; UnreadableError if it is no video that FFmpeg knows."""
         with _silence():
             self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise ValueError("not a video that can be read")
+            raise UnreadableError("not a video that can be read")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.frames_per_s = rate if 0 < rate <= _HIGHEST_RATE else _USUAL_RATE
         self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -73,7 +77,7 @@ def writer(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], N
 def _holds(path: Path, frames: int) -> bool:
     try:
         return Video(path).frames == frames
-    except ValueError:
+    except UnreadableError:
         return False
 
 

@@ -50,7 +50,11 @@ class Face:
 
 
 class Landmarker:
-    """Finds the faces in photos and predicts the points of each."""
+    """Finds the faces in photos and predicts the points of each.
+
+    Attributes:
+        points: how many each face has.
+    """
 
     def __init__(
         self,

@@ -30,21 +30,23 @@ def landmark_photos(
     Returns:
         Figures, and by their names why some photos are without points.
     """
-    skipped, faces_found, started = {}, 0, time.monotonic()
+    skipped, count, started = {}, 0, time.monotonic()
     tables = out / "landmarks.csv", out / "landmarks.json"
     with face_tables(*tables, landmarker.points) as write:
-        for images in in_batches(_read_all(photos, skipped)):
-            found = landmarker([image for _, image in images])
-            for (name, image), faces in zip(images, found, strict=True):
-                numbered = dict(enumerate(faces))
-                write(Picture(name, image.shape[1::-1], numbered))
-                faces_found += len(faces)
-                if not faces:
-                    skipped[name] = NO_FACE
-                elif draw:
-                    _write_picture(out / "pictures" / name, draw_on(image, numbered, enlarge=True))
+        every = _landmark_each(photos, landmarker)
+        for name, image, faces in progress(every, "photos", "photos", len(photos)):
+            if isinstance(image, str):
+                skipped[name] = image
+                continue
+            numbered = dict(enumerate(faces))
+            write(Picture(name, image.shape[1::-1], numbered))
+            count += len(faces)
+            if not faces:
+                skipped[name] = NO_FACE
+            elif draw:
+                _write_picture(out / "pictures" / name, draw_on(image, numbered, enlarge=True))
     rate = len(photos) / (time.monotonic() - started)
-    return {"photos": len(photos), "faces": faces_found, "photos_per_s": round(rate, 2)}, skipped
+    return {"photos": len(photos), "faces": count, "photos_per_s": round(rate, 2)}, skipped
 
 
 def in_batches(items: Iterable[Item]) -> Iterator[list[Item]]:
@@ -61,16 +63,17 @@ def draw_on(image: np.ndarray, faces: dict[int, Face], enlarge: bool) -> np.ndar
     return drawing.draw_faces(image, boxes, points, list(map(str, faces)), enlarge)
 
 
-def _read_all(photos: dict[str, Path], skipped: dict[str, str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the photos by name; adds those that cannot be read to `skipped`."""
+def _landmark_each(
+    photos: dict[str, Path], landmarker: Landmarker
+) -> Iterator[tuple[str, np.ndarray | str, list[Face]]]:
+    """Yields each photo's name, the photo, or what is wrong with it, and its faces."""
     with ThreadPoolExecutor() as pool:
-        for some in in_batches(progress(photos.items(), "photos", "photos", len(photos))):
+        for some in in_batches(photos.items()):
             names, paths = zip(*some, strict=True)
-            for name, image in zip(names, pool.map(_read, paths), strict=True):
-                if isinstance(image, str):
-                    skipped[name] = image
-                else:
-                    yield name, image
+            images = list(pool.map(_read, paths))
+            found = iter(landmarker([image for image in images if not isinstance(image, str)]))
+            for name, image in zip(names, images, strict=True):
+                yield name, image, [] if isinstance(image, str) else next(found)
 
 
 def _read(path: Path) -> np.ndarray | str:

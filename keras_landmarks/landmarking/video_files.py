@@ -43,7 +43,7 @@ def landmark_video(
         Figures: frames, rate, faces, and how much their points shake.
 
     Raises:
-        ValueError: the file cannot be read; the message is the reason alone.
+        UnreadableError: the file cannot be read.
         OSError: the disk is full.
     """
     clip = video.Video(path)
@@ -54,20 +54,27 @@ def landmark_video(
         face_tables(*tables, landmarker.points, frames=True) as write,
         _drawn(out / name, clip.frames_per_s) if draw else contextlib.nullcontext() as draw_frame,
     ):
-        for images in in_batches(progress(clip, name, "frames", clip.frames)):
-            for image, faces in zip(images, landmarker(images), strict=True):
-                numbered = steady(count, faces)
-                time_s = count / clip.frames_per_s
-                write(Picture(name, image.shape[1::-1], numbered, count, time_s))
-                if draw:
-                    draw_frame(draw_on(image, numbered, enlarge=False))
-                count += 1
+        every = _landmark_each(clip, landmarker)
+        for image, faces in progress(every, name, "frames", clip.frames):
+            numbered = steady(count, faces)
+            time_s = count / clip.frames_per_s
+            write(Picture(name, image.shape[1::-1], numbered, count, time_s))
+            if draw:
+                draw_frame(draw_on(image, numbered, enlarge=False))
+            count += 1
         if not count:
-            raise ValueError("no frame of the video can be read")
+            raise video.UnreadableError("no frame of the video can be read")
     if count < clip.frames:
         logging.warning("%s: %d of %d frames could be read", path, count, clip.frames)
     rate = count / (time.monotonic() - started)
     return {"frames": count, "frames_per_s": round(rate, 2)} | steady.figures
+
+
+def _landmark_each(
+    clip: video.Video, landmarker: Landmarker
+) -> Iterator[tuple[np.ndarray, list[Face]]]:
+    for images in in_batches(clip):
+        yield from zip(images, landmarker(images), strict=True)
 
 
 @contextlib.contextmanager
