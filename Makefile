@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 # Whose model `make page` takes.
-WORKDIR ?= demo/work
+DEMO_RUN := demo/work
+WORKDIR ?= $(DEMO_RUN)
 RUN := $(VENV)/bin/python -m
 
 .PHONY: demo page test torture lint benchmark install clean
@@ -24,7 +25,7 @@ web/node_modules: web/package-lock.json
 	cd web && npm ci --silent
 	touch $@
 
-demo/work/model.json:
+$(DEMO_RUN)/model.json:
 	$(MAKE) demo
 
 test: install  ## all tests

@@ -109,7 +109,7 @@ def _figures(report: Report) -> dict[str, int]:
 def table(reports: dict[str, Report]) -> str:
     """Lays out what `check` returns: a column a split, rejects by reason, unlisted files."""
     figures = [_figures(report) for report in reports.values()]
-    reasons = [Counter(map(_kind, report.rejects)) for report in reports.values()]
+    reasons = [Counter(reject.kind for reject in report.rejects) for report in reports.values()]
     total = sum(reasons, Counter())
     kinds = sorted(total, key=lambda kind: (-total[kind], kind))
     lines = [_line("", reports)]
@@ -121,11 +121,6 @@ def table(reports: dict[str, Report]) -> str:
         lines += [f"  {split}/images/{contest.printable(name)}" for name in named]
         lines += [f"  and {more:,} more in {split}/images"] if more > 0 else []
     return "\n".join(lines)
-
-
-def _kind(reject: Reject) -> str:
-    """The reason without the particulars."""
-    return reject.reason.partition(":")[0]
 
 
 def _line(title: str, cells: Iterable) -> str:

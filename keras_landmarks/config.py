@@ -447,6 +447,15 @@ def _field_names(settings: type) -> list[str]:
     return [field.name for field in dataclasses.fields(settings)]
 
 
+def read_paths(*names: str) -> dict[str, Any]:
+    """Returns those of these flags that were given, as paths: a list where a flag takes several."""
+    given = {name: FLAGS[name].value for name in names if FLAGS[name].value}
+    return {
+        name: list(map(Path, value)) if isinstance(value, list) else Path(value)
+        for name, value in given.items()
+    }
+
+
 def require(*names: str) -> None:
     """Raises InputError if one of these flags was not given."""
     for name in names:

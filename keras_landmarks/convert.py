@@ -164,7 +164,7 @@ def _write_faces(folder: Path, cut) -> tuple[list[np.ndarray], list[Reject]]:
 
 def _summary(rejects: list[Reject]) -> str:
     """Returns how many there are of each reason, the commonest first."""
-    counts = Counter(reject.reason.partition(":")[0] for reject in rejects)
+    counts = Counter(reject.kind for reject in rejects)
     return ", ".join(f"{reason}: {count}" for reason, count in counts.most_common())
 
 

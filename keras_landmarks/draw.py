@@ -27,14 +27,12 @@ PHOTOS_ACROSS = 8
 def main(_) -> dict[str, Any]:
     """Reads the flags, draws, and returns the figures."""
     config.require("data")
-    names = ("predictions", "truth")
-    tables = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
     return draw(
         Path(FLAGS.data),
         FLAGS.split,
         Path(FLAGS.out or drawing.FILE_NAME),
         count=FLAGS.count,
-        **tables,
+        **config.read_paths("predictions", "truth"),
     )
 
 

@@ -61,14 +61,12 @@ FLAGS = config.use(
 def main(_) -> dict[str, Any]:
     """Reads the flags, combines, prints a table where there is truth, returns the figures."""
     config.require("inputs")
-    names = ("truth", "test_points", "predictions", "submission", "data")
+    names = ("held_out", "truth", "test_points", "groups", "predictions", "submission", "data")
     figures = ensemble(
         [Path(path) for path in FLAGS.inputs],
         FLAGS.combine,
         weights=_parse_weights(FLAGS.weights) if FLAGS.weights else None,
-        held_out=[Path(path) for path in FLAGS.held_out or []],
-        **{name: Path(FLAGS[name].value) for name in names if FLAGS[name].value},
-        groups=[Path(table) for table in FLAGS.groups or []],
+        **config.read_paths(*names),
         split=FLAGS.split,
         rounding=FLAGS.rounding,
         seed=FLAGS.seed,

@@ -50,9 +50,8 @@ FLAGS = config.use(
 def main(_) -> dict[str, Any]:
     """Reads the flags, prints the table, and returns the figures."""
     config.require("truth")
-    names = ("truth", "predictions", "submission", "test_points", "layout")
-    paths = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
-    groups = [Path(table) for table in FLAGS.groups or []]
+    names = ("truth", "predictions", "submission", "test_points", "groups", "layout")
+    paths = config.read_paths(*names)
     if FLAGS.compare:
         if len(FLAGS.compare) != 2 or paths.keys() & {"predictions", "submission"}:
             raise InputError("--compare=a.npz,b.npz takes two files, and no other is scored")
@@ -60,17 +59,14 @@ def main(_) -> dict[str, Any]:
         figures = compare(
             *map(Path, FLAGS.compare),
             **paths,
-            groups=groups,
             seed=FLAGS.seed,
             partial=FLAGS.partial,
         )
         print(comparison(figures))
         return rounded(figures)
     if FLAGS.data:
-        paths |= {"data": Path(FLAGS.data), "prepared": Path(FLAGS.prepared)}
-    figures = evaluate(
-        **paths, groups=groups, split=FLAGS.split, seed=FLAGS.seed, partial=FLAGS.partial
-    )
+        paths |= config.read_paths("data", "prepared")
+    figures = evaluate(**paths, split=FLAGS.split, seed=FLAGS.seed, partial=FLAGS.partial)
     print(table(figures))
     return rounded(figures)
 

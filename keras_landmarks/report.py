@@ -52,14 +52,12 @@ _REPORTED = ("images", "mse", "nme")
 
 def main(_) -> dict[str, Any]:
     """Reads the flags, writes the page, and returns the figures."""
-    names = ("predictions", "truth", "test_points", "layout")
-    paths = {name: Path(FLAGS[name].value) for name in names if FLAGS[name].value}
-    groups = [Path(table) for table in FLAGS.groups or []]
+    paths = config.read_paths("predictions", "truth", "test_points", "groups", "layout")
     workdir = Path(FLAGS.workdir)
     images = contest.find_image_folder(Path(FLAGS.data), FLAGS.split) if FLAGS.data else None
     html = Path(FLAGS.html or workdir / "report.html")
     others = {"images": images, "seed": FLAGS.seed, "partial": FLAGS.partial}
-    return report(workdir, html, **paths, groups=groups, **others)
+    return report(workdir, html, **paths, **others)
 
 
 def report(

@@ -84,6 +84,11 @@ class Reject(NamedTuple):
     line: int
     reason: str
 
+    @property
+    def kind(self) -> str:
+        """The reason without the particulars."""
+        return self.reason.partition(":")[0]
+
 
 class Asked(NamedTuple):
     """A row of `test_points.csv`: which points are asked of an image, int64."""

@@ -57,7 +57,7 @@ def describe(points: int, names: Sequence[str] | None) -> dict:
     if names:
         known["points"] = list(names)
     if points == layout.CONTEST_POINTS:
-        regions = {name: [region.start, region.stop - 1] for name, region in layout.REGIONS.items()}
+        regions = layout.as_json(layout.REGIONS)
         return known | {"regions": regions, "mirror": layout.mirror_map().tolist()}
     if points in _REGIONS:
         regions = {name: list(ends) for name, ends in _REGIONS[points].items()}

@@ -86,6 +86,11 @@ def regions_of(points: int, path: Path | None = None) -> dict[str, slice]:
     return {name: _as_slice(ends, points, f"{path}: {name!r}") for name, ends in regions.items()}
 
 
+def as_json(regions: dict[str, slice]) -> dict[str, list[int]]:
+    """Returns regions as a layout file has them: first and last point."""
+    return {name: [points.start, points.stop - 1] for name, points in regions.items()}
+
+
 def _as_slice(ends: object, points: int, where: str) -> slice:
     if not isinstance(ends, list) or [type(end) for end in ends] != [int, int]:
         raise InputError(f"{where}: a region is its first and its last point: [27, 35]")

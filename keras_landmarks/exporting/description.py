@@ -53,7 +53,7 @@ def describe(spec: ModelSpec, landmarks_px: np.ndarray, layout_file: Path | None
         "pixel_mean": mean,
         "pixel_std": std,
         "mirror": None if mirror_map is None else mirror_map.tolist(),
-        "regions": {name: [points.start, points.stop - 1] for name, points in regions.items()},
+        "regions": layout.as_json(regions),
         "face_box": _face_box(landmarks_px, [spec.frame.width, spec.frame.height]),
     }
     return facts | {"how_to": HOW_TO}
