@@ -1,5 +1,7 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer; PYTHON=... chooses another.
 PYTHON ?= python3
+# Processes that run tests side by side.
+WORKERS ?= 2
 VENV := .venv
 # Whose model `make page` takes.
 DEMO_RUN := demo/work
@@ -29,7 +31,7 @@ $(DEMO_RUN)/model.json:
 	$(MAKE) demo
 
 test: install  ## all tests
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses=$(WORKERS) --dist=loadfile
 
 torture: install  ## commands killed at random moments, over a hundred times
 	$(RUN) pytest -m slow -s tests/test_torture.py

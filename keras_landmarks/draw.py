@@ -15,11 +15,11 @@ from absl import logging
 
 from keras_landmarks import config
 from keras_landmarks.data import contest
-from keras_landmarks.data.layout import CONTEST_POINTS
+from keras_landmarks.data.layout import regions_of
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import drawing, metrics
 
-FLAGS = config.use("data", "split", "predictions", "truth", "out", "count")
+FLAGS = config.use("data", "split", "predictions", "truth", "layout", "out", "count")
 
 PHOTOS_ACROSS = 8
 
@@ -32,7 +32,7 @@ def main(_) -> dict[str, Any]:
         FLAGS.split,
         Path(FLAGS.out or drawing.FILE_NAME),
         count=FLAGS.count,
-        **config.read_paths("predictions", "truth"),
+        **config.read_paths("predictions", "truth", "layout"),
     )
 
 
@@ -42,18 +42,20 @@ def draw(
     out: Path,
     predictions: Path | None = None,
     truth: Path | None = None,
+    layout: Path | None = None,
     count: int = 24,
 ) -> dict[str, Any]:
     """Writes a contact sheet (PNG) of up to `count` photos, evenly spaced over the rows.
 
     With both tables, images that are in both are drawn, the prediction beside the truth. A broken
-    image is named in the log and another is drawn instead.
+    image is named in the log and another is drawn instead. Points are coloured by region: the
+    contest's, or those of the file `layout`.
 
     Returns:
         `images` drawn, broken ones `skipped`, `out`.
 
     Raises:
-        InputError: there are no points or no images to draw, or a table is broken.
+        InputError: there are no points or no images to draw, or a table or `layout` is wrong.
     """
     folder = contest.find_image_folder(data, split)
     tables = _read_tables(data, split, predictions, truth)
@@ -62,14 +64,16 @@ def draw(
     photos, skipped = read_spread(folder, file_names, count)
     if not photos:
         raise InputError(f"{folder}: none of the {len(file_names)} images with points can be read")
+    points = len(first[file_names[0]])
+    regions = regions_of(points, layout)
+    colours = drawing.point_colours(points, regions)
     tiles, titles = [], []
     for name, image in photos.items():
-        points = {label: table[name] for label, table in tables.items()}
-        pictures = [drawing.draw_tile(image, px, label) for label, px in points.items()]
+        drawn = {label: table[name] for label, table in tables.items()}
+        pictures = [drawing.draw_tile(image, drawn[it], it, colours=colours) for it in drawn]
         tiles.append(np.hstack(pictures))
-        titles.append(_title(name, **points))
-    legend = len(first[file_names[0]]) == CONTEST_POINTS
-    sheet = drawing.contact_sheet(tiles, titles, PHOTOS_ACROSS // len(tables), legend)
+        titles.append(_title(name, **drawn))
+    sheet = drawing.contact_sheet(tiles, titles, PHOTOS_ACROSS // len(tables), list(regions))
     drawing.write_sheet(out, sheet)
     return {"images": len(photos), "skipped": skipped, "out": str(out)}
 

@@ -18,6 +18,7 @@ Example:
     python -m keras_landmarks.export --workdir=work --format=onnx --out=exported
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -89,6 +90,8 @@ def export(
     with whole_folder(out) as partial:
         file = partial / chosen.file_name
         chosen.write(stock_model(model), file, precision, images)
+        if chosen.describe:
+            chosen.describe(file, description.FILE_NAME, json.dumps(described))
         predicted, ms_per_image = _predict(chosen.read(file), images)
         figures = {
             "format": format_name,

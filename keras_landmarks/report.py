@@ -206,12 +206,8 @@ def _as_scored(score: evaluate.Score, run: _Run, layout: Path | None) -> Scored:
 
 def _mirror_map(run: _Run, layout: Path | None, points: int) -> np.ndarray | None:
     """Returns the layout's map, the one that the model was trained with, the contest's, or none."""
-    if layout and (found := mirror.map_of_layout(points, layout)) is not None:
-        return found
-    known = run.model.get("mirror")
-    if known is not None and run.model.get("points") == points:
-        return mirror.from_json(known, points, str(run.workdir / _MODEL_FILE))
-    return mirror.map_of_layout(points)
+    trained = run.model.get("mirror") if run.model.get("points") == points else None
+    return mirror.known_map(points, layout, trained, str(run.workdir / _MODEL_FILE))
 
 
 def _beside(truth: Path) -> Path | None:

@@ -2,6 +2,10 @@ import dataclasses
 import os
 import shutil
 
+# Most of a short training's time is XLA's, which need not try hard: tests take the time to compile,
+# not to compute. In the environment, before JAX loads, for the commands that tests start as well.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+
 import numpy as np
 import pytest
 
@@ -17,9 +21,9 @@ from keras_landmarks.training.settings import TrainSettings
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory):
+def compile_once(tmp_path_factory, testrun_uid):
     """Many tests train the same small model; XLA compiles it for the first of them."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
+    folder = str(tmp_path_factory.getbasetemp().parent / f"compiled_{testrun_uid}")
     os.environ["XDG_CACHE_HOME"] = folder  # of the commands that tests start
     compilation_cache.use(folder)
 

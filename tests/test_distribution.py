@@ -40,19 +40,6 @@ TOLERANCE = 1e-5
 CROP = 32
 
 
-# Processes started here run their steps a little slower and compile in half the time.
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
-
-
-@contextlib.contextmanager
-def xla_flags(*flags):
-    """Within, processes are started with these flags, too; this one has read its own already."""
-    jax.devices()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XLA_FLAGS", " ".join([os.environ.get("XLA_FLAGS", ""), *flags]))
-        yield
-
-
 # ── several processes ──
 
 
@@ -92,11 +79,10 @@ def start(settings, folder, processes):
     command = [sys.executable, "-m", "keras_landmarks.train", f"--flagfile={flagfile}"]
     command += [f"--coordinator=localhost:{free_port()}", f"--num_processes={processes}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with xla_flags(QUICK_TO_COMPILE):
-        return [
-            subprocess.Popen([*command, f"--process_id={number}"], **pipes)
-            for number in range(processes)
-        ]
+    return [
+        subprocess.Popen([*command, f"--process_id={number}"], **pipes)
+        for number in range(processes)
+    ]
 
 
 def free_port():
@@ -297,8 +283,10 @@ def test_the_shares_of_validation_are_all_of_it_but_the_last_few(images):
 @pytest.fixture(scope="module")
 def on_eight_devices():
     """Calls a function in a process that has eight devices."""
+    jax.devices()  # this process has read its own flags before they change
     eight = "--xla_force_host_platform_device_count=8"
-    with xla_flags(QUICK_TO_COMPILE, eight), fresh_process() as pool:
+    with pytest.MonkeyPatch.context() as patch, fresh_process() as pool:
+        patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {eight}")
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 

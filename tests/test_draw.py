@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_landmarks.data import contest
+from keras_landmarks.data.layout import REGIONS
 from keras_landmarks.draw import draw
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import drawing
@@ -109,8 +110,21 @@ def test_contest_points_bring_the_legend(data, tmp_path):
     contest.write_landmarks(tmp_path / "truth.csv", ["0.jpg"], points_px)
     draw(data, "train", tmp_path / "sheet.png", truth=tmp_path / "truth.csv")
     sheet = cv2.imread(str(tmp_path / "sheet.png"), cv2.IMREAD_COLOR_RGB)
-    legend = drawing.region_legend(sheet.shape[1])
+    legend = drawing.region_legend(sheet.shape[1], list(REGIONS))
     np.testing.assert_array_equal(sheet[-len(legend) :], legend)
+
+
+def test_a_layout_gives_other_points_their_colours_and_a_legend(data, tmp_path):
+    plain, coloured, layout = (tmp_path / name for name in ("a.png", "b.png", "layout.json"))
+    layout.write_text('{"regions": {"brow": [0, 1]}}')
+    draw(data, "train", plain)
+    draw(data, "train", coloured, layout=layout)
+    plain, coloured = (cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) for path in (plain, coloured))
+    legend = drawing.region_legend(plain.shape[1], ["brow"])
+    np.testing.assert_array_equal(coloured[len(plain) :], legend)
+    (colour,) = drawing.region_colours(["brow"]).values()
+    assert not (plain == colour).all(axis=2).any()
+    assert (coloured[: len(plain)] == colour).all(axis=2).any()
 
 
 def test_without_any_points(data, tmp_path):

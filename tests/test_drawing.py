@@ -140,7 +140,7 @@ def test_long_titles_stay_in_their_cell():
 
 @pytest.mark.parametrize("width", [30, 500, 3000])
 def test_legend_shows_every_region_colour(width):
-    legend = drawing.region_legend(width)
+    legend = drawing.region_legend(width, list(drawing.REGION_COLOURS))
     assert legend.shape[1] == width
     shown = {tuple(colour) for colour in np.unique(legend.reshape(-1, 3), axis=0).tolist()}
     assert shown >= set(drawing.REGION_COLOURS.values())
@@ -149,6 +149,7 @@ def test_legend_shows_every_region_colour(width):
 def test_contact_sheet_with_legend_is_taller():
     tile = np.zeros((30, 400, 3), np.uint8)
     plain = drawing.contact_sheet([tile], ["a"], columns=1)
-    with_legend = drawing.contact_sheet([tile], ["a"], columns=1, legend=True)
+    with_legend = drawing.contact_sheet([tile], ["a"], columns=1, legend=["nose", "ears"])
     np.testing.assert_array_equal(with_legend[: len(plain)], plain)
-    np.testing.assert_array_equal(with_legend[len(plain) :], drawing.region_legend(400))
+    legend = drawing.region_legend(400, ["nose", "ears"])
+    np.testing.assert_array_equal(with_legend[len(plain) :], legend)

@@ -95,6 +95,16 @@ def test_the_description_says_all_that_a_program_needs(exported):
     assert set(told["how_to"]) >= {"input", "framing", "output", "back_to_the_photo"}
 
 
+def test_an_onnx_file_tells_it_itself(exported):
+    _, out = exported("onnx")
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    within = json.loads(session.get_modelmeta().custom_metadata_map["landmarks.json"])
+    assert within.items() <= json.loads((out / "landmarks.json").read_text()).items()
+    assert within["width"] == 32
+
+
 def test_other_points_have_the_regions_and_the_mirror_map_of_their_layout(tmp_path):
     path = tmp_path / "layout.json"
     path.write_text('{"regions": {"eyes": [0, 1]}, "mirror": [1, 0, 2]}')

@@ -120,3 +120,10 @@ def test_lessons_of_a_fold_do_not_change_its_weights():
     edges, fits = (np.concatenate([each[i] for each in rest]) for i in (1, 2))
     expected = np.linalg.solve(edges.T @ edges + 30 * np.eye(3), edges.T @ fits)
     np.testing.assert_allclose(weights[2], expected, atol=1e-5)
+
+
+def test_shapes_that_are_all_alike_are_none_of_them_suspect():
+    faces = np.tile(RNG.normal(50, 20, (1, 30, 2)), (5, 1, 1))
+    scores = label_scores.shape_scores(faces)
+    assert np.isfinite(scores).all()
+    assert label_scores.threshold(scores) == np.inf

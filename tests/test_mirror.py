@@ -230,13 +230,15 @@ def test_the_contests_map_goes_by_its_name():
         np.testing.assert_array_equal(mirror.from_json(told, 971, "model.json"), known)
 
 
-def test_the_map_of_a_layout(tmp_path):
+def test_a_layouts_map_goes_before_the_trained_one_and_that_before_the_contests(tmp_path):
     path = tmp_path / "layout.json"
-    np.testing.assert_array_equal(mirror.map_of_layout(971), mirror_map())
-    assert mirror.map_of_layout(3) is None
+    np.testing.assert_array_equal(mirror.known_map(971, None), mirror_map())
+    assert mirror.known_map(3, None) is None
+    np.testing.assert_array_equal(mirror.known_map(3, None, [0, 2, 1]), [0, 2, 1])
     path.write_text('{"regions": {"ears": [0, 1]}}')
-    assert mirror.map_of_layout(3, path) is None
+    assert mirror.known_map(3, path) is None
+    np.testing.assert_array_equal(mirror.known_map(3, path, [0, 2, 1]), [0, 2, 1])
     path.write_text('{"mirror": [1, 0, 2]}')
-    np.testing.assert_array_equal(mirror.map_of_layout(3, path), [1, 0, 2])
+    np.testing.assert_array_equal(mirror.known_map(3, path, [0, 2, 1]), [1, 0, 2])
     with pytest.raises(InputError, match="the mirror map has 3 points, the faces 971"):
-        mirror.map_of_layout(971, path)
+        mirror.known_map(971, path)

@@ -74,7 +74,7 @@ def _aligned(landmarks_px: np.ndarray, reference: np.ndarray) -> Iterator[np.nda
 def _distances(landmarks_px: np.ndarray, reference: np.ndarray, basis: ShapeBasis) -> np.ndarray:
     """Returns how far labels are from the mean shape, as the basis has it and beside it: (n,)."""
     within, beside = [], []
-    lengths = (basis.components.astype(np.float64) ** 2).sum(axis=1)
+    lengths = (basis.components.astype(np.float64) ** 2).sum(axis=1) + 1e-12  # all may be alike
     for shapes in _aligned(landmarks_px, reference):
         differences = shapes.reshape(len(shapes), -1) - basis.mean
         coefficients = differences @ basis.components.T / lengths

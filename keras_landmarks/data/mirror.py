@@ -95,18 +95,23 @@ def read_map(path: Path, points: int) -> np.ndarray:
     return as_map(value.get("mirror") if isinstance(value, dict) else value, points, str(path))
 
 
-def map_of_layout(points: int, path: Path | None = None) -> np.ndarray | None:
-    """Returns the map of a layout file, or None if it has none; without a file the contest's.
+def known_map(
+    points: int, layout_file: Path | None, trained: object = None, where: str = ""
+) -> np.ndarray | None:
+    """Returns the layout file's map, or the one that the model was trained with, or the contest's.
+
+    None if the file has none, `trained` (from `where`, as `as_json` made it) is None and the points
+    are not the contest's.
 
     Raises:
         InputError: as `read_map`.
     """
-    if path is None:
-        return layout.mirror_map() if points == layout.CONTEST_POINTS else None
-    value = layout.read_json(path)
-    if not isinstance(value, dict) or "mirror" not in value:
-        return None
-    return as_map(value["mirror"], points, str(path))
+    value = layout.read_json(layout_file) if layout_file else None
+    if isinstance(value, dict) and "mirror" in value:
+        return as_map(value["mirror"], points, str(layout_file))
+    if trained is not None:
+        return from_json(trained, points, where)
+    return layout.mirror_map() if points == layout.CONTEST_POINTS else None
 
 
 def as_map(partners: object, points: int, where: str) -> np.ndarray:

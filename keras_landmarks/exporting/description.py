@@ -46,7 +46,7 @@ def describe(spec: ModelSpec, landmarks_px: np.ndarray, layout_file: Path | None
     """
     mean, std = networks.NORMALISATIONS[spec.normalisation]
     regions = layout.regions_of(spec.points, layout_file)
-    mirror_map = _mirror_map(spec, layout_file)
+    mirror_map = mirror.known_map(spec.points, layout_file, spec.mirror, "model.json")
     facts = dataclasses.asdict(spec) | {
         "width": spec.frame.width,
         "height": spec.frame.height,
@@ -57,15 +57,6 @@ def describe(spec: ModelSpec, landmarks_px: np.ndarray, layout_file: Path | None
         "face_box": _face_box(landmarks_px, [spec.frame.width, spec.frame.height]),
     }
     return facts | {"how_to": HOW_TO}
-
-
-def _mirror_map(spec: ModelSpec, layout_file: Path | None) -> np.ndarray | None:
-    """Returns the layout's map, the one that the model was trained with, the contest's, or none."""
-    if layout_file and (found := mirror.map_of_layout(spec.points, layout_file)) is not None:
-        return found
-    if spec.mirror is not None:
-        return mirror.from_json(spec.mirror, spec.points, "model.json")
-    return mirror.map_of_layout(spec.points)
 
 
 def _face_box(landmarks_px: np.ndarray, size_px: list[int]) -> list[float]:

@@ -32,6 +32,7 @@ class Format(NamedTuple):
         read: returns what predicts, one core where the runtime can be told.
         precisions: of the weights, that it has.
         modules: that must be installed besides what the package needs anyway.
+        describe: puts a text under a name into the file itself, where the format has a place.
     """
 
     file_name: str
@@ -39,6 +40,7 @@ class Format(NamedTuple):
     read: Callable[[Path], Predictor]
     precisions: Sequence[str] = ("float32",)
     modules: Sequence[str] = ()
+    describe: Callable[[Path, str, str], None] | None = None
 
 
 def check(name: str, precision: str) -> Format:
@@ -69,6 +71,14 @@ def _write_onnx(model: keras.Model, path: Path, precision: str, images: np.ndarr
     halved = {"float32": [], "float16": ["Conv", "Gemm"], "int8": ["Gemm"]}[precision]
     made = onnx_graph.onnx_model(model, halved)
     onnx.save(onnx_graph.quantised(made, images) if precision == "int8" else made, path)
+
+
+def _describe_onnx(path: Path, name: str, text: str) -> None:
+    import onnx
+
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {name: text})
+    onnx.save(model, path)
 
 
 def _read_onnx(path: Path) -> Predictor:
@@ -155,6 +165,7 @@ FORMATS = {
         *("model.onnx", _write_onnx, _read_onnx),
         precisions=("float32", "float16", "int8"),
         modules=("onnx", "onnxruntime"),
+        describe=_describe_onnx,
     ),
     "litert": Format(
         *("model.tflite", _write_litert, _read_litert),

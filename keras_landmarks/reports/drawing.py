@@ -157,7 +157,7 @@ def side_by_side(tiles: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def contact_sheet(
-    tiles: Sequence[np.ndarray], titles: Sequence[str], columns: int, legend: bool = False
+    tiles: Sequence[np.ndarray], titles: Sequence[str], columns: int, legend: Sequence[str] = ()
 ) -> np.ndarray:
     """Lays tiles out in rows, each with its title under it.
 
@@ -165,14 +165,14 @@ def contact_sheet(
         tiles: (H, W, 3) uint8 each; cells are as large as the largest.
         titles: one line a tile.
         columns: tiles in a row.
-        legend: whether a strip of the regions' colours is added at the bottom.
+        legend: regions whose names and colours are added at the bottom.
     """
     columns = min(columns, len(tiles))
     height, width = np.max([tile.shape[:2] for tile in tiles], axis=0)
     cells = [_cell(*item, height, width) for item in zip(tiles, titles, strict=True)]
     cells += [_blank(*cells[0].shape[:2])] * (-len(cells) % columns)
     rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
-    return np.vstack([*rows, region_legend(columns * width)] if legend else rows)
+    return np.vstack([*rows, region_legend(columns * width, legend)] if legend else rows)
 
 
 def write_sheet(path: Path, sheet: np.ndarray) -> None:
@@ -186,13 +186,13 @@ def as_jpeg(picture: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", picture[..., ::-1], quality)[1].tobytes()
 
 
-def region_legend(width: int) -> np.ndarray:
+def region_legend(width: int, regions: Sequence[str]) -> np.ndarray:
     """Draws the regions' names, each beside its colour, in as many lines as the width needs."""
     entry_width = 150
-    lines = math.ceil(len(REGION_COLOURS) / max(1, (width - MARGIN) // entry_width))
-    columns = math.ceil(len(REGION_COLOURS) / lines)
+    lines = math.ceil(len(regions) / max(1, (width - MARGIN) // entry_width))
+    columns = math.ceil(len(regions) / lines)
     legend = _blank(lines * CAPTION_HEIGHT + MARGIN, width)
-    for index, (name, colour) in enumerate(REGION_COLOURS.items()):
+    for index, (name, colour) in enumerate(region_colours(regions).items()):
         line, column = divmod(index, columns)
         x, y = MARGIN + column * entry_width, line * CAPTION_HEIGHT + CAPTION_HEIGHT // 2
         cv2.circle(legend, (x + 5, y), 5, colour, cv2.FILLED, cv2.LINE_AA)
