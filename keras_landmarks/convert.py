@@ -18,7 +18,9 @@ Examples:
 
 import functools
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
@@ -34,6 +36,15 @@ from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 
 FLAGS = config.use("source", "source_format", "photos", "face_share", "data", "split", "processes")
+
+
+class Cut(NamedTuple):
+    """A face cut out: of which photo, by which row of the annotations, with its points (k, 2)."""
+
+    photo: str
+    row: int
+    jpeg: bytes
+    landmarks_px: np.ndarray
 
 
 def main(_) -> dict:
@@ -104,10 +115,8 @@ def convert(
     }
 
 
-def cut_face(
-    photos: Path, face_share: float, face: Face | Reject
-) -> tuple[str, bytes, np.ndarray] | Reject:
-    """Returns a face's photo, its crop as JPEG, and its points (k, 2) in it; or why it has none."""
+def cut_face(photos: Path, face_share: float, face: Face | Reject) -> Cut | Reject:
+    """Returns a face's crop, as JPEG, with its points in it; or why it has none."""
     if isinstance(face, Reject):
         return face
     try:
@@ -121,7 +130,7 @@ def cut_face(
     if face_share:
         region = region_around(box, face_share)
         image, landmarks_px = cut_out(image, region), landmarks_px - region[:2]
-    return face.photo, contest.encode_jpeg(image), landmarks_px
+    return Cut(face.photo, face.row, contest.encode_jpeg(image), landmarks_px)
 
 
 def region_around(box: list[float], share: float) -> Region:
@@ -136,24 +145,25 @@ def region_around(box: list[float], share: float) -> Region:
     return Region(*first.tolist(), *(first + np.ceil(sides).astype(int)).tolist())
 
 
-def _write_faces(folder: Path, cut) -> tuple[list[np.ndarray], list[Reject]]:
+def _write_faces(
+    folder: Path, cut: Iterable[Cut | Reject]
+) -> tuple[list[np.ndarray], list[Reject]]:
     """Writes the images and the tables; returns the points of each face, and the rejects."""
     images = folder / "images"
     images.mkdir(parents=True)
     names, sources, landmarks, rejects = [], [], [], []
     for face in cut:
-        if not isinstance(face, Reject) and landmarks and len(face[2]) != len(landmarks[0]):
-            reason = f"not as many points as the first face: {len(face[2])}"
-            face = Reject(face[0], 0, reason)
+        if isinstance(face, Cut) and landmarks and len(face.landmarks_px) != len(landmarks[0]):
+            reason = f"not as many points as the first face: {len(face.landmarks_px)}"
+            face = Reject(face.photo, face.row, reason)
         if isinstance(face, Reject):
             rejects.append(face)
             continue
-        photo, jpeg, landmarks_px = face
         name = f"face_{len(names):06d}.jpg"
-        (images / name).write_bytes(jpeg)
+        (images / name).write_bytes(face.jpeg)
         names.append(name)
-        sources.append(photo)
-        landmarks.append(landmarks_px)
+        sources.append(face.photo)
+        landmarks.append(face.landmarks_px)
     if landmarks:
         contest.write_landmarks(folder / "landmarks.csv", names, landmarks)
         contest.write_groups(folder / "sources.csv", "photo", names, sources)

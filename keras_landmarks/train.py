@@ -48,6 +48,7 @@ FLAGS = config.use(
 def main(_) -> dict:
     """Reads the flags, trains, returns the figures."""
     config.require("data")
+    contest.find_image_folder(Path(FLAGS.data), "train")  # a wrong folder need not wait for Keras
     huge_pages.use()
     for_each = beam.workers(FLAGS.beam_runner, FLAGS.beam_options)
     compilation_cache.use(FLAGS.compilation_cache)

@@ -171,8 +171,9 @@ def test_train_makes_extra_images_and_crops_on_the_runner(settings, tmp_path, fo
 
 
 @pytest.mark.usefixtures("for_each")
-def test_train_reads_the_flags():
-    command = [sys.executable, "-m", "keras_landmarks.train", "--data=x", "--beam_runner=Foo"]
+def test_train_reads_the_flags(faces):
+    command = [sys.executable, "-m", "keras_landmarks.train", f"--data={faces}"]
+    command += ["--beam_runner=Foo"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: --beam_runner=Foo: Unexpected pipeline runner")

@@ -73,6 +73,8 @@ def test_faces_of_other_counts_of_points_and_far_outside_are_left_out(photos, tm
     figures = convert(source, tmp_path / "data", processes=1)
     assert (figures["faces"], figures["rejected"]) == (1, 2)
     assert not figures["mirror"]
+    rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
+    assert "b.jpg\t2\tnot as many points as the first face: 3" in rejects
 
 
 def test_nothing_is_left_where_no_face_can_be_used(photos, tmp_path):
