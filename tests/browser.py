@@ -40,6 +40,9 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._devtools("Emulation.setEmulatedMedia", features=[scheme])
         self._call("/url", {"url": url})
+        # Until it is painted, which on a busy machine may be later, words have no height.
+        painted = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
+        self._call("/execute/async", {"script": painted, "args": []})
 
     def run(self, script, *arguments):
         """Returns what a script in the page returns."""
