@@ -3,8 +3,12 @@ import os
 import shutil
 
 # Most of a short training's time is XLA's, which need not try hard: tests take the time to compile,
-# not to compute. In the environment, before JAX loads, for the commands that tests start as well.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+# not to compute. In the environment, before JAX loads, for the commands that tests start as well;
+# XLA_FLAGS=--xla_backend_optimization_level=3 runs them as a user's.
+if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    )
 
 import numpy as np
 import pytest
@@ -21,9 +25,10 @@ from keras_landmarks.training.settings import TrainSettings
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory, testrun_uid):
+def compile_once(tmp_path_factory, worker_id):
     """Many tests train the same small model; XLA compiles it for the first of them."""
-    folder = str(tmp_path_factory.getbasetemp().parent / f"compiled_{testrun_uid}")
+    base = tmp_path_factory.getbasetemp()  # pytest tidies it up; of a worker it lies in the run's
+    folder = str((base if worker_id == "master" else base.parent) / "compiled")
     os.environ["XDG_CACHE_HOME"] = folder  # of the commands that tests start
     compilation_cache.use(folder)
 

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,20 @@ def test_a_full_disk_is_one_line_and_leaves_earlier_weights(tiny_run, tmp_path):
     assert "Traceback" not in done.stderr
     assert (work / "best.weights.h5").read_bytes() == before
     assert not list(work.glob(".partial*"))
+
+
+def test_an_interrupted_training_leaves_at_once_and_goes_on_when_started_again(tiny_run, tmp_path):
+    settings, _ = tiny_run
+    work = tmp_path / "work"
+    flags = [f"--flagfile={settings.workdir}/flags.cfg", f"--workdir={work}"]
+    command = [sys.executable, "-m", "keras_landmarks.train", *flags, "--epochs=100000"]
+    training = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while training.poll() is None and not (work / "last.safetensors").exists():
+        time.sleep(0.1)
+    training.send_signal(signal.SIGTERM)
+    _, errors = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert errors.splitlines()[-1].startswith("error: interrupted: the same command goes on with")
+    done = len((work / "history.csv").read_text().splitlines()) - 1
+    again = run("train", *flags, f"--epochs={done + 1}")
+    assert json.loads(again.stdout.splitlines()[-1])["epochs"] == done + 1
