@@ -118,9 +118,9 @@ def ensemble(
     if combine == "median":
         combined = partial(np.median, axis=0)
     scores = score(scored, true, combined, groups, seed) if true else {}
-    landmarks = _combine(models, combined)
+    landmarks, sigmas = _combine(models, combined, weights)
     if predictions:
-        contest.write_predictions(predictions, models.file_names, landmarks)
+        contest.write_predictions(predictions, models.file_names, landmarks, sigmas)
     if submission:
         whole = asked_points(landmarks, asked, rounding) if asked else whole_px(landmarks, rounding)
         contest.write_submission(submission, models.file_names, whole)
@@ -206,6 +206,8 @@ class Models:
     def pieces(self) -> Iterator[np.ndarray]:
         """Yields the points of some images after others: (models, rows, k, 2), photo pixels.
 
+        (models, rows, k, 3) if every model tells a point's standard deviation, too.
+
         Raises:
             InputError: a file is broken, or a point is not a finite number.
         """
@@ -214,7 +216,8 @@ class Models:
             names = self.file_names[start : start + len(pieces[0])]
             for path, points in zip(self.paths, pieces, strict=True):
                 matching.check_finite(points, names, path)
-            yield np.stack(pieces)
+            numbers = min(points.shape[-1] for points in pieces)
+            yield np.stack([points[..., :numbers] for points in pieces])
             start += len(names)
 
 
@@ -286,19 +289,32 @@ def _check_same(unit: str, a: Path, of_a: list[str], b: Path, of_b: list[str]) -
 # ── combining, fitting, scoring ──
 
 
-def _combine(models: Models, combined: Combine) -> np.ndarray:
-    """Returns the combined points of all images: (n, k, 2) float32, photo pixels."""
+def _combine(
+    models: Models, combined: Combine, weights: Sequence[float] | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the combined points of all images, (n, k, 2) float32, photo pixels.
+
+    Besides, if every model tells them, the standard deviations, (n, k), of what all say together:
+    how sure each is, and how far they are apart.
+    """
     landmarks = np.empty((len(models.file_names), models.points, 2), np.float32)
+    sigmas = []
     total = math.ceil(len(landmarks) / _ROWS)
     pieces = progress(models.pieces(), "combining", "pieces", total)
     for start, piece in zip(itertools.count(step=_ROWS), pieces, strict=False):
-        landmarks[start : start + _ROWS] = combined(piece)
-    return landmarks
+        points = landmarks[start : start + _ROWS]
+        points[:] = combined(piece[..., :2])
+        if piece.shape[-1] == 3:
+            variances = piece[..., 2] ** 2 + np.square(piece[..., :2] - points).mean(axis=-1)
+            sigmas.append(np.sqrt(np.average(variances, axis=0, weights=weights)))
+    return landmarks, np.concatenate(sigmas) if sigmas else None
 
 
 def errors(models: Models, true: Truth) -> Iterator[np.ndarray]:
     """Yields predicted - true of each image, (models, p, 2) float64, of the p points that count."""
-    faces = itertools.chain.from_iterable(piece.swapaxes(0, 1) for piece in models.pieces())
+    faces = itertools.chain.from_iterable(
+        piece[..., :2].swapaxes(0, 1) for piece in models.pieces()
+    )
     for row, predicted_px in enumerate(faces):
         which = true.asked[row] if true.asked else slice(None)
         if not models.are_submissions:

@@ -496,6 +496,9 @@ def test_predictions_are_read_some_rows_at_a_time(tmp_path):
     assert [len(piece) for piece in pieces] == [2, 2, 1]
     np.testing.assert_array_equal(np.concatenate(pieces), landmarks)
     assert contest.read_predicted_names(path) == (list("abcde"), 3)
+    contest.write_predictions(path, list("abcde"), landmarks, landmarks[..., 0])
+    pieces = list(contest.iterate_predictions(path, rows=2))
+    np.testing.assert_array_equal(np.concatenate(pieces), landmarks[..., [0, 1, 0]])
 
 
 def test_a_changed_byte_is_found_when_the_last_rows_are_read(tmp_path):

@@ -92,6 +92,35 @@ def test_pieces_of_rows_make_no_difference(tmp_path, monkeypatch):
         np.testing.assert_allclose(combined, expected(models_px, axis=0), rtol=1e-6)
 
 
+def write_with_sigmas(path, points, sigma_px):
+    contest.write_predictions(path, NAMES, points, np.full(points.shape[:2], sigma_px))
+
+
+@pytest.mark.parametrize(
+    ("how", "options", "sigma_px"),
+    [
+        # Variances 9 and 16, points 1 px and 1 px from their mean, 3: 12.5 + 1.
+        ("mean", {}, np.sqrt(13.5)),
+        ("median", {}, np.sqrt(13.5)),
+        # The mean is 1.5 px from one, 0.5 px from the other: (9 + 2.25) / 4 + 3 (16 + 0.25) / 4.
+        ("weights", {"weights": [0.25, 0.75]}, np.sqrt(15.0)),
+    ],
+)
+def test_standard_deviations_are_those_of_all_models_together(
+    combine, folder, how, options, sigma_px
+):
+    write_with_sigmas(folder / "a.npz", TRUE_PX + 2, 3.0)
+    write_with_sigmas(folder / "b.npz", TRUE_PX + 4, 4.0)
+    table, _ = combine(["a.npz", "b.npz"], how, predictions="out.npz", **options)
+    np.testing.assert_allclose(table.sigmas, sigma_px, rtol=1e-6)
+
+
+def test_standard_deviations_of_some_models_only_are_left_out(combine, folder):
+    write_with_sigmas(folder / "a.npz", TRUE_PX + 2, 3.0)
+    table, _ = combine(["a.npz", "b.npz"], predictions="out.npz")
+    assert table.sigmas is None
+
+
 def test_a_submission_of_predictions_has_what_is_asked(combine, folder):
     _, figures = combine(["a.npz", "c.npz"], submission="out.csv", data=folder)
     written = (folder / "out.csv").read_bytes()

@@ -511,10 +511,16 @@ def read_predicted_names(path: Path) -> tuple[list[str], int]:
 
 
 def iterate_predictions(path: Path, rows: int) -> Iterator[np.ndarray]:
-    """Yields the landmarks of `read_predictions`, so many rows (the last: fewer) at a time."""
-    with _open_predictions(path) as (file_names, landmarks, _):
+    """Yields what `read_predictions` reads, so many rows (the last: fewer) at a time.
+
+    (rows, k, 2) float32, or (rows, k, 3) where the standard deviations are known.
+    """
+    with _open_predictions(path) as (file_names, landmarks, sigmas):
         for start in range(0, len(file_names), rows):
-            piece = landmarks.read(min(rows, len(file_names) - start))
+            count = min(rows, len(file_names) - start)
+            piece = landmarks.read(count)
+            if sigmas is not None:
+                piece = np.dstack([piece, sigmas.read(count)])
             yield piece.astype(np.float32, copy=False)
 
 
