@@ -90,6 +90,7 @@ def convert(
     folder = data / split
     if folder.exists():
         raise InputError(f"{folder}: it is there already; remove it, or give another --split")
+    photos_are_told = photos is not None
     photos = photos or (source if source.is_dir() else source.parent)
     if not photos.is_dir():
         raise InputError(f"{photos}: no such folder; --photos says where the photos are")
@@ -98,7 +99,8 @@ def convert(
     with whole_folder(folder) as partial:
         landmarks, rejects = _write_faces(partial, progress(cut, "cutting out", "faces"))
         if not landmarks:
-            raise InputError(f"{source}: no face can be used: {_summary(rejects)}")
+            hint = "" if photos_are_told else "; --photos says where the photos are"
+            raise InputError(f"{source}: no face can be used: {_summary(rejects)}{hint}")
         points = len(landmarks[0])
     known = known_layouts.describe(points, read.names)
     if known:

@@ -79,8 +79,11 @@ def test_faces_of_other_counts_of_points_and_far_outside_are_left_out(photos, tm
 
 def test_nothing_is_left_where_no_face_can_be_used(photos, tmp_path):
     photos.write_text("image,x0,y0\ngone.jpg,1,1\ngone.jpg,2,2\n")
-    with pytest.raises(InputError, match="no face can be used: there is no such image: 2"):
+    says = "no face can be used: there is no such image: 2"
+    with pytest.raises(InputError, match=f"{says}; --photos says where the photos are$"):
         convert(photos, tmp_path / "data", processes=1)
+    with pytest.raises(InputError, match=f"{says}$"):
+        convert(photos, tmp_path / "data", photos=photos.parent, processes=1)
     assert not list((tmp_path / "data").iterdir())
 
 

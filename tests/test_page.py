@@ -248,7 +248,15 @@ class TestPage:
         browser.run("document.getElementById('points').click()")
         plain = browser.run(picture)
         assert len({by_region, by_confidence, plain}) == 3
-        assert len(browser.run("return [...document.querySelectorAll('#legend li')]")) == 18
+
+    def test_the_legend_says_what_the_colours_stand_for(self, browser):
+        legend = "return [...document.querySelectorAll('#legend li')].map((li) => li.textContent)"
+        confidence = "document.getElementById('confidence')"
+        browser.run(f"if ({confidence}.checked) {confidence}.click()")
+        assert len(browser.run(legend)) == 18
+        assert "nose midline" in browser.run(legend)
+        browser.run(f"{confidence}.click()")
+        assert browser.run(legend) == [f"± {share} % of the face" for share in (1, 2, 4)]
 
     def test_nothing_is_fetched_or_sent(self, browser):
         assert browser.run("return performance.getEntriesByType('resource').length") == 0

@@ -23,11 +23,12 @@ const REGION_COLOURS = {
   pupil_right: "#ff8c3c",
 };
 const PLAIN = "#56b4e9";
-const SURE = [86, 180, 233];
-const UNSURE = [213, 94, 0];
+// A standard deviation, as a share of the face, doubles from one colour to the next.
+const SIGMA_SHARES = [0.01, 0.02, 0.04];
+const SIGMA_COLOURS = [[86, 180, 233], [240, 228, 66], [213, 94, 0]];
 
 // A colour for each region; other names than the contest's take the hues in turn.
-export function colourRegions(regions) {
+function colourRegions(regions) {
   const hues = Object.values(REGION_COLOURS);
   let others = 0;
   return Object.fromEntries(
@@ -48,13 +49,34 @@ export function regionColours(points, regions) {
   return colours;
 }
 
-// A colour for each point from sure to unsure: a standard deviation of 5 % of the face is unsure.
+// What the colours of regions stand for: [words, colour] each.
+export function regionLegend(regions) {
+  return Object.entries(colourRegions(regions)).map(([name, colour]) => [
+    name.replaceAll("_", " "),
+    colour,
+  ]);
+}
+
+// A colour for each point from sure to unsure, by its standard deviation beside the face's size.
 export function sigmaColours(sigmas, faceSize) {
+  const last = SIGMA_COLOURS.length - 1;
   return Array.from(sigmas, (sigma) => {
-    const share = Math.min(1, sigma / (0.05 * faceSize));
-    const mixed = SURE.map((from, i) => Math.round(from + share * (UNSURE[i] - from)));
-    return `rgb(${mixed.join(" ")})`;
+    const doublings = Math.log2(sigma / faceSize / SIGMA_SHARES[0]);
+    const place = Math.min(last, Math.max(0, doublings));
+    const below = Math.min(last - 1, Math.floor(place));
+    const [from, to] = [SIGMA_COLOURS[below], SIGMA_COLOURS[below + 1]];
+    return rgb(from.map((value, i) => value + (place - below) * (to[i] - value)));
   });
+}
+
+// What these colours stand for: [words, colour] each.
+export function sigmaLegend() {
+  const words = SIGMA_SHARES.map((share) => `± ${100 * share} % of the face`);
+  return words.map((text, i) => [text, rgb(SIGMA_COLOURS[i])]);
+}
+
+function rgb(values) {
+  return `rgb(${values.map(Math.round).join(" ")})`;
 }
 
 // Draws the points over a picture that the canvas shows `zoom` times as large.

@@ -1,6 +1,8 @@
 // The page: takes a photo or the camera's pictures, shows them with their points.
 
-import { colourRegions, drawBox, drawPoints, regionColours, sigmaColours } from "./drawing.js";
+import {
+  drawBox, drawPoints, regionColours, regionLegend, sigmaColours, sigmaLegend,
+} from "./drawing.js";
 import { loadNetwork } from "./network.js";
 import { bounds, firstBox, median, nextBox, whole } from "./tracking.js";
 
@@ -143,7 +145,7 @@ function report(text) {
   if (!found.sigmas) return say(text);
   const sigma = median(found.sigmas);
   const share = (100 * sigma) / bounds(found.points).size;
-  say(`${text} A point is off by ± ${sigma.toFixed(1)} px, ${share.toFixed(1)} % of the face.`);
+  say(`${text} A point is off by ±\u00a0${sigma.toFixed(1)}\u00a0px, ${share.toFixed(1)}\u00a0% of the face.`);
 }
 
 function zoomOf() {
@@ -158,8 +160,7 @@ function paint() {
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
   if (found && element("points").checked) {
     const { size } = bounds(found.points);
-    const byConfidence = found.sigmas && element("confidence").checked;
-    const colours = byConfidence
+    const colours = byConfidence()
       ? sigmaColours(found.sigmas, size)
       : regionColours(description.points, description.regions);
     drawPoints(context, found.points, colours, zoom, size);
@@ -168,13 +169,20 @@ function paint() {
   if (shown) drawBox(context, shown, zoom);
 }
 
+function byConfidence() {
+  return description.uncertainty && element("confidence").checked;
+}
+
 function showLegend() {
-  for (const [name, colour] of Object.entries(colourRegions(description.regions))) {
-    const item = document.createElement("li");
-    item.textContent = name.replaceAll("_", " ");
-    item.style.setProperty("--colour", colour);
-    element("legend").append(item);
-  }
+  const items = (byConfidence() ? sigmaLegend() : regionLegend(description.regions)).map(
+    ([words, colour]) => {
+      const item = document.createElement("li");
+      item.textContent = words;
+      item.style.setProperty("--colour", colour);
+      return item;
+    },
+  );
+  element("legend").replaceChildren(...items);
 }
 
 // ── the box that the visitor draws ──
@@ -228,9 +236,11 @@ element("file").addEventListener("change", ({ target }) => {
   if (target.files[0]) showPhoto(target.files[0]);
   target.value = "";
 });
-for (const id of ["points", "confidence"]) {
-  element(id).addEventListener("change", () => source.width && paint());
-}
+element("points").addEventListener("change", () => source.width && paint());
+element("confidence").addEventListener("change", () => {
+  if (description) showLegend();
+  if (source.width) paint();
+});
 addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => {
   event.preventDefault();
