@@ -309,7 +309,7 @@ flags.DEFINE_float(
     "Width of the smallest face to look for, as a share of the photo's longer side; half of it"
     " takes four times as long to look.",
     lower_bound=0.001,
-    upper_bound=1.0,
+    upper_bound=0.99,
 )
 flags.DEFINE_bool("refine", True, "Crop each face once more, by the points found first.")
 flags.DEFINE_bool("draw", True, "Write each photo, or video, with its points on it.")

@@ -173,6 +173,19 @@ def test_three_lines(mean_face, faces, tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"tta": "mirorr"}, "tta='mirorr' is none of 'none', 'mirror', 'crops', 'mirror,crops'"),
+        ({"min_score": 75}, "min_score=75 is not between 0 and 1"),
+        ({"smallest_face": 0}, "smallest_face=0 is not between 0 and 1"),
+    ],
+)
+def test_options_that_there_are_not_are_told(mean_face, options, says):
+    with pytest.raises(ValueError, match=says):
+        Landmarker.load(mean_face, **options)
+
+
 def test_the_cropping_is_measured_on_the_training_photos(faces):
     cropping = measure_cropping(faces, FaceDetector(0.75))
     table = contest.read_landmarks(faces / "train" / "landmarks.csv")

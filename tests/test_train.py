@@ -10,7 +10,7 @@ import pytest
 
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.config import FLAGS
-from keras_landmarks.data import contest, layout
+from keras_landmarks.data import contest, layout, views
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.data.samples import load_samples
@@ -280,7 +280,12 @@ def test_a_bar_has_the_pace_and_the_time_that_the_run_still_takes(monkeypatch):
 
 @pytest.mark.parametrize(
     ("flag", "known"),
-    [("loss", LOSSES), ("head", heads.KINDS), ("normalisation", networks.NORMALISATIONS)],
+    [
+        ("loss", LOSSES),
+        ("head", heads.KINDS),
+        ("normalisation", networks.NORMALISATIONS),
+        ("tta", views.TTA),
+    ],
 )
 def test_flags_offer_all_that_there_is(flag, known):
     assert FLAGS[flag].parser.enum_values == list(known)

@@ -45,7 +45,13 @@ class FaceDetector:
 
         `smallest_face` is its width as a share of the photo's longer side. Halved, it takes four
         times as long.
+
+        Raises:
+            ValueError: one of the two is not between 0 and 1.
         """
+        for name, share in [("min_score", min_score), ("smallest_face", smallest_face)]:
+            if not 0 < share < 1:
+                raise ValueError(f"{name}={share} is not between 0 and 1")
         self._network = cv2.dnn.readNetFromTFLite(str(_NETWORK))
         self._outputs = self._network.getUnconnectedOutLayersNames()
         self._least_logit = np.log(min_score / (1 - min_score))

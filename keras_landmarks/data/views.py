@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_landmarks.data.mirror import mirror_points
 
+TTA = ("none", "mirror", "crops", "mirror,crops")  # which views to take the mean of
 # Scale about the image's middle, and the shift to the right and down as a share of its sides.
 _CROPS = [(1, 0, 0), (0.95, 0, 0), (1.05, 0, 0), (1, 0.03, 0.03), (1, -0.03, -0.03)]
 

@@ -101,6 +101,7 @@ class Landmarker:
         Raises:
             InputError: there is no such model, no mirror map, no photos in `data`, or the model's
                 points are not the contest's and there is no `data`.
+            ValueError: `tta`, `min_score` or `smallest_face` is none that there is.
         """
         from keras_landmarks.models.predictor import Predictor
 

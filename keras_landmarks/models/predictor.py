@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_landmarks.data import geometry, mirror
 from keras_landmarks.data.geometry import Framing
-from keras_landmarks.data.views import View, views
+from keras_landmarks.data.views import TTA, View, views
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import spec as model_spec
 from keras_landmarks.models.folding import fold_batch_norm
@@ -22,14 +22,17 @@ class Predictor:
     """
 
     def __init__(self, workdir: Path, tta: str = "none", mirror_choice: str | None = None):
-        """Loads the model. `tta` is which views of a crop are predicted: the flag's values.
+        """Loads the model. `tta` is which views of a crop are predicted, one of `views.TTA`.
 
         With `mirror` among them the model's own mirror map counts, and `mirror_choice`, `contest`
         or a file, where it was trained without one.
 
         Raises:
             InputError: there is no such model, or no mirror map.
+            ValueError: there are no such views.
         """
+        if tta not in TTA:
+            raise ValueError(f"tta={tta!r} is none of {', '.join(map(repr, TTA))}")
         self.spec, model = model_spec.load_trained(workdir)
         self.mirror_map = None
         if "mirror" in tta:
