@@ -20,7 +20,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import beam, config
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.samples import Samples, load_samples, reopener
 from keras_landmarks.data.seeding import sample_seed
 from keras_landmarks.errors import InputError
@@ -249,7 +249,7 @@ def _attempts(samples: Samples, numbers: range) -> Iterator[tuple]:
 def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -> tuple:
     """Returns the JPEG, or None if a point was lost, and its points."""
     number, file_name, landmarks_px = attempt
-    image = contest.read_image(image_folder, file_name)
+    image = image_files.read_image(image_folder, file_name)
     seed = sample_seed(settings.seed, number)
     image, varied_px = _augmenter(settings)(image, landmarks_px, seed)
     if landmarks_px.dtype == np.int16:  # a table of whole numbers gets whole numbers
@@ -257,7 +257,7 @@ def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -
     height, width = image.shape[:2]
     if np.any(varied_px < 0) or np.any(varied_px >= (width, height)):
         return None, varied_px
-    return contest.encode_jpeg(image), varied_px
+    return image_files.encode_jpeg(image), varied_px
 
 
 @functools.cache

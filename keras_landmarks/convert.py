@@ -26,7 +26,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import annotations, contest, known_layouts, samples
+from keras_landmarks.data import annotations, contest, image_files, known_layouts, samples
 from keras_landmarks.data.annotations import Face
 from keras_landmarks.data.contest import Reject
 from keras_landmarks.data.geometry import Region, cut_out
@@ -122,7 +122,7 @@ def cut_face(photos: Path, face_share: float, face: Face | Reject) -> Cut | Reje
     if isinstance(face, Reject):
         return face
     try:
-        image = contest.read_listed_image(photos, face.photo)
+        image = image_files.read_listed_image(photos, face.photo)
     except ValueError as error:
         return Reject(face.photo, face.row, str(error))
     landmarks_px = face.landmarks_photo_px
@@ -132,7 +132,7 @@ def cut_face(photos: Path, face_share: float, face: Face | Reject) -> Cut | Reje
     if face_share:
         region = region_around(box, face_share)
         image, landmarks_px = cut_out(image, region), landmarks_px - region[:2]
-    return Cut(face.photo, face.row, contest.encode_jpeg(image), landmarks_px)
+    return Cut(face.photo, face.row, image_files.encode_jpeg(image), landmarks_px)
 
 
 def region_around(box: list[float], share: float) -> Region:

@@ -24,7 +24,7 @@ import numpy as np
 
 from keras_landmarks import compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, prediction_files
 from keras_landmarks.data.samples import load_samples
 from keras_landmarks.evaluate import evaluate, table
 from keras_landmarks.predict import PredictSettings, predict_images
@@ -101,10 +101,10 @@ def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings
 
 def join(parts: Sequence[Path], path: Path) -> None:
     """Writes predictions of different images as one file; their deviations if all have them."""
-    tables = [contest.read_predictions(part) for part in parts]
+    tables = [prediction_files.read(part) for part in parts]
     names = [name for table in tables for name in table.file_names]
     sigmas = [table.sigmas for table in tables if table.sigmas is not None]
-    contest.write_predictions(
+    prediction_files.write(
         path,
         names,
         np.concatenate([table.points for table in tables]),

@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_files, prediction_files
 from keras_landmarks.data.layout import regions_of
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import drawing, metrics
@@ -89,7 +89,7 @@ def _read_tables(
         except InputError as error:
             raise InputError(f"{error}; give --predictions or --truth") from None
     if predictions:
-        tables["prediction"] = contest.read_predictions(predictions)
+        tables["prediction"] = prediction_files.read(predictions)
     if truth:
         tables["truth"] = contest.read_landmarks(truth)
     if len({table.points.shape[1] for table in tables.values()}) > 1:
@@ -112,7 +112,7 @@ def read_spread(
         if len(images) == count:
             break
         try:
-            images[row] = contest.read_image(folder, file_names[row])
+            images[row] = image_files.read_image(folder, file_names[row])
         except InputError as error:
             logging.warning("skipped: %s", error)
             broken += 1

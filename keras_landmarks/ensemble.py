@@ -28,7 +28,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, grouping
+from keras_landmarks.data import contest, grouping, prediction_files
 from keras_landmarks.data.contest import TestPoints
 from keras_landmarks.errors import InputError
 from keras_landmarks.predict import asked_points, check_indices, whole_px
@@ -120,7 +120,7 @@ def ensemble(
     scores = score(scored, true, combined, groups, seed) if true else {}
     landmarks, sigmas = _combine(models, combined, weights)
     if predictions:
-        contest.write_predictions(predictions, models.file_names, landmarks, sigmas)
+        prediction_files.write(predictions, models.file_names, landmarks, sigmas)
     if submission:
         whole = asked_points(landmarks, asked, rounding) if asked else whole_px(landmarks, rounding)
         contest.write_submission(submission, models.file_names, whole)
@@ -252,13 +252,13 @@ def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
     if _is_submission(path):
         table = contest.read_landmarks(path)
         return table.file_names, contest.read_columns(path)[1:], table.points
-    names, points = contest.read_predicted_names(path)
+    names, points = prediction_files.read_names(path)
     return names, contest.point_columns(points), None
 
 
 def _iterate_points(path: Path, submitted: np.ndarray | None) -> Iterator[np.ndarray]:
     if submitted is None:
-        return contest.iterate_predictions(path, _ROWS)
+        return prediction_files.iterate(path, _ROWS)
     return (submitted[start : start + _ROWS] for start in range(0, len(submitted), _ROWS))
 
 

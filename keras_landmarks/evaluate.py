@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, grouping
+from keras_landmarks.data import contest, grouping, image_files, prediction_files
 from keras_landmarks.data.layout import regions_of
 from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.errors import InputError
@@ -218,7 +218,7 @@ def _predicted_names(truth: Path, *sources: Path) -> list[str]:
     names = contest.read_names(truth)
     for source in sources:
         npz = source.suffix == ".npz"
-        predicted = contest.read_predicted_names(source)[0] if npz else contest.read_names(source)
+        predicted = prediction_files.read_names(source)[0] if npz else contest.read_names(source)
         known = set(predicted)
         names = [name for name in names if name in known]
     if not names:
@@ -231,7 +231,7 @@ def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndar
 
     The mean is of coordinates over the image's width and height.
     """
-    sizes_px = [contest.read_image(image_folder, name).shape[1::-1] for name in true.file_names]
+    sizes_px = [image_files.read_image(image_folder, name).shape[1::-1] for name in true.file_names]
     total = np.zeros(true.points.shape[1:])
     for landmarks, size in zip(samples.landmarks_photo_px, samples.sizes_px, strict=True):
         total += landmarks / size
@@ -240,7 +240,7 @@ def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndar
 
 
 def _read(source: Path, submission: bool, true: Truth) -> Predicted:
-    read = contest.read_landmarks if submission else contest.read_predictions
+    read = contest.read_landmarks if submission else prediction_files.read
     table = read(source)
     true.check_points(source, table.points.shape[1], submission)
     rows = matching.find_rows(table.file_names, true.file_names, source)

@@ -27,7 +27,14 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, label_scores, layout, placement
+from keras_landmarks.data import (
+    contest,
+    image_files,
+    label_scores,
+    layout,
+    placement,
+    prediction_files,
+)
 from keras_landmarks.data.placement import Face, Place
 from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.errors import InputError
@@ -110,7 +117,7 @@ def find_bad_labels(
 
 def _read_predictions(samples: Samples, path: Path) -> np.ndarray:
     """Returns the predicted points of each sample, (n, k, 2)."""
-    table = contest.read_predictions(path)
+    table = prediction_files.read(path)
     if table.points.shape[1] != samples.points:
         raise InputError(
             f"{path}: {table.points.shape[1]} points an image, the labels have {samples.points}"
@@ -144,12 +151,12 @@ def _misplaced(samples: Samples, predicted: np.ndarray | None, processes: int | 
 
 
 def _lesson(task: Task) -> tuple[int, np.ndarray, np.ndarray]:
-    image = contest.read_image(task.folder, task.name)
+    image = image_files.read_image(task.folder, task.name)
     return placement.fold(task.row), *placement.lesson(image, task.face, task.row)
 
 
 def _best_place(weights: np.ndarray, task: Task) -> Place:
-    image = contest.read_image(task.folder, task.name)
+    image = image_files.read_image(task.folder, task.name)
     return placement.best_place(image, task.face, weights[placement.fold(task.row)])
 
 
@@ -211,7 +218,7 @@ def _draw(
 ) -> None:
     tiles = []
     for row in rows:
-        photo = contest.read_image(samples.image_folder, samples.file_names[row])
+        photo = image_files.read_image(samples.image_folder, samples.file_names[row])
         label = f"{suspicion[row]:.1f} {texts[row] or 'not listed'}"
         tiles.append(drawing.draw_tile(photo, samples.landmarks_photo_px[row], label))
     titles = [samples.file_names[row] for row in rows]

@@ -23,7 +23,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, duplicates, grouping
+from keras_landmarks.data import contest, duplicates, grouping, image_files
 from keras_landmarks.data.duplicates import Looks, Match
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
@@ -128,7 +128,7 @@ def _look_at_all(images: list[Image], processes: int | None) -> dict[int, Looks]
 def _look_at(image: Image) -> Looks | str:
     """Returns what is wrong with the image if it cannot be read."""
     try:
-        return duplicates.look_at(contest.read_listed_image(image.folder, image.name))
+        return duplicates.look_at(image_files.read_listed_image(image.folder, image.name))
     except ValueError as error:
         return str(error)
 
@@ -169,7 +169,7 @@ def _match(task: Task) -> tuple[Task, Match | None]:
 
 @functools.lru_cache(maxsize=4096)  # an image has several that are alike; 9 kB each
 def _small_picture(image: Image) -> np.ndarray:
-    return duplicates.small_picture(contest.read_image(image.folder, image.name))
+    return duplicates.small_picture(image_files.read_image(image.folder, image.name))
 
 
 def _write_groups(path: Path, split: str, images: list[Image], groups: list[int]) -> None:
@@ -200,7 +200,7 @@ def _draw_pairs(path: Path, images: list[Image], pairs: list[Pair], count: int) 
 
 
 def _tile(image: Image) -> np.ndarray:
-    photo = contest.read_image(image.folder, image.name)
+    photo = image_files.read_image(image.folder, image.name)
     return drawing.draw_tile(photo, np.zeros((0, 2)), height=_TILE_HEIGHT)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import compilation_cache, config, huge_pages
-from keras_landmarks.data import contest, mirror
+from keras_landmarks.data import contest, mirror, prediction_files
 from keras_landmarks.data.contest import Reject, TestPoints
 from keras_landmarks.data.geometry import Framing
 from keras_landmarks.errors import InputError
@@ -154,7 +154,7 @@ def predict_images(
             _stand_in(predicted, rejects, names, beside, settings.strict)
         landmarks = predicted[..., :2]
         sigmas = predicted[..., 2] if spec.uncertainty else None
-        contest.write_predictions(predictions, names, landmarks, sigmas)
+        prediction_files.write(predictions, names, landmarks, sigmas)
         if wanted:
             asked, submission = wanted
             points = asked_points(landmarks, asked, settings.rounding)

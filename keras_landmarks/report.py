@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_landmarks import config, evaluate
-from keras_landmarks.data import contest, mirror
+from keras_landmarks.data import contest, image_files, mirror
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 from keras_landmarks.reports import sections
@@ -124,7 +124,7 @@ def _score_sections(scored: Scored, images: Path | None) -> list[Section]:
     chosen = [sections.score, sections.where, sections.when]
     if scored.sigmas_px is not None:
         chosen.append(sections.certainty)
-    read = functools.partial(contest.read_image, images) if images else None
+    read = functools.partial(image_files.read_image, images) if images else None
     return [*(section(scored) for section in chosen), sections.faces(scored, read)]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, faces, layout
+from keras_landmarks.data import contest, faces, image_files, layout
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_folder
 from keras_landmarks.parallel import parallel_map
@@ -66,7 +66,7 @@ def _write_faces(
 def _draw_face(seed: tuple[int, int], index: int) -> tuple[bytes, np.ndarray]:
     image, landmarks_px = faces.draw_face(np.random.default_rng([*seed, index]))
     # Whole pixels, as the contest has them.
-    return contest.encode_jpeg(image), np.rint(landmarks_px).astype(np.int16)
+    return image_files.encode_jpeg(image), np.rint(landmarks_px).astype(np.int16)
 
 
 def _write_asked_points(path: Path, count: int, seed: int) -> None:

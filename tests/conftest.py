@@ -16,7 +16,7 @@ import pytest
 import keras_landmarks  # noqa: F401 -- chooses the backend before any test imports Keras
 from keras_landmarks import compilation_cache
 from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.data import contest, geometry
+from keras_landmarks.data import contest, geometry, image_files
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
 from keras_landmarks.synthesize import synthesize
@@ -111,7 +111,7 @@ def mean_face(faces, tmp_path_factory):
     spec = ModelSpec("tiny", 971, "48x64", "stretch")
     table = contest.read_landmarks(faces / "train" / "landmarks.csv")
     images = faces / "train" / "images"
-    sizes = [contest.read_image(images, name).shape[1::-1] for name in table.file_names]
+    sizes = [image_files.read_image(images, name).shape[1::-1] for name in table.file_names]
     framings = [spec.frame.framing_of(geometry.whole(size)) for size in sizes]
     crops = list(map(geometry.to_crop, table.points, framings))
     model = spec.build()
@@ -126,3 +126,16 @@ def mean_face(faces, tmp_path_factory):
 def settings(tiny_settings, tmp_path):
     """Settings with a work directory of the test's own."""
     return dataclasses.replace(tiny_settings, workdir=str(tmp_path / "work"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file of the test's own and returns its path."""
+
+    def write(content, name="table.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write

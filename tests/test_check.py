@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from keras_landmarks import check
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.samples import load_samples
 
 POINTS = "1\t2\t30\t19"
@@ -40,7 +40,7 @@ def turned():
     return pillow(Image.fromarray(photo(20, 40)), exif=exif)
 
 
-JPEG = contest.encode_jpeg(photo())
+JPEG = image_files.encode_jpeg(photo())
 # By name: the file (None: there is none), the row's numbers, and the reason if it is refused.
 ENTRIES = {
     "plain.jpg": (JPEG, POINTS, None),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_landmarks.convert import convert, region_around
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_files
 from keras_landmarks.errors import InputError
 
 
@@ -47,7 +47,7 @@ def test_faces_become_a_folder_in_the_contests_form(photos, tmp_path):
     folder = tmp_path / "data" / "train"
     table = contest.read_landmarks(folder / "landmarks.csv")
     for name, points in zip(table.file_names, table.points, strict=True):
-        image = contest.read_image(folder / "images", name)
+        image = image_files.read_image(folder / "images", name)
         x, y = points[0].astype(int)
         assert image[y, x].min() > 200  # the white dot
         share = np.ptp(points, axis=0) / (image.shape[1], image.shape[0])
@@ -64,7 +64,7 @@ def test_photos_can_stay_whole(photos, tmp_path):
     folder = tmp_path / "data" / "test"
     table = contest.read_landmarks(folder / "landmarks.csv")
     assert table.points[0].tolist() == [[100, 60], [80, 40], [110, 70]]
-    assert contest.read_image(folder / "images", table.file_names[0]).shape == (120, 200, 3)
+    assert image_files.read_image(folder / "images", table.file_names[0]).shape == (120, 200, 3)
 
 
 def test_faces_of_other_counts_of_points_and_far_outside_are_left_out(photos, tmp_path):

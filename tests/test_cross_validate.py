@@ -6,7 +6,7 @@ import pytest
 
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.cross_validate import cross_validate, join
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, prediction_files
 from keras_landmarks.data.samples import fold_rows
 from keras_landmarks.errors import InputError
 from keras_landmarks.predict import PredictSettings
@@ -47,16 +47,16 @@ def test_what_is_no_fold(text):
 def test_deviations_stay_with_their_images_if_all_folds_have_them(tmp_path):
     points_px, sigmas_px = np.arange(24).reshape(3, 4, 2), np.arange(12).reshape(3, 4) + 1.0
     first, second, path = (tmp_path / f"{name}.npz" for name in ("first", "second", "joined"))
-    contest.write_predictions(first, ["c.jpg"], points_px[:1], sigmas_px[:1])
-    contest.write_predictions(second, ["a.jpg", "b.jpg"], points_px[1:], sigmas_px[1:])
+    prediction_files.write(first, ["c.jpg"], points_px[:1], sigmas_px[:1])
+    prediction_files.write(second, ["a.jpg", "b.jpg"], points_px[1:], sigmas_px[1:])
     join([first, second], path)
-    joined = contest.read_predictions(path)
+    joined = prediction_files.read(path)
     assert joined.file_names == ["c.jpg", "a.jpg", "b.jpg"]
     np.testing.assert_array_equal(joined.points, points_px)
     np.testing.assert_array_equal(joined.sigmas, sigmas_px)
-    contest.write_predictions(second, ["a.jpg", "b.jpg"], points_px[1:])
+    prediction_files.write(second, ["a.jpg", "b.jpg"], points_px[1:])
     join([first, second], path)
-    assert contest.read_predictions(path).sigmas is None
+    assert prediction_files.read(path).sigmas is None
 
 
 def test_every_image_is_predicted_by_a_model_that_has_not_seen_it(faces, settings, tmp_path):
@@ -66,12 +66,12 @@ def test_every_image_is_predicted_by_a_model_that_has_not_seen_it(faces, setting
     table = contest.read_landmarks(faces / "train" / "landmarks.csv")
     assert figures["images"] == len(table.file_names)
     assert figures["mse"] == pytest.approx(np.mean(figures["mse_by_fold"]), rel=0.1)
-    together = contest.read_predictions(Path(figures["predictions"]))
+    together = prediction_files.read(Path(figures["predictions"]))
     assert sorted(together.file_names) == sorted(table.file_names)
     assert np.all(together.sigmas > 0)
     for fold in (1, 2):
         workdir = Path(settings.workdir) / f"fold-{fold}"
-        held_out = contest.read_predictions(workdir / "held_out.npz").file_names
+        held_out = prediction_files.read(workdir / "held_out.npz").file_names
         expected = fold_rows(table.file_names, fold, 2)[1]
         assert held_out == [table.file_names[row] for row in expected]
     again = dataclasses.replace(settings, workdir=str(workdir), fold="2/2")

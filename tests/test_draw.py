@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, prediction_files
 from keras_landmarks.data.layout import REGIONS
 from keras_landmarks.draw import draw
 from keras_landmarks.errors import InputError
@@ -31,7 +31,7 @@ def data(tmp_path):
 @pytest.fixture
 def predictions(tmp_path):
     path = tmp_path / "predictions.npz"
-    contest.write_predictions(path, NAMES, np.stack([POINTS_PX + 3] * 10))
+    prediction_files.write(path, NAMES, np.stack([POINTS_PX + 3] * 10))
     return path
 
 
@@ -98,7 +98,7 @@ def test_no_image_outside_the_folder_is_drawn(data, tmp_path, name, caplog):
     (images / "0.jpg").rename(data / "train" / "0.jpg")
     (images / "link.jpg").symlink_to("../0.jpg")
     names = [name.format(folder=data / "train"), "7.jpg"]
-    contest.write_predictions(tmp_path / "p.npz", names, np.stack([POINTS_PX] * 2))
+    prediction_files.write(tmp_path / "p.npz", names, np.stack([POINTS_PX] * 2))
     figures = draw(data, "train", tmp_path / "sheet.png", tmp_path / "p.npz")
     assert (figures["images"], figures["skipped"]) == (1, 1)
     assert greys(tmp_path / "sheet.png", 1, columns=8) == [7]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from folders import contents, no_file_beyond
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, prediction_files
 from keras_landmarks.ensemble import ensemble, least_error_weights, table
 from keras_landmarks.errors import InputError
 
@@ -26,7 +26,7 @@ ASKED = [[3, 0], [1, 2], [0, 1]]
 def folder(tmp_path):
     """Predictions a.npz, b.npz, c.npz, submissions a.csv, b.csv, c.csv, the truth, test/."""
     for name, off_px in OFF_PX.items():
-        contest.write_predictions(tmp_path / f"{name}.npz", NAMES, TRUE_PX + off_px)
+        prediction_files.write(tmp_path / f"{name}.npz", NAMES, TRUE_PX + off_px)
         contest.write_submission(tmp_path / f"{name}.csv", NAMES, answers(TRUE_PX + off_px))
     # More images, in another order.
     contest.write_landmarks(tmp_path / "truth.csv", ["d.jpg", *NAMES[::-1]], TRUE_PX[[0, 2, 1, 0]])
@@ -51,7 +51,7 @@ def combine(folder):
         inputs = [folder / name for name in names]
         figures = ensemble(inputs, combine, held_out=held_out, **options)
         if "predictions" in options:
-            return contest.read_predictions(options["predictions"]), figures
+            return prediction_files.read(options["predictions"]), figures
         return contest.read_landmarks(options["submission"]), figures
 
     return run
@@ -85,15 +85,15 @@ def test_pieces_of_rows_make_no_difference(tmp_path, monkeypatch):
     models_px = rng.uniform(0, 300, (3, 600, 2, 2)).astype(np.float32)
     paths = [tmp_path / f"{model}.npz" for model in range(3)]
     for path, points in zip(paths, models_px, strict=True):
-        contest.write_predictions(path, names, points)
+        prediction_files.write(path, names, points)
     for how, expected in [("mean", np.mean), ("median", np.median)]:
         ensemble(paths, how, predictions=tmp_path / "out.npz")
-        combined = contest.read_predictions(tmp_path / "out.npz").points
+        combined = prediction_files.read(tmp_path / "out.npz").points
         np.testing.assert_allclose(combined, expected(models_px, axis=0), rtol=1e-6)
 
 
 def write_with_sigmas(path, points, sigma_px):
-    contest.write_predictions(path, NAMES, points, np.full(points.shape[:2], sigma_px))
+    prediction_files.write(path, NAMES, points, np.full(points.shape[:2], sigma_px))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_the_asked_points_alone_are_scored(combine, folder):
     predicted_px[0, 1] += 100  # not asked
     predicted_px[0, 3] += [3, 4]
     for name in ("one.npz", "two.npz"):
-        contest.write_predictions(folder / name, NAMES, predicted_px)
+        prediction_files.write(folder / name, NAMES, predicted_px)
     options = {"truth": "truth.csv", "test_points": "test/test_points.csv"}
     _, figures = combine(["one.npz", "two.npz"], predictions="out.npz", **options)
     assert figures["mse"] == pytest.approx(25 / 4 / 3)
@@ -227,20 +227,20 @@ def test_no_weights_on_a_grid_are_better():
 
 
 def test_another_name_is_told_with_both_files_and_the_row(combine, folder):
-    contest.write_predictions(folder / "b.npz", ["a.jpg", "x.jpg", "c.jpg"], TRUE_PX)
+    prediction_files.write(folder / "b.npz", ["a.jpg", "x.jpg", "c.jpg"], TRUE_PX)
     says = r"a\.npz and .*b\.npz do not match: row 2 is b\.jpg in the first and x\.jpg"
     with pytest.raises(InputError, match=says):
         combine(["a.npz", "b.npz"], predictions="out.npz")
 
 
 def test_a_missing_row_is_told(combine, folder):
-    contest.write_predictions(folder / "b.npz", NAMES[:2], TRUE_PX[:2])
+    prediction_files.write(folder / "b.npz", NAMES[:2], TRUE_PX[:2])
     with pytest.raises(InputError, match=r"row 3 is c\.jpg in the first and missing in the second"):
         combine(["a.npz", "b.npz"], predictions="out.npz")
 
 
 def test_another_number_of_points_is_told(combine, folder):
-    contest.write_predictions(folder / "b.npz", NAMES, TRUE_PX[:, :3])
+    prediction_files.write(folder / "b.npz", NAMES, TRUE_PX[:, :3])
     with pytest.raises(InputError, match=r"do not match: 4 points an image in the first and 3"):
         combine(["a.npz", "b.npz"], predictions="out.npz")
 
@@ -273,7 +273,7 @@ def test_images_without_truth_are_told(combine, folder):
 def test_a_point_that_is_no_number_is_told(combine, folder):
     predicted_px = TRUE_PX.astype(np.float32)
     predicted_px[1, 2, 0] = np.nan
-    contest.write_predictions(folder / "b.npz", NAMES, predicted_px)
+    prediction_files.write(folder / "b.npz", NAMES, predicted_px)
     with pytest.raises(InputError, match=r"b\.npz: a predicted point of b\.jpg is not a finite"):
         combine(["a.npz", "b.npz"], predictions="out.npz")
     assert not (folder / "out.npz").exists()
@@ -326,7 +326,7 @@ def large(tmp_path):
     paths = [tmp_path / f"{model}.npz" for model in range(6)]
     for path in paths:
         landmarks = rng.uniform(0, 300, (2000, 971, 2))
-        contest.write_predictions(path, names, landmarks)
+        prediction_files.write(path, names, landmarks)
     return paths
 
 

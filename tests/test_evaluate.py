@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, prediction_files
 from keras_landmarks.errors import InputError
 from keras_landmarks.evaluate import compare, comparison, evaluate, table
 
@@ -30,7 +30,7 @@ def paths(tmp_path):
         "submission": tmp_path / "submission.csv",
     }
     contest.write_landmarks(paths["truth"], NAMES, TRUE_PX)
-    contest.write_predictions(paths["predictions"], NAMES[::-1], predicted_px[::-1])
+    prediction_files.write(paths["predictions"], NAMES[::-1], predicted_px[::-1])
     contest.write_test_points(paths["test_points"], NAMES, ASKED)
     answers = [points[indices] for points, indices in zip(predicted_px, ASKED, strict=True)]
     contest.write_submission(paths["submission"], NAMES[::-1], answers[::-1])
@@ -51,13 +51,13 @@ def test_predictions_are_matched_by_name(paths):
 
 def test_images_that_are_not_predicted_are_missed_unless_some_are_enough(paths, tmp_path):
     some = tmp_path / "some.npz"
-    contest.write_predictions(some, ["b.jpg", "c.jpg"], np.stack([TRUE_PX[1] + ERROR_PX[1]] * 2))
+    prediction_files.write(some, ["b.jpg", "c.jpg"], np.stack([TRUE_PX[1] + ERROR_PX[1]] * 2))
     with pytest.raises(InputError, match=r"1 of the 2 images to score are missing.*a\.jpg"):
         evaluate(paths["truth"], predictions=some)
     figures = evaluate(paths["truth"], predictions=some, partial=True)
     assert figures["images"] == figures["without_truth"] == 1
     assert figures["mse"] == pytest.approx(104 / 8)
-    contest.write_predictions(some, ["c.jpg"], TRUE_PX[:1])
+    prediction_files.write(some, ["c.jpg"], TRUE_PX[:1])
     with pytest.raises(InputError, match=r"some\.npz: none of its images is in \S+landmarks\.csv"):
         evaluate(paths["truth"], predictions=some, partial=True)
 
@@ -65,7 +65,7 @@ def test_images_that_are_not_predicted_are_missed_unless_some_are_enough(paths, 
 def test_two_are_compared_on_the_images_that_both_have(paths, tmp_path):
     some, names = tmp_path / "some.npz", [*NAMES, "c.jpg"]
     contest.write_landmarks(paths["truth"], names, np.concatenate([TRUE_PX, TRUE_PX[:1]]))
-    contest.write_predictions(some, names, np.concatenate([TRUE_PX, TRUE_PX[:1]]))
+    prediction_files.write(some, names, np.concatenate([TRUE_PX, TRUE_PX[:1]]))
     figures = compare(paths["predictions"], some, paths["truth"], partial=True)
     assert figures["images"] == 2
     assert figures["mse_b"] == 0
@@ -73,13 +73,13 @@ def test_two_are_compared_on_the_images_that_both_have(paths, tmp_path):
 
 def test_deviations_beside_the_predictions_are_held_against_the_errors(paths):
     sigmas = np.full((2, 4), 4.0)
-    contest.write_predictions(paths["predictions"], NAMES, TRUE_PX + ERROR_PX, sigmas)
+    prediction_files.write(paths["predictions"], NAMES, TRUE_PX + ERROR_PX, sigmas)
     figures = evaluate(paths["truth"], predictions=paths["predictions"])
     assert figures["within_1_sigma"] == 14 / 16
     assert figures["within_2_sigma"] == 1
     assert figures["error_by_sigma"] == pytest.approx(np.sqrt((25 + 104) / 16 / 16))
     assert "share of coordinates within 1 and 2 sigma" in table(figures)
-    contest.write_predictions(paths["predictions"], NAMES, TRUE_PX + ERROR_PX, sigmas * 0)
+    prediction_files.write(paths["predictions"], NAMES, TRUE_PX + ERROR_PX, sigmas * 0)
     with pytest.raises(InputError, match="a standard deviation is not above 0"):
         evaluate(paths["truth"], predictions=paths["predictions"])
 
@@ -111,7 +111,7 @@ def test_regions_of_the_contest_points(tmp_path):
     error_px = np.zeros((1, 971, 2))
     error_px[0, 970] = [3, 4]
     contest.write_landmarks(tmp_path / "truth.csv", ["a.jpg"], true_px)
-    contest.write_predictions(tmp_path / "p.npz", ["a.jpg"], true_px + error_px)
+    prediction_files.write(tmp_path / "p.npz", ["a.jpg"], true_px + error_px)
     figures = evaluate(tmp_path / "truth.csv", predictions=tmp_path / "p.npz")
     assert figures["regions"]["pupil_right"]["mse"] == 12.5
     assert figures["regions"]["pupil_left"] == {"mse": 0, "nme": 0}
@@ -166,7 +166,7 @@ def test_regions_have_intervals_too(tmp_path):
     error_px = np.zeros((2, 971, 2))
     error_px[:, 970] = [[3, 4], [0, 2]]
     contest.write_landmarks(tmp_path / "truth.csv", NAMES, true_px)
-    contest.write_predictions(tmp_path / "p.npz", NAMES, true_px + error_px)
+    prediction_files.write(tmp_path / "p.npz", NAMES, true_px + error_px)
     figures = evaluate(tmp_path / "truth.csv", predictions=tmp_path / "p.npz")
     assert figures["regions"]["pupil_right"]["mse_interval"] == [2, 12.5]
 
@@ -174,7 +174,7 @@ def test_regions_have_intervals_too(tmp_path):
 def test_the_mean_shape_is_scored_beside(faces, tmp_path):
     truth = faces / "test" / "test_landmarks.csv"
     true = contest.read_landmarks(truth)
-    contest.write_predictions(tmp_path / "p.npz", true.file_names, true.points)
+    prediction_files.write(tmp_path / "p.npz", true.file_names, true.points)
     figures = evaluate(
         truth, predictions=tmp_path / "p.npz", data=faces, prepared=tmp_path / "prepared"
     )
@@ -187,7 +187,7 @@ def test_the_mean_shape_is_scored_beside(faces, tmp_path):
 def test_the_mean_shape_is_not_scored_on_an_image_outside_the_folder(own_faces, tmp_path):
     truth, images = own_faces / "test" / "test_landmarks.csv", own_faces / "test" / "images"
     true = contest.read_landmarks(truth)
-    contest.write_predictions(tmp_path / "p.npz", true.file_names, true.points)
+    prediction_files.write(tmp_path / "p.npz", true.file_names, true.points)
     (images / "face_000003.jpg").rename(tmp_path / "outside.jpg")
     (images / "face_000003.jpg").symlink_to(tmp_path / "outside.jpg")
     with pytest.raises(InputError, match=r"face_000003\.jpg: a link that leaves the images folder"):
@@ -202,7 +202,7 @@ def test_the_mean_shape_is_not_scored_on_an_image_outside_the_folder(own_faces, 
 @pytest.fixture
 def better(paths, tmp_path):
     """Predictions whose error is halved: an MSE of a quarter on each image."""
-    contest.write_predictions(tmp_path / "better.npz", NAMES, TRUE_PX + ERROR_PX / 2)
+    prediction_files.write(tmp_path / "better.npz", NAMES, TRUE_PX + ERROR_PX / 2)
     return tmp_path / "better.npz"
 
 
@@ -222,7 +222,7 @@ def test_a_real_difference_is_told(paths, better):
 
 def test_a_difference_that_may_be_chance_is_told(paths, tmp_path):
     other_px = TRUE_PX + ERROR_PX * [[[2]], [[0.5]]]  # MSE 4 times and a quarter
-    contest.write_predictions(tmp_path / "other.npz", NAMES, other_px)
+    prediction_files.write(tmp_path / "other.npz", NAMES, other_px)
     figures = compare(paths["predictions"], tmp_path / "other.npz", paths["truth"])
     assert figures["difference_interval"] == pytest.approx([-0.75 * 13, 3 * 3.125])
     assert not figures["real"]
@@ -259,7 +259,7 @@ def test_a_submission_needs_test_points(paths):
 
 
 def test_missing_predictions_are_counted_and_the_first_is_named(paths):
-    contest.write_predictions(paths["predictions"], ["c.jpg"], TRUE_PX[:1])
+    prediction_files.write(paths["predictions"], ["c.jpg"], TRUE_PX[:1])
     with pytest.raises(InputError, match=r"npz: 2 of the 2 images to score are missing.* a\.jpg"):
         evaluate(paths["truth"], predictions=paths["predictions"])
 
@@ -270,7 +270,7 @@ def test_a_name_given_twice(paths, changed):
     if changed == "truth":
         contest.write_landmarks(paths[changed], names, TRUE_PX)
     elif changed == "predictions":
-        contest.write_predictions(paths[changed], names, TRUE_PX)
+        prediction_files.write(paths[changed], names, TRUE_PX)
     else:
         contest.write_test_points(paths[changed], names, ASKED)
     del paths["submission"]
@@ -279,7 +279,7 @@ def test_a_name_given_twice(paths, changed):
 
 
 def test_another_number_of_points(paths):
-    contest.write_predictions(paths["predictions"], NAMES, TRUE_PX[:, :3])
+    prediction_files.write(paths["predictions"], NAMES, TRUE_PX[:, :3])
     with pytest.raises(InputError, match="3 points an image, the truth has 4"):
         evaluate(paths["truth"], predictions=paths["predictions"])
 
@@ -300,7 +300,7 @@ def test_an_asked_point_that_the_truth_lacks(paths):
 def test_predictions_that_are_not_finite(paths, value):
     predicted_px = TRUE_PX.astype(np.float32)
     predicted_px[1, 2, 0] = value
-    contest.write_predictions(paths["predictions"], NAMES, predicted_px)
+    prediction_files.write(paths["predictions"], NAMES, predicted_px)
     with pytest.raises(InputError, match=r"predicted point of b\.jpg is not a finite number"):
         evaluate(paths["truth"], predictions=paths["predictions"])
 

@@ -10,7 +10,7 @@ import pytest
 from spoiling import shifted
 
 from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.data import contest, layout
+from keras_landmarks.data import contest, layout, prediction_files
 from keras_landmarks.data.samples import load_samples
 from keras_landmarks.errors import InputError
 from keras_landmarks.find_bad_labels import find_bad_labels
@@ -111,7 +111,7 @@ def test_a_prediction_that_fits_better_is_a_reason_and_one_that_does_not_is_none
     samples = load_samples(folder, "train", tmp_path / "prepared")
     predicted = table.points + rng.normal(0, 1.0, (FACES, 1, 2)).astype(np.float32)
     predicted[60] += 40  # the model is wrong
-    contest.write_predictions(tmp_path / "p.npz", table.file_names, predicted)
+    prediction_files.write(tmp_path / "p.npz", table.file_names, predicted)
     out = tmp_path / "s.tsv", tmp_path / "s.png"
     find_bad_labels(samples, *out, predictions=tmp_path / "p.npz", count=1)
     reasons = {int(line) - 2: reason for _, line, _, reason in read_suspects(out[0])}
@@ -129,7 +129,7 @@ def test_a_prediction_that_fits_better_is_a_reason_and_one_that_does_not_is_none
 def test_predictions_that_do_not_fit_are_refused(many_faces, tmp_path, names, points, says):
     table = contest.read_landmarks(many_faces / "train" / "landmarks.csv")
     predicted = table.points[names, points]
-    contest.write_predictions(tmp_path / "p.npz", table.file_names[names], predicted)
+    prediction_files.write(tmp_path / "p.npz", table.file_names[names], predicted)
     samples = load_samples(many_faces, "train", tmp_path / "prepared")
     out = tmp_path / "s.tsv", tmp_path / "s.png"
     with pytest.raises(InputError, match=says):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from spoiling import COPIES, copy_of, jpeg
 
-from keras_landmarks.data import contest, duplicates
+from keras_landmarks.data import contest, duplicates, image_files
 from keras_landmarks.data.samples import split_rows
 from keras_landmarks.find_duplicates import find_duplicates
 
@@ -36,7 +36,7 @@ def copied(faces, tmp_path_factory):
     truth = {}
     for number, name in enumerate(names[: 3 * len(COPIES)]):
         how, split = COPIES[number % len(COPIES)], ("train", "test")[number % 2]
-        image = contest.read_image(data / "train" / "images", name)
+        image = image_files.read_image(data / "train" / "images", name)
         copy = data / split / "images" / f"copy_{number}.jpg"
         copy.write_bytes(copy_of(image, how, rng))
         truth[frozenset([f"train/{name}", f"{split}/{copy.name}"])] = how
@@ -101,7 +101,7 @@ def test_copies_of_a_copy_are_one_group_and_equal_pixels_identical(own_faces, tm
     first = min(images.iterdir())
     for number in range(5):
         shutil.copyfile(first, images / f"same_{number}.jpg")
-    image = contest.read_image(images, first.name)
+    image = image_files.read_image(images, first.name)
     (images / "small.jpg").write_bytes(jpeg(image[::2, ::2], 60))
     figures = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
     assert figures["kinds"] == {"identical": 5, "resized": 1}
@@ -125,7 +125,7 @@ def test_without_copies_there_is_no_picture_not_even_an_earlier_one(copied, face
 
 def test_two_frames_of_a_video_are_alike_but_no_copies(faces):
     images = faces / "train" / "images"
-    image = contest.read_image(images, "face_000003.jpg")
+    image = image_files.read_image(images, "face_000003.jpg")
     height, width = image.shape[:2]
     middle = slice(height // 3, height // 2), slice(width // 3, width * 2 // 3)
     later = image.copy()
@@ -137,7 +137,7 @@ def test_two_frames_of_a_video_are_alike_but_no_copies(faces):
 
 
 def test_a_mirrored_image_has_the_hash_with_other_signs(faces):
-    image = contest.read_image(faces / "train" / "images", "face_000001.jpg")
+    image = image_files.read_image(faces / "train" / "images", "face_000001.jpg")
     hashes = [duplicates.look_at(side).hashes for side in (image, image[:, ::-1].copy())]
     assert (0, 1, True) in list(duplicates.candidates(np.stack(hashes)))
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, layout, mirror
+from keras_landmarks.data import contest, image_files, layout, mirror, prediction_files
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import networks, pretrained, resnet
 from keras_landmarks.training import state
@@ -256,7 +256,7 @@ def predictions(path):
     names = [f"{number}.jpg" for number in range(3)]
     numbers = np.random.default_rng(0).uniform(1, 500, (3, 4, 3)).astype(np.float32)
     landmarks, sigmas = numbers[..., :2], numbers[..., 2]
-    contest.write_predictions(path, names, landmarks, sigmas)
+    prediction_files.write(path, names, landmarks, sigmas)
     return names, landmarks, sigmas, path.read_bytes()
 
 
@@ -266,7 +266,7 @@ def test_spoiled_predictions(path, predictions, edits):
     names, landmarks, sigmas, content = predictions
     path.write_bytes(spoil(content, edits))
     with refusal():
-        table = contest.read_predictions(path)
+        table = prediction_files.read(path)
         assert table.file_names == names
         np.testing.assert_array_equal(table.points, landmarks)
         if table.sigmas is not None:  # the archive's list of names may be what is spoiled
@@ -286,7 +286,7 @@ def test_predictions_with_right_checksums_around_spoiled_arrays(path, prediction
             for name, member in (members | {spoiled: content}).items():
                 archive.writestr(name, member)
         with refusal():
-            table = contest.read_predictions(path)
+            table = prediction_files.read(path)
             assert table.points.shape[0] == len(table.file_names) == 3
             assert table.points.nbytes <= len(members["landmarks.npy"]) + 200
             assert table.sigmas.shape == table.points.shape[:2]
@@ -308,18 +308,18 @@ PHOTO = cv2.resize(PHOTO, (40, 24))
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_spoiled_images(suffix):
     content = cv2.imencode(suffix, PHOTO)[1].tobytes()
-    whole = contest.decode_image(content)
+    whole = image_files.decode_image(content)
 
     @fuzz
     @given(EDITS)
     def check(edits):
         try:
-            image = contest.decode_image(spoil(content, edits))
+            image = image_files.decode_image(spoil(content, edits))
         except ValueError:
             return
         assert image.dtype == np.uint8
         assert image.ndim == 3
-        assert 0 < image.size <= 3 * contest._MOST_PIXELS
+        assert 0 < image.size <= 3 * image_files._MOST_PIXELS
         if suffix == ".png":  # its checksums leave nothing to chance
             np.testing.assert_array_equal(image, whole)
 

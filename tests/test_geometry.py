@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest, geometry
+from keras_landmarks.data import geometry, image_files
 from keras_landmarks.data.geometry import FRAMINGS, Frame, Region, whole
 
 FRAMES = [Frame(*size, way) for size in [(128, 128), (128, 160), (97, 61)] for way in FRAMINGS]
@@ -137,7 +137,7 @@ def banded_photo(left=0, top=0, right=0, bottom=0, size=(120, 160), seed=0):
     photo = np.random.default_rng(seed).integers(40, 200, (*size[::-1], 3), np.uint8)
     photo = cv2.GaussianBlur(photo, (5, 5), 0)
     photo = cv2.copyMakeBorder(photo, top, bottom, left, right, cv2.BORDER_CONSTANT)
-    return cv2.imdecode(np.frombuffer(contest.encode_jpeg(photo), np.uint8), cv2.IMREAD_COLOR)
+    return cv2.imdecode(np.frombuffer(image_files.encode_jpeg(photo), np.uint8), cv2.IMREAD_COLOR)
 
 
 def shown(photo):

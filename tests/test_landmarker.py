@@ -9,7 +9,7 @@ import pytest
 from photos import face_image, is_around, photo_of
 
 from keras_landmarks import Face, Landmarker
-from keras_landmarks.data import contest, geometry
+from keras_landmarks.data import contest, geometry, image_files
 from keras_landmarks.data.face_crops import Cropping, Reach
 from keras_landmarks.data.face_detector import Boxes, FaceDetector
 from keras_landmarks.data.geometry import Frame
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_three_lines(mean_face, faces, tmp_path):
     """Faces of files and arrays alike, the mean face's points upon them."""
     photo, points = photo_of(faces, (640, 480), [(0, (480, 60)), (1, (250, 120))])
-    (tmp_path / "photo.jpg").write_bytes(contest.encode_jpeg(photo))
+    (tmp_path / "photo.jpg").write_bytes(image_files.encode_jpeg(photo))
     landmarker = Landmarker.load(mean_face)
     by_array, by_path = landmarker([photo, tmp_path / "photo.jpg"])
     assert [type(face) for face in by_array] == [Face, Face]

@@ -10,7 +10,7 @@ from folders import contents
 from photos import face_image, is_around, photo_of
 from PIL import Image
 
-from keras_landmarks.data import contest, video
+from keras_landmarks.data import image_files, video
 from keras_landmarks.errors import InputError
 from keras_landmarks.landmarks import LandmarksSettings, landmarks
 
@@ -38,10 +38,10 @@ def album(faces, tmp_path_factory):
     (folder / "trip").mkdir(parents=True)
     group, _ = photo_of(faces, (640, 480), [(0, (480, 60)), (1, (250, 120))])
     one, _ = photo_of(faces, (300, 400), [(2, (60, 100))])
-    (folder / "group.jpg").write_bytes(contest.encode_jpeg(group))
+    (folder / "group.jpg").write_bytes(image_files.encode_jpeg(group))
     write_turned(folder / "trip" / "turned.JPG", one)
     cv2.imwrite(str(folder / "trip" / "one.png"), one[..., ::-1])
-    (folder / "sky.jpg").write_bytes(contest.encode_jpeg(np.full((99, 70, 3), 200, np.uint8)))
+    (folder / "sky.jpg").write_bytes(image_files.encode_jpeg(np.full((99, 70, 3), 200, np.uint8)))
     (folder / "broken.jpg").write_bytes((folder / "group.jpg").read_bytes()[:2000])
     (folder / "notes.txt").write_text("eggs, milk")
     (folder / ".hidden.jpg").write_bytes((folder / "group.jpg").read_bytes())
@@ -111,8 +111,8 @@ def test_json_and_table_have_the_same_numbers(done):
 
 
 def test_pictures_show_the_photo_with_its_points(done, album):
-    picture = contest.read_photo(done[1] / "pictures" / "trip" / "one.png")
-    photo = contest.read_photo(album / "trip" / "one.png")
+    picture = image_files.read_photo(done[1] / "pictures" / "trip" / "one.png")
+    photo = image_files.read_photo(album / "trip" / "one.png")
     scale_y, scale_x = np.divide(picture.shape, photo.shape)[:2]
     assert scale_y == pytest.approx(scale_x, rel=0.01)
     assert scale_y > 1.5  # a small face is enlarged

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.geometry import Frame, to_crop
 from keras_landmarks.export import export
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
@@ -96,7 +96,7 @@ def unsure_run(faces, tmp_path_factory):
     keras.utils.set_random_seed(0)
     spec = ModelSpec("tiny", 971, "48x64", "pad", uncertainty=True)
     model = spec.build()
-    photo = contest.read_image(faces / "train" / "images", "face_000000.jpg")
+    photo = image_files.read_image(faces / "train" / "images", "face_000000.jpg")
     table = contest.read_landmarks(faces / "train" / "landmarks.csv")
     shape = to_crop(table.points[0], spec.frame.apply(photo)[1])
     for name, bias, spread in [("fc", shape.ravel(), 0.5), ("log_variance", -1.5, 0.2)]:
@@ -126,8 +126,8 @@ def browser(unsure_run, faces, tmp_path_factory):
     export(unsure_run, folder / "exported", "onnx")
     build = ["node", WEB / "build.mjs", folder / "exported", folder / "index.html"]
     subprocess.run(build, cwd=folder, check=True)
-    photo = contest.read_image(faces / "test" / "images", "face_000000.jpg")
-    frame = contest.encode_jpeg(cv2.resize(photo, (240, 320)))
+    photo = image_files.read_image(faces / "test" / "images", "face_000000.jpg")
+    frame = image_files.encode_jpeg(cv2.resize(photo, (240, 320)))
     (folder / "camera.mjpeg").write_bytes(3 * frame)
     camera = [
         *["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"],
@@ -202,7 +202,7 @@ class TestPage:
         """
         browser.run(script)
         found = wait(browser, "return globalThis.landmarks")
-        box, photo = found["box"], contest.read_image(folder, name)
+        box, photo = found["box"], image_files.read_image(folder, name)
         assert abs(box["left"] - 0.1 * photo.shape[1]) <= 1
         assert abs(box["bottom"] - 0.8 * photo.shape[0]) <= 1
         spec, model = load_trained(unsure_run)

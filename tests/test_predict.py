@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from folders import contents, no_file_beyond
 
-from keras_landmarks.data import contest, geometry, layout, mirror
+from keras_landmarks.data import contest, geometry, image_files, layout, mirror, prediction_files
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal
@@ -33,7 +33,7 @@ def predict_tiny(tiny_run, faces, tmp_path):
         predictions, settings = tmp_path / "p.npz", PredictSettings(**options)
         figures = predict(workdir, data, split, submission, predictions, settings)
         lines = submission.read_text().splitlines() if submission else None
-        return lines, contest.read_predictions(predictions), figures
+        return lines, prediction_files.read(predictions), figures
 
     return run
 
@@ -80,7 +80,7 @@ def test_points_are_in_the_pixels_of_the_photo(predict_tiny, faces):
     """The mean over the face lies where the photo's middle is, whatever its size."""
     _, predicted, _ = predict_tiny()
     for name, face in zip(predicted.file_names, predicted.points, strict=True):
-        height, width = contest.read_image(faces / "test" / "images", name).shape[:2]
+        height, width = image_files.read_image(faces / "test" / "images", name).shape[:2]
         assert np.all(np.abs(face.mean(axis=0) / [width, height] - 0.5) < 0.6)
 
 
@@ -90,10 +90,10 @@ def test_photos_are_framed_as_the_model_wants_them(faces, tmp_path):
     model = spec.build()
     model.save_weights(tmp_path / BEST_WEIGHTS)
     predict(tmp_path, faces, "test", tmp_path / "s.csv", tmp_path / "p.npz")
-    predicted = contest.read_predictions(tmp_path / "p.npz")
+    predicted = prediction_files.read(tmp_path / "p.npz")
     frame = Frame(48, 32, "pad", trim_bands=True)
     folder = faces / "test" / "images"
-    photos = [contest.read_image(folder, name) for name in predicted.file_names]
+    photos = [image_files.read_image(folder, name) for name in predicted.file_names]
     crops, framings = zip(*map(frame.apply, photos), strict=True)
     landmarks_crop_px = model.predict(np.stack(crops), verbose=0)
     expected = list(map(geometry.to_photo, landmarks_crop_px, framings))
@@ -107,8 +107,8 @@ def test_uncertainty_is_told_in_pixels_of_the_photo_and_stays_with_its_point(fac
     model.save_weights(tmp_path / BEST_WEIGHTS)
     paths = tmp_path / "s.csv", tmp_path / "p.npz"
     predict(tmp_path, faces, "test", *paths)
-    predicted = contest.read_predictions(paths[1])
-    photo = contest.read_image(faces / "test" / "images", predicted.file_names[0])
+    predicted = prediction_files.read(paths[1])
+    photo = image_files.read_image(faces / "test" / "images", predicted.file_names[0])
     crop, framing = spec.frame.apply(photo)
     log_variance = model.predict(crop[None], verbose=0)[0, :, 2]
     expected = np.exp(log_variance / 2) / np.sqrt(framing.scale.prod())
@@ -117,7 +117,7 @@ def test_uncertainty_is_told_in_pixels_of_the_photo_and_stays_with_its_point(fac
     predict(tmp_path, faces, "test", *paths, PredictSettings(tta="mirror"))
     mirrored = model.predict(crop[None, :, ::-1], verbose=0)[0, layout.mirror_map(), 2]
     expected = np.exp((log_variance + mirrored) / 4) / np.sqrt(framing.scale.prod())
-    np.testing.assert_allclose(contest.read_predictions(paths[1]).sigmas[0], expected, rtol=1e-3)
+    np.testing.assert_allclose(prediction_files.read(paths[1]).sigmas[0], expected, rtol=1e-3)
 
 
 def test_test_points_may_lie_beside_the_split(predict_tiny, own_faces):
@@ -295,7 +295,7 @@ def without_losses(folder):
     photos = {}
     images = folder / "test" / "images"
     for name in os.listdir(images):
-        photos[name] = contest.read_image(images, name)
+        photos[name] = image_files.read_image(images, name)
         write_png(images / name, photos[name])
     return photos
 

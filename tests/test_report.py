@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, prediction_files
 from keras_landmarks.errors import InputError
 from keras_landmarks.report import report
 
@@ -81,7 +81,7 @@ def make_scored(folder):
     predicted = np.stack([np.add(TRUE_PX, [i + 1, 0]) for i in range(12)])
     paths = {"truth": folder / "data" / "truth.csv", "predictions": folder / "p.npz"}
     contest.write_landmarks(paths["truth"], names, [TRUE_PX] * 12)
-    contest.write_predictions(paths["predictions"], names, predicted)
+    prediction_files.write(paths["predictions"], names, predicted)
     return paths
 
 
@@ -102,9 +102,9 @@ def whole(tmp_path_factory):
     layout = folder / "layout.json"
     layout.write_text(json.dumps(LAYOUT))
     scored = make_scored(folder)
-    table = contest.read_predictions(scored["predictions"])
+    table = prediction_files.read(scored["predictions"])
     sigmas = np.tile([1, 1, 1, 2], (12, 1))
-    contest.write_predictions(scored["predictions"], table.file_names, table.points, sigmas)
+    prediction_files.write(scored["predictions"], table.file_names, table.points, sigmas)
     html = folder / "page.html"
     return html, report(make_workdir(folder / "run <1>"), html, **scored, layout=layout)
 
@@ -251,7 +251,7 @@ def test_of_each_group_one_face_is_shown(workdir, scored, tmp_path):
 
 def test_without_photos_the_names_are_shown(workdir, tmp_path):
     truth = tmp_path / "t.csv"
-    contest.write_predictions(tmp_path / "p.npz", ["a.jpg"], TRUE_PX[None])
+    prediction_files.write(tmp_path / "p.npz", ["a.jpg"], TRUE_PX[None])
     contest.write_landmarks(truth, ["a.jpg"], [TRUE_PX])
     figures = report(workdir, tmp_path / "r.html", predictions=tmp_path / "p.npz", truth=truth)
     assert figures["mse"] == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.samples import (
@@ -35,7 +35,7 @@ def images(own_faces):
 
 
 def read(path):
-    return contest.read_image(path.parent, path.name)
+    return image_files.read_image(path.parent, path.name)
 
 
 def change_row(table, line, change):
@@ -188,7 +188,7 @@ def test_points_of_a_turned_image_are_in_the_displayed_frame(load, table, images
     samples = load()
     assert tuple(samples.sizes_px[0]) == photo.shape[1::-1]
     shown, points, _ = Photos(samples, Frame(64, 64)).read(0)
-    images[2].write_bytes(contest.encode_jpeg(photo))
+    images[2].write_bytes(image_files.encode_jpeg(photo))
     expected, expected_points, _ = Photos(samples, Frame(64, 64)).read(0)
     np.testing.assert_allclose(shown.astype(int), expected, atol=40)
     np.testing.assert_array_equal(points, expected_points)
@@ -237,7 +237,7 @@ def test_what_the_folder_lacks_is_named(load, own_faces, missing):
 @pytest.mark.usefixtures("broken")
 def test_the_second_load_remembers(load, monkeypatch):
     first = load()
-    monkeypatch.setattr(contest, "decode_image", None)
+    monkeypatch.setattr(image_files, "decode_image", None)
     monkeypatch.setattr(contest, "iterate_landmarks", None)
     second = load()
     assert second.file_names == first.file_names
@@ -270,7 +270,7 @@ def test_the_limit_counts_rows_broken_or_not(load, table):
 
 
 def test_a_failed_check_leaves_nothing(load, tmp_path, monkeypatch):
-    monkeypatch.setattr(contest, "decode_image", lambda content: 1 / 0)
+    monkeypatch.setattr(image_files, "decode_image", lambda content: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         load()
     assert list((tmp_path / "prepared").iterdir()) == []

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from folders import contents, no_file_beyond
 
-from keras_landmarks.data import contest, store
+from keras_landmarks.data import contest, image_files, store
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
@@ -107,7 +107,7 @@ def test_a_single_point_at_zero_on_a_black_photo(tmp_path, prepared):
     (tmp_path / "train" / "images").mkdir(parents=True)
     images = [np.zeros(FRAME.shape, np.uint8), np.full(FRAME.shape, 9, np.uint8)]
     for name, image in zip("ab", images, strict=True):
-        (tmp_path / "train" / "images" / name).write_bytes(contest.encode_jpeg(image))
+        (tmp_path / "train" / "images" / name).write_bytes(image_files.encode_jpeg(image))
     points = np.array([[[0, 0]], [[3, 4]]])
     contest.write_landmarks(tmp_path / "train" / "landmarks.csv", ["a", "b"], points)
     photos = Photos(load_samples(tmp_path, "train", prepared), FRAME)
@@ -138,10 +138,10 @@ def test_it_is_found_by_whatever_path_the_photos_are_named(
 def test_a_photo_overwritten_in_place_makes_it_anew(photos, prepared):
     store.prepare(photos, prepared)
     path = photos.samples.image_folder / photos.samples.file_names[7]
-    image = contest.read_image(path.parent, path.name)
+    image = image_files.read_image(path.parent, path.name)
     status = path.stat()
     with path.open("r+b") as file:
-        file.write(contest.encode_jpeg(255 - image))
+        file.write(image_files.encode_jpeg(255 - image))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert_holds(store.prepare(photos, prepared), photos)
 

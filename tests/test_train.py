@@ -10,7 +10,7 @@ import pytest
 
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.config import FLAGS
-from keras_landmarks.data import contest, layout, views
+from keras_landmarks.data import contest, image_files, layout, views
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
 from keras_landmarks.data.samples import load_samples
@@ -183,7 +183,7 @@ def test_broken_samples_are_skipped_counted_and_listed(settings, own_faces, tmp_
     ("content", "says"),
     [
         (b"", r"face_000003\.jpg: the file is empty"),
-        (contest.encode_jpeg(np.zeros((40, 30, 3), np.uint8)), r"000003\.jpg: changed since"),
+        (image_files.encode_jpeg(np.zeros((40, 30, 3), np.uint8)), r"000003\.jpg: changed since"),
     ],
 )
 def test_an_image_that_breaks_meanwhile_is_named(settings, own_faces, tmp_path, content, says):

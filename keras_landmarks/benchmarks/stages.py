@@ -29,7 +29,7 @@ from keras_landmarks.benchmarks.workload import (
     new_network,
     new_objective,
 )
-from keras_landmarks.data import contest, layout
+from keras_landmarks.data import contest, image_files, layout
 from keras_landmarks.data.augment_pool import AugmentPool
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.variation import Variation
@@ -69,7 +69,7 @@ def decode(workload: Workload, _peer: Peer | None) -> Figures:
     names, frame = itertools.cycle(samples.file_names), Frame.of(workload.settings)
 
     def decode_next():
-        frame.apply(contest.read_image(samples.image_folder, next(names)))
+        frame.apply(image_files.read_image(samples.image_folder, next(names)))
 
     with _one_opencv_thread():
         return {"decode_images_per_s": calls_per_second(decode_next, workload.settings.seconds)}

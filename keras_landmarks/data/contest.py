@@ -1,4 +1,4 @@
-"""The contest's folder: its tables and images, read, checked and written.
+"""The contest's folder: its tables, read, checked and written, and where they and the images lie.
 
     train/images/*.jpg       train/landmarks.csv     file_name, Point_M0_X, Point_M0_Y, ...
     test/images/*.jpg        test/test_points.csv    file_name, point_index_list
@@ -8,28 +8,21 @@ quoted as RFC 4180 says are read too. Any number of points is right as long as e
 as the header. Points are photo pixels: (0, 0) is the middle of the upper left pixel; some lie
 outside the image.
 
-Files come from strangers: nothing in them is evaluated or unpickled, and what they claim of their
-size is compared with what is there before memory is taken for it.
+Tables come from strangers: nothing in them is evaluated, and memory is bounded by a block of them.
 
 What is wrong with a row or an image is told as a reason, "what: the particulars", so that reasons
 can be counted by what stands before the colon.
 """
 
-import contextlib
 import itertools
-import math
 import os
 import re
-import stat
-import struct
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import cv2
 import numpy as np
 
 from keras_landmarks.errors import InputError
@@ -43,15 +36,6 @@ _QUOTED_CELL = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
 _INDEX_LIST = re.compile(r"\[ *(?:0|[1-9][0-9]{0,4})(?: *, *(?:0|[1-9][0-9]{0,4}))* *\]")
 # Control characters, and what `_unquote` makes of bytes that are not UTF-8.
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-
-_MOST_PIXELS = 100_000_000  # 300 MB decoded
-_MOST_IMAGE_BYTES = 1 << 28
-_LARGEST_ASPECT_RATIO = 100  # the shorter side is scaled to the crop's, and the longer one with it
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of segments with the size
-_JPEG_SCAN = 0xDA
-_JPEG_ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers that no segment follows
 
 
 @dataclass(frozen=True)
@@ -178,7 +162,7 @@ def iterate_test_points(path: Path) -> Iterator[Asked | Reject]:
     """
     for line, name, indices in _iterate_pairs(path):
         try:
-            yield Asked(_checked_name(name), line, _parse_indices(indices))
+            yield Asked(checked_name(name), line, _parse_indices(indices))
         except ValueError as error:
             yield Reject(name, line, str(error))
 
@@ -352,7 +336,7 @@ def _parse_rows(block: list[bytes], first_line: int, separator: bytes, numbers: 
     if points is None:
         return _parse_rows_one_by_one(block, first_line, separator, numbers)
     try:
-        file_names = [_checked_name(_unquote(name)) for name in names]
+        file_names = [checked_name(_unquote(name)) for name in names]
     except ValueError:
         return _parse_rows_one_by_one(block, first_line, separator, numbers)
     lines = list(range(first_line, first_line + len(block)))
@@ -391,7 +375,7 @@ def _parse_rows_one_by_one(
         name, cells = _split_name(row.rstrip(b"\r"), separator)
         name = _unquote(name)
         try:
-            _checked_name(name)
+            checked_name(name)
             points = _parse_numbers(cells, separator, numbers)
         except ValueError as error:
             rows.rejects.append(Reject(name, line, str(error)))
@@ -450,7 +434,8 @@ def _quote(cell: str, separator: str) -> str:
     return cell
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Returns the name; ValueError, with the reason, if no table can name such a file."""
     if not can_be_listed(name):
         raise ValueError(f"not the name of a file in the images folder: {name!r}")
     return name
@@ -472,240 +457,7 @@ def _write_points(path: Path, file_names, points, separator: str) -> None:
             file.write(separator.join([_quote(name, separator), *numbers]) + "\n")
 
 
-# ── predictions: all the points of every image ──
-
-
-def write_predictions(
-    path: Path,
-    file_names: Sequence[str],
-    landmarks: np.ndarray,
-    sigmas: np.ndarray | None = None,
-) -> None:
-    """Writes names and landmarks ((n, k, 2) float32, photo pixels) as .npz without pickle.
-
-    `sigmas` (n, k), if they are known: the standard deviation of a point's x and of its y.
-    """
-    arrays = {"landmarks": landmarks} | ({} if sigmas is None else {"sigmas": sigmas})
-    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, file_names=np.array(file_names), **arrays)
-
-
-def read_predictions(path: Path) -> LandmarkTable:
-    """Reads what `write_predictions` wrote, the points as float32.
-
-    Raises:
-        InputError: the file is missing or is not such a file.
-    """
-    with _open_predictions(path) as (file_names, landmarks, sigmas):
-        points = landmarks.read(len(file_names)).astype(np.float32)
-        if sigmas is not None:
-            sigmas = sigmas.read(len(file_names)).astype(np.float32)
-        return LandmarkTable(file_names, points, sigmas)
-
-
-def read_predicted_names(path: Path) -> tuple[list[str], int]:
-    """Returns the file names of predictions and the points an image, and reads no point."""
-    with _open_predictions(path) as (file_names, landmarks, _):
-        return file_names, landmarks.shape[1]
-
-
-def iterate_predictions(path: Path, rows: int) -> Iterator[np.ndarray]:
-    """Yields what `read_predictions` reads, so many rows (the last: fewer) at a time.
-
-    (rows, k, 2) float32, or (rows, k, 3) where the standard deviations are known.
-    """
-    with _open_predictions(path) as (file_names, landmarks, sigmas):
-        for start in range(0, len(file_names), rows):
-            count = min(rows, len(file_names) - start)
-            piece = landmarks.read(count)
-            if sigmas is not None:
-                piece = np.dstack([piece, sigmas.read(count)])
-            yield piece.astype(np.float32, copy=False)
-
-
-class _StoredArray:
-    """An array of an .npz file, read row by row; takes no memory that the file has no bytes for.
-
-    `np.load` takes what the header asks for before it looks whether it is there.
-    """
-
-    def __init__(self, archive: zipfile.ZipFile, name: str, kind: str):
-        stored = archive.getinfo(f"{name}.npy")
-        if stored.compress_type != zipfile.ZIP_STORED:
-            raise ValueError("it is compressed")
-        self._file = archive.open(stored)
-        if np.lib.format.read_magic(self._file) != (1, 0):
-            raise ValueError("it is of another version")
-        self.shape, columns_first, self._dtype = np.lib.format.read_array_header_1_0(self._file)
-        if self._dtype.kind != kind or columns_first:
-            raise ValueError(f"{name} are of type {self._dtype}")
-        if stored.file_size - self._file.tell() != math.prod(self.shape) * self._dtype.itemsize:
-            raise ValueError(f"{name} are not of the shape {self.shape}")
-
-    def read(self, rows: int) -> np.ndarray:
-        """Returns the next rows."""
-        shape = (rows, *self.shape[1:])
-        content = self._file.read(math.prod(shape) * self._dtype.itemsize)
-        return np.frombuffer(content, self._dtype).reshape(shape)
-
-
-@contextlib.contextmanager
-def _open_predictions(
-    path: Path,
-) -> Iterator[tuple[list[str], _StoredArray, _StoredArray | None]]:
-    """Yields the file names and, not yet read, the landmarks and, if there are any, the sigmas.
-
-    What fails is an InputError.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = _StoredArray(archive, "file_names", kind="U")
-            landmarks = _StoredArray(archive, "landmarks", kind="f")
-            expected = (*names.shape, *landmarks.shape[1:2], 2)
-            if len(names.shape) != 1 or landmarks.shape != expected:
-                raise ValueError(
-                    f"{names.shape} names and {landmarks.shape} landmarks do not match"
-                )
-            sigmas = None
-            if "sigmas.npy" in archive.namelist():
-                sigmas = _StoredArray(archive, "sigmas", kind="f")
-                if sigmas.shape != landmarks.shape[:2]:
-                    raise ValueError(
-                        f"{sigmas.shape} sigmas and {landmarks.shape} landmarks do not match"
-                    )
-            yield names.read(names.shape[0]).tolist(), landmarks, sigmas
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a broken file
-        raise InputError(f"{path}: not a predictions file ({error})") from None
-
-
-# ── images and the folder ──
-
-
-def decode_image(content: bytes) -> np.ndarray:
-    """Decodes a JPEG or PNG to (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
-
-    Raises:
-        ValueError: it is neither, does not decode, is a JPEG without its end, has too many pixels,
-            or one side is a hundred times the other.
-    """
-    if not content:
-        raise ValueError("the file is empty")
-    # Before it is decoded: a file of some kilobytes can hold gigabytes of one colour.
-    width, height = _image_size(content)
-    if width * height > _MOST_PIXELS:
-        raise ValueError(f"over {_MOST_PIXELS:,} pixels: {width} x {height}")
-    if max(width, height) > _LARGEST_ASPECT_RATIO * min(width, height):
-        raise ValueError(
-            f"a side is over {_LARGEST_ASPECT_RATIO} times the other: {width} x {height}"
-        )
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError("the image does not decode")
-    return image
-
-
-def _image_size(content: bytes) -> tuple[int, int]:
-    """Returns width and height as the file's header has them, not turned."""
-    try:
-        if content.startswith(_PNG_START):
-            return struct.unpack_from(">II", content, 16)
-        if content.startswith(_JPEG_START):
-            return _jpeg_size(content)
-    except struct.error:
-        raise ValueError("the image does not decode") from None
-    # OpenCV reads more formats, some of them (HDR, GIF) wrongly for our purpose.
-    raise ValueError("neither a JPEG nor a PNG")
-
-
-def _jpeg_size(content: bytes) -> tuple[int, int]:
-    size = None
-    for marker, place in _jpeg_segments(content):
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", content, place + 5)
-            size = width, height
-        # An end before the first scan is a thumbnail's. OpenCV fills what is missing with grey and
-        # says nothing.
-        if marker == _JPEG_SCAN and size and content.rfind(_JPEG_END) > place:
-            return size
-    raise ValueError("the JPEG is truncated")
-
-
-def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yields marker and place of each segment, found as libjpeg finds them."""
-    place = 2
-    while (place := content.find(b"\xff", place)) >= 0 and place + 4 <= len(content):
-        marker = content[place + 1]
-        if marker == 0xFF:
-            place += 1
-        elif marker in _JPEG_ALONE:
-            place += 2
-        else:
-            yield marker, place
-            place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
-
-
-def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
-    """Reads an image of the folder as `decode_image` does, by its name in a table.
-
-    Raises:
-        ValueError: it is missing, broken, or lies elsewhere; the message is the reason alone.
-    """
-    _checked_name(name)
-    path = os.path.join(image_folder, name)
-    # Where links lead is asked only if there may be one: that costs several system calls.
-    if "/" in name or os.path.islink(path):
-        path, folder = os.path.realpath(path), os.path.realpath(image_folder)
-        if os.path.commonpath([path, folder]) != folder:
-            raise ValueError("a link that leaves the images folder")
-    return read_photo(path)
-
-
-def read_photo(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image as `decode_image` does, wherever it lies.
-
-    Raises:
-        ValueError: it is missing or broken; the message is the reason alone.
-    """
-    try:
-        return decode_image(_read_content(path))
-    except FileNotFoundError:
-        raise ValueError("there is no such image") from None
-    except OSError as error:
-        raise ValueError(error.strerror) from None
-
-
-def read_image(image_folder: Path, name: str) -> np.ndarray:
-    """Reads an image as `read_listed_image` does; for those who cannot go on without it.
-
-    Raises:
-        InputError: the file, named, is missing, broken, or lies elsewhere.
-    """
-    try:
-        return read_listed_image(image_folder, name)
-    except ValueError as error:
-        raise InputError(f"{os.path.join(image_folder, name)}: {error}") from None
-
-
-def _read_content(path: str | os.PathLike) -> bytes:
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):  # to read a pipe is to wait for its writer
-        raise ValueError("not an ordinary file")
-    if status.st_size > _MOST_IMAGE_BYTES:
-        raise ValueError(f"over {_MOST_IMAGE_BYTES:,} bytes: {status.st_size:,}")
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """Encodes an (H, W, 3) uint8 RGB image as JPEG of quality 95."""
-    _, content = cv2.imencode(".jpg", image[..., ::-1])
-    return content.tobytes()
+# ── the folder ──
 
 
 def find_image_folder(data: Path, split: str) -> Path:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_landmarks.data import contest, geometry
+from keras_landmarks.data import geometry, image_files
 from keras_landmarks.data.geometry import Frame, Framing
 from keras_landmarks.data.samples import Samples
 from keras_landmarks.errors import InputError
@@ -34,7 +34,7 @@ class Photos:
         """Returns the crop, its points, and the framing that brings them back to the photo."""
         samples = self.samples
         folder, name = samples.image_folder, samples.file_names[row]
-        image = contest.read_image(folder, name)
+        image = image_files.read_image(folder, name)
         if image.shape[1::-1] != tuple(samples.sizes_px[row]):
             raise InputError(
                 f"{folder / name}: changed since it was checked; remove"

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import image_files
 from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
 from keras_landmarks.data.contest import Reject
 from keras_landmarks.data.geometry import Frame
@@ -179,7 +179,7 @@ def prediction_batches(
     def load(position):
         index = min(position, count - 1)
         try:
-            image = contest.read_listed_image(image_folder, file_names[index])
+            image = image_files.read_listed_image(image_folder, file_names[index])
         except ValueError as error:
             if position == index:
                 on_reject(Reject(file_names[index], index + 2, str(error)))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_landmarks import files
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.contest import Asked, Reject
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_file, whole_folder, write_whole
@@ -312,7 +312,7 @@ def _image_sizes(
 def _image_size(image_folder: Path, name: str) -> tuple[int, int] | str:
     """Returns width and height, or what is wrong with the image."""
     try:
-        height, width = contest.read_listed_image(image_folder, name).shape[:2]
+        height, width = image_files.read_listed_image(image_folder, name).shape[:2]
     except ValueError as error:
         return str(error)
     return width, height

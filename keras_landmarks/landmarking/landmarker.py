@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_landmarks.data import contest, face_crops, layout
+from keras_landmarks.data import contest, face_crops, image_files, layout
 from keras_landmarks.data.face_crops import CONTEST_CROPPING, Cropping
 from keras_landmarks.data.face_detector import FaceDetector
 from keras_landmarks.data.geometry import Framing, Region
@@ -186,14 +186,14 @@ def _some_photos(table: Path, folder: Path) -> Iterator[tuple[np.ndarray, np.nda
     step = max(1, len(landmarks.file_names) // _MEASURED_PHOTOS)
     for row in range(0, len(landmarks.file_names), step):
         with contextlib.suppress(ValueError):
-            photo = contest.read_listed_image(folder, landmarks.file_names[row])
+            photo = image_files.read_listed_image(folder, landmarks.file_names[row])
             yield photo, landmarks.points[row].astype(np.float32)
 
 
 def _as_photo(image: np.ndarray | str | Path) -> np.ndarray:
     if isinstance(image, (str, Path)):
         try:
-            return contest.read_photo(image)
+            return image_files.read_photo(image)
         except ValueError as error:
             raise InputError(f"{image}: {error}") from None
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):

@@ -10,7 +10,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import image_files
 from keras_landmarks.files import write_whole
 from keras_landmarks.landmarking.landmarker import Face, Landmarker
 from keras_landmarks.landmarking.tables import Picture, face_tables
@@ -79,7 +79,7 @@ def _landmark_each(
 def _read(path: Path) -> np.ndarray | str:
     """Returns the photo, or what is wrong with it."""
     try:
-        return contest.read_photo(path)
+        return image_files.read_photo(path)
     except ValueError as error:
         return str(error)
 
@@ -91,4 +91,4 @@ def _write_picture(path: Path, picture: np.ndarray) -> None:
         return
     is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
     name = path.name if is_jpeg else f"{path.name}.jpg"
-    write_whole(path.with_name(name), contest.encode_jpeg(picture))
+    write_whole(path.with_name(name), image_files.encode_jpeg(picture))

@@ -1,0 +1,230 @@
+import io
+import os
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_landmarks.data import image_files
+from keras_landmarks.errors import InputError
+
+
+@pytest.fixture
+def photo():
+    """A smooth photo, 40 x 20: red grows to the right, green downwards, blue is 30."""
+    x, y = np.meshgrid(np.arange(40), np.arange(20))
+    return np.stack([x * 6, y * 12, np.full_like(x, 30)], axis=-1).astype(np.uint8)
+
+
+def test_a_jpeg_comes_back_as_rgb(photo):
+    decoded = image_files.decode_image(image_files.encode_jpeg(photo))
+    assert decoded.dtype == np.uint8
+    np.testing.assert_allclose(decoded.astype(int), photo, atol=12)
+
+
+def test_a_png_named_jpg_is_read(photo, write):
+    path = write(cv2.imencode(".png", photo[..., ::-1])[1].tobytes(), "a.jpg")
+    np.testing.assert_array_equal(image_files.read_image(path.parent, path.name), photo)
+
+
+def test_grey_becomes_rgb(photo):
+    grey = photo[..., 0]
+    decoded = image_files.decode_image(cv2.imencode(".png", grey)[1].tobytes())
+    np.testing.assert_array_equal(decoded, np.stack([grey] * 3, axis=-1))
+
+
+def test_an_image_is_turned_as_its_exif_says(photo):
+    jpeg = image_files.encode_jpeg(photo)
+    # One entry: tag 0x0112 (orientation), one short, 6: the camera was turned to the left.
+    tiff = b"II*\0\x08\0\0\0" + b"\x01\0" + b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0" + b"\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+    expected = np.rot90(image_files.decode_image(jpeg), -1)
+    np.testing.assert_array_equal(image_files.decode_image(turned), expected)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda jpeg: jpeg[: len(jpeg) // 2], "the JPEG is truncated"),
+        (lambda jpeg: jpeg[:-2], "the JPEG is truncated"),
+        (lambda jpeg: b"", "the file is empty"),
+        (lambda jpeg: jpeg[:20] + jpeg[-2:], "the JPEG is truncated"),
+        (lambda jpeg: jpeg[:3], "the JPEG is truncated"),
+        (lambda jpeg: jpeg.replace(b"\xff\xdb", b"\xff\xfe"), "the image does not decode"),
+        (lambda jpeg: b"<html>not found</html>", "neither a JPEG nor a PNG"),
+        (lambda jpeg: b"\x89PNG\r\n\x1a\n", "the image does not decode"),
+    ],
+)
+def test_a_broken_image_is_named(photo, write, damage, says):
+    path = write(damage(image_files.encode_jpeg(photo)), "a.jpg")
+    with pytest.raises(InputError, match=f"{path.parent}/a.jpg: {says}"):
+        image_files.read_image(path.parent, path.name)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"a\.jpg: not an ordinary file"):
+        image_files.read_image(tmp_path, "a.jpg")
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(1 << 36)
+    with pytest.raises(InputError, match=r"a\.jpg: over 268,435,456 bytes: 68,719,476,736"):
+        image_files.read_image(tmp_path, "a.jpg")
+
+
+def test_cmyk_becomes_rgb(photo):
+    buffer = io.BytesIO()
+    Image.fromarray(photo).convert("CMYK").save(buffer, "JPEG", quality=95, subsampling=0)
+    np.testing.assert_allclose(
+        image_files.decode_image(buffer.getvalue()).astype(int), photo, atol=12
+    )
+
+
+@pytest.mark.parametrize("channels", [slice(None, None, -1), 0], ids=["colour", "grey"])
+def test_sixteen_bits_become_eight(photo, channels):
+    deep = photo[..., channels].astype(np.uint16) * 257
+    decoded = image_files.decode_image(cv2.imencode(".png", deep)[1].tobytes())
+    expected = photo if deep.ndim == 3 else np.stack([photo[..., 0]] * 3, axis=-1)
+    np.testing.assert_array_equal(decoded, expected)
+
+
+def test_what_is_transparent_keeps_its_colour(photo):
+    faint = np.dstack([photo[..., ::-1], np.zeros(photo.shape[:2], np.uint8)])
+    decoded = image_files.decode_image(cv2.imencode(".png", faint)[1].tobytes())
+    np.testing.assert_array_equal(decoded, photo)
+
+
+def test_an_image_one_pixel_wide_is_read(photo):
+    narrow = photo[:, :1]
+    decoded = image_files.decode_image(cv2.imencode(".png", narrow[..., ::-1])[1].tobytes())
+    np.testing.assert_array_equal(decoded, narrow)
+
+
+def test_a_side_over_a_hundred_times_the_other_is_refused():
+    assert image_files.decode_image(image_files.encode_jpeg(np.zeros((100, 1, 3), np.uint8))).size
+    with pytest.raises(ValueError, match="a side is over 100 times the other: 1 x 101"):
+        image_files.decode_image(image_files.encode_jpeg(np.zeros((101, 1, 3), np.uint8)))
+
+
+def test_what_follows_a_jpegs_end_does_not_matter(photo):
+    jpeg = image_files.encode_jpeg(photo)
+    decoded = image_files.decode_image(jpeg + bytes(100_000))  # a film, as some telephones append
+    np.testing.assert_array_equal(decoded, image_files.decode_image(jpeg))
+
+
+def test_the_end_of_a_thumbnail_is_not_the_jpegs(photo):
+    jpeg = image_files.encode_jpeg(photo)
+    thumbnail = b"\xff\xe1" + (len(jpeg) + 2).to_bytes(2, "big") + jpeg
+    whole = jpeg[:2] + thumbnail + jpeg[2:]
+    np.testing.assert_array_equal(image_files.decode_image(whole), image_files.decode_image(jpeg))
+    with pytest.raises(ValueError, match="the JPEG is truncated"):
+        image_files.decode_image(whole[:-40])
+
+
+@pytest.mark.parametrize("length", [1, 16, 512])
+def test_a_jpeg_damaged_in_its_middle_goes_unnoticed(length):
+    """libjpeg warns of most such damage, but OpenCV has no way to ask for its warnings."""
+    blobs = np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)
+    jpeg = image_files.encode_jpeg(cv2.resize(blobs, (240, 240)))
+    middle = len(jpeg) // 2
+    damaged = image_files.decode_image(jpeg[:middle] + bytes(length) + jpeg[middle + length :])
+    assert (damaged != image_files.decode_image(jpeg)).any()
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp", ".gif"])
+def test_other_formats_are_refused(photo, suffix):
+    with pytest.raises(ValueError, match="neither a JPEG nor a PNG"):
+        image_files.decode_image(cv2.imencode(suffix, photo)[1].tobytes())
+
+
+def png_chunk(kind, content):
+    body = kind + content
+    return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(photo, kind, monkeypatch):
+    side = 20_000
+    if kind == "png":  # 1 bit a pixel: 50 MB of zeros in 49 kB, 1.2 GB decoded
+        header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+        pixels = zlib.compress(bytes(side * (side // 8 + 1)), 9)
+        chunks = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
+        bomb = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+        assert len(bomb) < 50_000
+    else:
+        jpeg = image_files.encode_jpeg(photo)
+        size = jpeg.index(b"\xff\xc0") + 5
+        bomb = jpeg[:size] + struct.pack(">HH", side, side) + jpeg[size + 4 :]
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(ValueError, match="over 100,000,000 pixels: 20000 x 20000"):
+        image_files.decode_image(bomb)
+
+
+@pytest.fixture
+def photo_folder(tmp_path, photo):
+    """A folder `images` with a.png, and a.png beside it."""
+    for folder in (tmp_path, tmp_path / "images"):
+        folder.mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / "a.png"), photo[..., ::-1])
+    return tmp_path / "images"
+
+
+def test_a_link_within_the_images_folder_is_followed(photo_folder, photo):
+    (photo_folder / "inner").mkdir()
+    (photo_folder / "inner" / "b.png").symlink_to("../a.png")
+    (photo_folder / "c.png").symlink_to(photo_folder / "inner" / "b.png")
+    for name in ("a.png", "inner/b.png", "c.png"):
+        np.testing.assert_array_equal(image_files.read_listed_image(photo_folder, name), photo)
+
+
+def test_the_images_folder_may_be_a_link(photo_folder, photo):
+    link = photo_folder.with_name("link")
+    link.symlink_to(photo_folder)
+    (photo_folder / "b.png").symlink_to("a.png")
+    for name in ("a.png", "b.png"):
+        np.testing.assert_array_equal(image_files.read_listed_image(link, name), photo)
+
+
+def test_a_link_that_leaves_the_images_folder_is_refused(photo_folder):
+    (photo_folder / "file.png").symlink_to("../a.png")
+    (photo_folder / "outside").symlink_to("..")
+    (photo_folder / "twice.png").symlink_to("file.png")
+    (photo_folder / "away.png").symlink_to(photo_folder.parent / "nowhere.png")
+    for name in ("file.png", "outside/a.png", "twice.png", "away.png"):
+        with pytest.raises(ValueError, match=r"^a link that leaves the images folder"):
+            image_files.read_listed_image(photo_folder, name)
+        with pytest.raises(InputError, match=f"{name}: a link that leaves the images folder"):
+            image_files.read_image(photo_folder, name)
+
+
+@pytest.mark.parametrize("name", ["../a.png", "inner/../../a.png", "{folder}/a.png", "", "a\n.png"])
+def test_what_is_no_name_of_a_file_in_the_folder_is_not_looked_for(photo_folder, name):
+    """Tables are read with such rows refused; a file of predictions has any names."""
+    name = name.format(folder=photo_folder)
+    (photo_folder / "inner").mkdir()
+    with pytest.raises(ValueError, match=r"^not the name of a file in the images folder: "):
+        image_files.read_listed_image(photo_folder, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("b.png", "there is no such image"),
+        ("dangling.png", "there is no such image"),
+        ("circle.png", "Too many levels of symbolic links"),
+        (".", "not an ordinary file"),
+        ("a.png/b.png", "Not a directory"),
+        ("b" * 300, "File name too long"),
+    ],
+)
+def test_what_is_no_image_is_told(photo_folder, name, reason):
+    (photo_folder / "dangling.png").symlink_to("b.png")
+    (photo_folder / "circle.png").symlink_to("circle.png")
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        image_files.read_listed_image(photo_folder, name)
