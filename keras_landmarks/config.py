@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from logging import Formatter, getLogger
@@ -476,6 +477,7 @@ def run(main: Callable[[Any], dict[str, Any]], takes_paths: bool = False) -> Non
 
 def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
     if {"--help", "-help", "-h"}.intersection(argv):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends without a word
         print(_help(argv[0]))
         sys.exit()
     FLAGS.set_gnu_getopt(True)  # flags may stand after paths

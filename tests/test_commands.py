@@ -16,7 +16,7 @@ FLAGFILES = sorted((Path(__file__).parent.parent / "flags").rglob("*.cfg"))
 COMMANDS = [
     *["synthesize", "check", "augment", "train", "predict", "evaluate", "ensemble", "draw"],
     *["find_duplicates", "find_bad_labels", "convert", "benchmark", "report", "export"],
-    "landmarks",
+    *["landmarks", "cross_validate"],
 ]
 
 
@@ -34,6 +34,13 @@ def test_help_says_what_it_does_and_lists_its_flags(command):
     assert "Where things are" in done.stdout
     assert "\033" not in done.stdout  # colours are for terminals
     assert done.returncode == 0
+
+
+def test_help_that_nobody_reads_to_its_end_says_nothing_of_it():
+    command = [sys.executable, "-m", "keras_landmarks.train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 @pytest.mark.parametrize(
