@@ -31,7 +31,7 @@ def test_it_holds_no_outputs():
         assert not cell.get("outputs")
 
 
-def test_it_runs_from_the_first_cell_to_the_picture(notebook, monkeypatch):
+def test_it_runs_from_the_first_cell_to_the_pictures(notebook, monkeypatch):
     bin_folder = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": ROOT}}).execute()
@@ -40,4 +40,7 @@ def test_it_runs_from_the_first_cell_to_the_picture(notebook, monkeypatch):
     assert "error:" not in printed
     for figure in ['"train_images": 40', '"best_epoch": 0', '"images": 50', '"mse_interval"']:
         assert figure in printed
-    assert "image/png" in outputs[-1].data
+    pictures = [set(output.data) for output in outputs if "data" in output]
+    assert len(pictures) == 2
+    assert "image/png" in pictures[0]
+    assert "image/jpeg" in pictures[1]
