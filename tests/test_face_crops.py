@@ -61,7 +61,7 @@ def test_a_cropping_is_measured_as_the_median_over_photos():
     elsewhere = np.float32([79.5, -0.5, 99.5, 19.5])
 
     def detector(_):
-        return Boxes(np.stack([box, elsewhere]), np.ones(2, np.float32))
+        return Boxes(np.stack([box, elsewhere]), np.ones(2, np.float32), np.zeros(2, int))
 
     cropping = face_crops.measure([(photo, points)] * 12, detector, "data")
     np.testing.assert_allclose(cropping.box, [1, 1.8, 1, 2.2], atol=1e-6)
@@ -73,7 +73,7 @@ def test_a_cropping_cannot_be_measured_on_photos_without_faces():
     photos = [(np.zeros((20, 10, 3), np.uint8), np.float32([[1, 1], [8, 18]]))] * 12
 
     def detector(_):
-        return Boxes(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+        return Boxes(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, int))
 
     with pytest.raises(InputError, match=r"data: faces were found in 0 of 12 photos only"):
         face_crops.measure(photos, detector, "data")

@@ -15,7 +15,7 @@ def detector():
 @pytest.mark.parametrize("row", range(8))
 def test_a_face_that_fills_the_photo_is_found_once(faces, detector, row):
     photo, landmarks_px = face_image(faces, row)
-    boxes, scores = detector(photo)
+    boxes, scores, _ = detector(photo)
     assert len(boxes) == 1
     assert is_around(boxes[0], landmarks_px)
     assert boxes.dtype == scores.dtype == np.float32
@@ -25,7 +25,7 @@ def test_a_face_that_fills_the_photo_is_found_once(faces, detector, row):
 def test_all_the_faces_of_a_photo_the_largest_first(faces, detector):
     places = [(3, (20, 200)), (0, (480, 60)), (1, (250, 120))]  # 48, 71 and 97 px wide
     photo, points = photo_of(faces, (640, 480), places)
-    boxes, _ = detector(photo)
+    boxes, *_ = detector(photo)
     assert len(boxes) == 3
     assert all(map(is_around, boxes, [points[2], points[1], points[0]]))
 
@@ -40,7 +40,7 @@ def test_small_faces_are_found_if_asked_for_wherever_squares_meet(faces, detecto
     ]
     photo, points = photo_of(faces, (2400, 1600), places)  # 2 to 4 % of the width
     assert len(detector(photo).boxes) < 5
-    boxes, _ = FaceDetector(0.75, smallest_face=0.02)(photo)
+    boxes, *_ = FaceDetector(0.75, smallest_face=0.02)(photo)
     assert len(boxes) == 5
     assert all(any(is_around(box, face) for box in boxes) for face in points)
 
@@ -48,23 +48,23 @@ def test_small_faces_are_found_if_asked_for_wherever_squares_meet(faces, detecto
 def test_a_face_at_the_photos_edge_has_a_box_beyond_it(faces, detector):
     photo, landmarks_px = face_image(faces, 1)
     cut = photo[:, 45:]  # through the cheek
-    boxes, _ = detector(np.ascontiguousarray(cut))
+    boxes, *_ = detector(np.ascontiguousarray(cut))
     assert boxes[0, 0] < 0
     assert is_around(boxes[0], landmarks_px - [45, 0])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 900), (700, 500), (255, 257)])
 def test_no_face_no_box(detector, size):
-    boxes, scores = detector(np.full((*size, 3), 90, np.uint8))
+    boxes, scores, turns = detector(np.full((*size, 3), 90, np.uint8))
     assert boxes.shape == (0, 4)
-    assert scores.shape == (0,)
+    assert scores.shape == turns.shape == (0,)
 
 
 def test_a_box_moves_and_grows_with_its_face(faces, detector):
     photo, _ = face_image(faces, 1)
-    around, _ = detector(cv2.copyMakeBorder(photo, 60, 60, 60, 60, cv2.BORDER_CONSTANT))
-    twice, _ = detector(cv2.resize(photo, None, fx=2, fy=2))
-    (box,), _ = detector(photo)
+    around, *_ = detector(cv2.copyMakeBorder(photo, 60, 60, 60, 60, cv2.BORDER_CONSTANT))
+    twice, *_ = detector(cv2.resize(photo, None, fx=2, fy=2))
+    (box,), *_ = detector(photo)
     np.testing.assert_allclose(around[0] - 60, box, atol=8)
     np.testing.assert_allclose((twice[0] + 0.5) / 2 - 0.5, box, atol=1)  # the same views
 
@@ -94,19 +94,46 @@ def test_squares_cover_a_view_and_share_64_px():
     assert np.diff(starts).max() <= 192
 
 
-def test_boxes_of_one_face_become_their_mean_weighted_by_score():
-    found = np.array(
+def test_hits_of_one_face_become_their_mean_weighted_by_score():
+    hits = np.array(
         [
-            [100, 100, 140, 140, 0.6],
-            [0, 0, 20, 20, 0.9],
-            [4, 0, 24, 20, 0.3],  # shares 320 of 400 px with the one before
-            [5, 5, 15, 15, 0.3],  # within it
-            [15, 0, 35, 20, 0.8],  # shares 100 of 400
+            [100, 100, 140, 140, 0.6, 9, 0],
+            [0, 0, 20, 20, 0.9, 10, 0],
+            [4, 0, 24, 20, 0.3, 10, 5],  # shares 320 of 400 px with the one before
+            [5, 5, 15, 15, 0.3, 5, 0],  # within it
+            [15, 0, 35, 20, 0.8, 7, 0],  # shares 100 of 400
         ]
     )
-    boxes, scores = face_detector._merge(found)
+    boxes, scores, turns = face_detector._boxes_of({0: hits}, (200, 200))
     weights = np.array([0.6, 0.2, 0.2])  # 0.9, 0.3 and 0.3 of 1.5
     mean = weights @ [[0, 0, 20, 20], [4, 0, 24, 20], [5, 5, 15, 15]]
     expected = np.array([[100, 100, 140, 140], [15, 0, 35, 20], mean]) - 0.5
     np.testing.assert_allclose(boxes, expected, atol=1e-5)
     np.testing.assert_allclose(scores, [0.6, 0.8, 0.9])
+    np.testing.assert_array_equal(turns, 0)
+
+
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_faces_on_their_side_are_found_in_the_turned_photo(faces, detector, quarters):
+    photo, _ = photo_of(faces, (640, 480), [(1, (250, 120)), (0, (480, 60)), (3, (20, 200))])
+    expected = detector(photo)
+    found = detector(np.ascontiguousarray(np.rot90(photo, quarters)))
+    np.testing.assert_array_equal(found.turns, -quarters % 4)
+    # Edges of the photo as they lie in the turned one, 480 px wide and 640 high, and back.
+    left, top, right, bottom = expected.boxes.T
+    turned = {1: [top, 639 - right, bottom, 639 - left], 3: [479 - bottom, left, 479 - top, right]}
+    np.testing.assert_allclose(found.boxes, np.transpose(turned[quarters]), atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+
+
+def test_a_face_seen_in_several_looks_is_the_one_that_is_upright_by_its_eyes():
+    looks = {
+        0: np.array([[10, 20, 30, 40, 0.9, 0.0, 8.0], [60, 0, 80, 20, 0.8, 8.0, 1.0]]),
+        # The first where a photo of 100 x 50 px, turned left, has it; and another one.
+        1: np.array([[20, 70, 40, 90, 0.8, 8.0, 0.0], [0, 0, 9, 9, 0.9, 0.0, 3.0]]),
+    }
+    boxes, scores, turns = face_detector._boxes_of(looks, (100, 50))
+    np.testing.assert_array_equal(turns, [0, 1, 1])
+    np.testing.assert_allclose(scores, [0.8, 0.8, 0.9])
+    edges = np.array([[60, 0, 80, 20], [10, 20, 30, 40], [91, 0, 100, 9]])
+    np.testing.assert_allclose(boxes, edges - 0.5)

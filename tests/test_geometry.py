@@ -207,3 +207,14 @@ def test_what_is_no_size_is_refused(text):
 def test_a_framing_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="framing 'squeeze' is none of crop, stretch, pad"):
         Frame(128, 128, "squeeze")
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_points_of_a_turned_photo_are_turned_back(turn):
+    photo = np.arange(15).reshape(3, 5)
+    turned = np.rot90(photo, turn)
+    rows, columns = np.indices(turned.shape)
+    back = geometry.turn_back(np.stack([columns, rows], axis=-1), turn, (5, 3))
+    x, y = np.moveaxis(back.astype(int), -1, 0)
+    np.testing.assert_array_equal(photo[y, x], turned)
+    np.testing.assert_array_equal(back, np.stack([x, y], axis=-1))

@@ -38,9 +38,9 @@ class Predictor:
         return np.dstack([points, sigmas])
 
 
-def detector_of(*boxes):
+def detector_of(*boxes, turn=0):
     scores = np.linspace(0.9, 0.8, len(boxes), dtype=np.float32)
-    found = Boxes(np.float32(boxes).reshape(-1, 4), scores)
+    found = Boxes(np.float32(boxes).reshape(-1, 4), scores, np.full(len(boxes), turn))
     return lambda photo: found
 
 
@@ -76,6 +76,26 @@ def test_a_face_is_cropped_again_by_the_points_found_first():
     # Twice as wide: from 40 to 200, from 100 to 420; its pixels are 4 x 4 of the photo's.
     edges = (CROP_POINTS + 0.5) * 4 + [40, 100]
     np.testing.assert_allclose(face.landmarks_photo_px, edges - 0.5, atol=1e-4)
+
+
+def test_a_face_on_its_side_is_shown_upright_and_its_points_turned_back():
+    photo = np.zeros((300, 400, 3), np.uint8)
+    photo[:, 240:] = 200
+    # Turned left by a quarter, 300 x 400 px, the box is BOX: it lies so in the photo.
+    box = [159.5, 99.5, 199.5, 139.5]
+    predictor = Predictor()
+    detector = detector_of(box, turn=1)
+    ((face,),) = Landmarker(predictor, detector, CROPPING, refine=False)([photo])
+    edges = (CROP_POINTS + 0.5) * 2 + [80, 180]
+    x, y = np.transpose(edges - 0.5)
+    np.testing.assert_allclose(face.landmarks_photo_px, np.transpose([399 - y, x]), atol=1e-4)
+    assert face.landmarks_photo_px.dtype == np.float32
+    np.testing.assert_array_equal(face.box_photo_px, np.float32(box))
+    # Three box sides lie below the face's middle, and below is left in the photo: 220 to 60.
+    assert predictor.batches[0].max() == 0
+    # Turned right below is right: 140 to 300.
+    Landmarker(predictor, detector_of(box, turn=3), CROPPING, refine=False)([photo])
+    np.testing.assert_array_equal(predictor.batches[1][0, :, 20, 0] > 100, np.arange(80) >= 50)
 
 
 def test_faces_of_all_photos_are_predicted_together_in_batches_of_few_sizes():

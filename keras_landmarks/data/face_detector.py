@@ -3,7 +3,8 @@
 The network (Bazarevsky et al. 2019, the variant of 256 px that MediaPipe had for back cameras; its
 licence lies beside it) looks at squares of 256 px and says for each of 896 places whether a face is
 there, and where its edges are. A photo is shown to it at several sizes: small enough for a face
-that fills it, large enough, in squares that overlap, for a small one.
+that fills it, large enough, in squares that overlap, for a small one. Faces on their side are found
+less surely: where the eyes of one lie above each other, the turned photo is looked at as well.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from keras_landmarks.data.geometry import Region, cut_out, resize
+from keras_landmarks.data.geometry import Region, cut_out, resize, turn_back
 
 _NETWORK = Path(__file__).with_name("blazeface.tflite")
 _SIDE = 256  # px of the squares
@@ -22,19 +23,25 @@ _STEP = 192  # from one square to the next, at most: a face of up to 64 px is wh
 _SMALLEST_PX = 13  # faces of this width are found nearly always, of 10 px mostly
 _WAITING_PX = 24  # smaller ones are left to the next view, where they are larger
 _SAME_FACE = 0.5  # what two boxes have in common, of the smaller one
+_PERHAPS = 0.5  # from which score on a face on its side is worth another look
 # The places, by how far they are from each other, px, and how many lie upon each other.
 _PLACES = ((16, 2), (32, 6))
 
 
 class Boxes(NamedTuple):
-    """The faces of a photo, the largest first: left, top, right, bottom (n, 4) and scores (n,).
+    """The faces of a photo, the largest first.
 
-    Float32, in photo pixels, whose middles are at whole numbers. A box is square, reaches from the
-    brows to the chin, and may reach beyond the photo.
+    Attributes:
+        boxes: (n, 4) float32, left, top, right, bottom, in photo pixels, whose middles are at whole
+            numbers. A box is square, reaches from the brows to the chin, and may reach beyond the
+            photo.
+        scores: (n,) float32.
+        turns: (n,) int, of quarters: in `np.rot90(photo, turn)` the face is upright.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
+    turns: np.ndarray
 
 
 class FaceDetector:
@@ -54,13 +61,27 @@ class FaceDetector:
                 raise ValueError(f"{name}={share} is not between 0 and 1")
         self._network = cv2.dnn.readNetFromTFLite(str(_NETWORK))
         self._outputs = self._network.getUnconnectedOutLayersNames()
-        self._least_logit = np.log(min_score / (1 - min_score))
+        self._min_score = min_score
+        least = min(min_score, _PERHAPS)
+        self._least_logit = np.log(least / (1 - least))
         self._largest_view = _SMALLEST_PX / smallest_face
 
     def __call__(self, photo: np.ndarray) -> Boxes:
         """Returns the faces of a photo, (H, W, 3) uint8 RGB."""
+        hits = self._hits(photo)
+        looks = {0: hits}
+        for turn in sorted({1, 3} & set(_turns(hits))):
+            looks[turn] = self._hits(np.ascontiguousarray(np.rot90(photo, turn)))
+        sure = {turn: hits[hits[:, 4] >= self._min_score] for turn, hits in looks.items()}
+        return _boxes_of(sure, photo.shape[1::-1])
+
+    def _hits(self, photo: np.ndarray) -> np.ndarray:
+        """Returns where a face may be, often several times the same: (n, 7).
+
+        Edges, from the photo's upper left corner, score, from one eye to the other, px.
+        """
         size = np.array(photo.shape[1::-1])
-        found = [np.empty((0, 5))]
+        hits = [np.empty((0, 7))]
         longer_sides = list(self._views(size.max()))
         for longer_side in longer_sides:
             # Of two small faces side by side it makes a third between them; the next view does not.
@@ -68,11 +89,11 @@ class FaceDetector:
             scaled = np.rint(size * longer_side / size.max()).astype(int).clip(1)
             view = resize(photo, scaled)
             for corner in itertools.product(*map(_starts, scaled)):
-                boxes = self._look(view, np.array(corner))
-                boxes = boxes[boxes[:, 2] - boxes[:, 0] >= least]
-                boxes[:, :4] *= np.tile(size / scaled, 2)
-                found.append(boxes)
-        return _merge(np.concatenate(found))
+                seen = self._look(view, np.array(corner))
+                seen = seen[seen[:, 2] - seen[:, 0] >= least]
+                seen[:, :4] *= np.tile(size / scaled, 2)
+                hits.append(seen)
+        return np.concatenate(hits)
 
     def _views(self, photo_px: int) -> Iterator[float]:
         """Yields the longer sides, px, that a photo is looked at with.
@@ -87,21 +108,23 @@ class FaceDetector:
             yield longer_side
 
     def _look(self, view: np.ndarray, corner: np.ndarray) -> np.ndarray:
-        """Returns the faces in one square: (n, 5), edges from the view's upper left corner, score.
+        """Returns the hits in one square, edges from the view's upper left corner.
 
         Without those that the square's edge cuts where the view goes on.
         """
         square = cut_out(view, Region(*corner, *(corner + _SIDE))).astype(np.float32)
         self._network.setInput((square / 127.5 - 1).transpose(2, 0, 1)[None])
         logits, shapes = sorted(self._network.forward(self._outputs), key=np.size)
-        logits, shapes = logits.ravel(), shapes.reshape(-1, 16)  # of which the others are features
+        logits, shapes = logits.ravel(), shapes.reshape(-1, 16)
         likely = logits > self._least_logit
+        # Middle, width and height, right eye, left eye, and four more points.
         middle, half = _ANCHORS[likely] + shapes[likely, :2], shapes[likely, 2:4] / 2
+        eyes = shapes[likely, 6:8] - shapes[likely, 4:6]
         boxes = np.hstack([middle - half, middle + half])
         goes_on = np.hstack([corner > 0, corner + _SIDE < view.shape[1::-1]])
         cut = np.hstack([boxes[:, :2] < 0, boxes[:, 2:] > _SIDE]) & goes_on
         scores = 1 / (1 + np.exp(-logits[likely]))
-        return np.column_stack([boxes + np.tile(corner, 2), scores])[~cut.any(axis=1)]
+        return np.column_stack([boxes + np.tile(corner, 2), scores, eyes])[~cut.any(axis=1)]
 
 
 def _starts(side_px: int) -> list[int]:
@@ -125,22 +148,52 @@ def _anchors() -> np.ndarray:
 _ANCHORS = _anchors()
 
 
-def _merge(found: np.ndarray) -> Boxes:
-    """Makes one box of those, (n, 5), that are of one face: their mean, weighted by their scores.
+def _merge(hits: np.ndarray) -> np.ndarray:
+    """Makes one of those hits that are of one face: their mean, weighted by their scores.
 
     Shakes less than the best of them (Bazarevsky et al. 2019, 3.4).
     """
-    boxes, scores = [], []
-    rest = found[np.argsort(-found[:, 4], kind="stable")]
+    faces = [np.empty((0, 7))]
+    rest = hits[np.argsort(-hits[:, 4], kind="stable")]
     while len(rest):
         alike = _common_area(rest[0], rest) >= _SAME_FACE
-        boxes.append(np.average(rest[alike, :4], axis=0, weights=rest[alike, 4]))
-        scores.append(rest[0, 4])
+        face = np.average(rest[alike], axis=0, weights=rest[alike, 4])
+        face[4] = rest[0, 4]
+        faces.append(face[None])
         rest = rest[~alike]
-    # From edges of pixels to their middles.
-    boxes = np.float32(boxes).reshape(-1, 4) - np.float32(0.5)
-    largest_first = np.argsort(-_areas(boxes), kind="stable")
-    return Boxes(boxes[largest_first], np.float32(scores)[largest_first])
+    return np.concatenate(faces)
+
+
+def _turns(faces: np.ndarray) -> np.ndarray:
+    """Returns by how many quarters to turn the photo so that each is upright, by its eyes: (n,)."""
+    eyes = faces[:, 5:]
+    return np.rint(np.arctan2(eyes[:, 1], eyes[:, 0]) / (np.pi / 2)).astype(int) % 4
+
+
+def _boxes_of(looks: dict[int, np.ndarray], size: tuple[int, int]) -> Boxes:
+    """Returns the faces of a photo of this width and height from the hits in each turned one.
+
+    Of a face that is found in several, the one counts where it is upright by its eyes, and then the
+    one where it is surest.
+    """
+    found = []
+    for turn, hits in looks.items():
+        faces = _merge(hits)
+        # From edges of pixels to their middles.
+        corners = turn_back(faces[:, :4].reshape(-1, 2, 2) - 0.5, turn, size)
+        edges = np.hstack([corners.min(axis=1), corners.max(axis=1)])
+        ranks = faces[:, 4] + (_turns(faces) == 0)
+        found.append(np.column_stack([edges, faces[:, 4], np.full(len(faces), turn), ranks]))
+    faces = np.concatenate(found)
+    faces = faces[[not _is_better_elsewhere(face, faces) for face in faces]]
+    faces = faces[np.argsort(-_areas(faces), kind="stable")]
+    return Boxes(np.float32(faces[:, :4]), np.float32(faces[:, 4]), faces[:, 5].astype(int))
+
+
+def _is_better_elsewhere(face: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether a face, of faces (n, 7) with turns and ranks at the end, is better seen turned."""
+    better = faces[(faces[:, 5] != face[5]) & (faces[:, 6] > face[6])]
+    return bool((_common_area(face, better) >= _SAME_FACE).any())
 
 
 def _common_area(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

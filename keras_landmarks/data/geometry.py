@@ -158,6 +158,14 @@ def to_photo(landmarks_crop_px: np.ndarray, framing: Framing) -> np.ndarray:
     return ((landmarks_crop_px - offset) / scale).astype(np.float32)
 
 
+def turn_back(points_px: np.ndarray, turn: int, size_px: tuple[int, int]) -> np.ndarray:
+    """Maps points (..., 2) of `np.rot90(photo, turn)` back to the photo, of this width, height."""
+    quarter = np.array([[0, 1], [-1, 0]])
+    turned_size = size_px[::-1] if turn % 2 else size_px
+    from_middle = points_px - (np.array(turned_size) - 1) / 2
+    return from_middle @ np.linalg.matrix_power(quarter, turn) + (np.array(size_px) - 1) / 2
+
+
 def resize(image: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Scales an image to a width and height: each axis by area down, linearly up.
 

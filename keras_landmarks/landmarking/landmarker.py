@@ -19,7 +19,7 @@ import numpy as np
 from keras_landmarks.data import contest, face_crops, image_files, layout
 from keras_landmarks.data.face_crops import CONTEST_CROPPING, Cropping
 from keras_landmarks.data.face_detector import FaceDetector
-from keras_landmarks.data.geometry import Framing, Region
+from keras_landmarks.data.geometry import Framing, Region, turn_back
 from keras_landmarks.errors import InputError
 
 if TYPE_CHECKING:  # Keras takes seconds to import
@@ -128,19 +128,21 @@ class Landmarker:
         if isinstance(images, (str, Path)) or getattr(images, "ndim", 4) != 4:
             raise TypeError("images must be a list; put a single one into [ ]")
         photos = list(map(_as_photo, images))
-        found = list(map(self._detector, photos))
-        owners = np.repeat(
-            np.arange(len(photos)), np.array([len(each.boxes) for each in found], int)
-        )
-        boxes = [box for each in found for box in each.boxes]
-        predicted = self._predict([photos[owner] for owner in owners], boxes)
+        found = [
+            (owner, *face)
+            for owner, photo in enumerate(photos)
+            for face in zip(*self._detector(photo), strict=True)
+        ]
+        uprights = [_upright(photos[owner], box, turn) for owner, box, _, turn in found]
+        predicted = self._predict(*zip(*uprights, strict=True)) if found else []
         faces = [[] for _ in photos]
-        scores = [score for each in found for score in each.scores]
-        for owner, *face in zip(owners, boxes, scores, predicted, strict=True):
-            faces[owner].append(_face(*face))
+        for (owner, box, score, turn), of_face in zip(found, predicted, strict=True):
+            points = turn_back(of_face[:, :2], turn, photos[owner].shape[1::-1])
+            sigmas = of_face[:, 2] if of_face.shape[1] == 3 else None
+            faces[owner].append(Face(box, float(score), np.float32(points), sigmas))
         return faces
 
-    def _predict(self, photos: list[np.ndarray], boxes: list[np.ndarray]) -> np.ndarray:
+    def _predict(self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the points of the face in each photo's box: (n, k, 2 or 3), as Predictor does."""
         regions = [face_crops.crop_region(box, self._cropping.box) for box in boxes]
         predicted = self._predict_regions(photos, regions)
@@ -153,9 +155,9 @@ class Landmarker:
         regions = [face_crops.crop_region(box, self._cropping.points) for box in outlines]
         return self._predict_regions(photos, regions)
 
-    def _predict_regions(self, photos: list[np.ndarray], regions: list[Region]) -> np.ndarray:
+    def _predict_regions(self, photos: Sequence[np.ndarray], regions: list[Region]) -> np.ndarray:
         frame = self._predictor.spec.frame
-        predicted = [np.empty((0, self.points, self._predictor.numbers), np.float32)]
+        predicted = []
         for start in range(0, len(regions), self._batch_size):
             rows = slice(start, start + self._batch_size)
             pairs = zip(photos[rows], regions[rows], strict=True)
@@ -202,9 +204,11 @@ def _as_photo(image: np.ndarray | str | Path) -> np.ndarray:
     return image
 
 
-def _face(box: np.ndarray, score: np.float32, predicted: np.ndarray) -> Face:
-    sigmas = predicted[:, 2] if predicted.shape[1] == 3 else None
-    return Face(box, float(score), predicted[:, :2], sigmas)
+def _upright(photo: np.ndarray, box: np.ndarray, turn: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the photo turned so that the box's face is upright, and the box in it."""
+    turned = np.rot90(photo, turn)
+    corners = turn_back(box.reshape(2, 2), -turn % 4, turned.shape[1::-1])
+    return turned, np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
 def _next_power_of_2(number: int) -> int:
