@@ -50,7 +50,9 @@ flags.DEFINE_bool(
     "Decode every image once and keep the crops under --prepared; otherwise in every epoch.",
 )
 flags.DEFINE_string("workdir", "work", "Folder of one training run: weights, history, logs.")
-flags.DEFINE_string("split", "test", "Folder of --data with images and a table of them.")
+flags.DEFINE_string(
+    "split", "test", "Folder of --data with images and a table of them: train, test, or another."
+)
 flags.DEFINE_string("submission", None, "The contest's CSV: the asked points of every image.")
 flags.DEFINE_string("predictions", None, "All points of every image: .npz, no pickle inside.")
 flags.DEFINE_string("truth", None, "Table of true points, in the form of landmarks.csv.")
@@ -294,7 +296,9 @@ flags.DEFINE_enum(
     ["none", "mirror", "crops", "mirror,crops"],
     "Predict several views of each image, take the mean: mirrored, shifted and scaled, or both.",
 )
-flags.DEFINE_integer("count", 24, "Images on the contact sheet.", lower_bound=1)
+flags.DEFINE_integer(
+    "count", 24, "Images on the contact sheet, evenly spaced over the rows.", lower_bound=1
+)
 
 _subject("Own photos")
 flags.DEFINE_float(
@@ -352,6 +356,12 @@ flags.DEFINE_list(
 )
 flags.DEFINE_bool(
     "partial", False, "Score the images that are predicted, if they are not all of --truth."
+)
+flags.DEFINE_string(
+    "only",
+    None,
+    "Table whose first column, file_name, says which images to predict or score, and no others:"
+    " validation.csv of --workdir has those that were held out.",
 )
 flags.DEFINE_list("inputs", None, "Predictions (.npz) or submissions to combine, with commas.")
 flags.DEFINE_enum(
@@ -483,6 +493,7 @@ def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
     FLAGS.set_gnu_getopt(True)  # flags may stand after paths
     try:
         command, *rest = FLAGS(argv)
+        _refuse_others_flags(argv)
     except flags.Error as error:
         _fail(str(error))
     except (ValueError, RecursionError) as error:  # absl lets them through
@@ -490,6 +501,19 @@ def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
     if rest and not takes_paths:
         _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
     return [command, *rest]
+
+
+def _refuse_others_flags(argv: list[str]) -> None:
+    """Raises flags.Error if a flag was typed that the command does not read.
+
+    Those of a flagfile may be any command's.
+    """
+    own = {flag.name for flag in FLAGS.get_key_flags_for_module(argv[0])}
+    others = {flag.name for flag in _flags_here()} - own
+    for argument in argv[1 : argv.index("--") if "--" in argv else None]:
+        name = argument.lstrip("-").partition("=")[0]
+        if argument.startswith("-") and {name, name.removeprefix("no")} & others:
+            raise flags.Error(f"--{name} is another command's flag; --help lists this one's")
 
 
 def _help(command: str) -> str:

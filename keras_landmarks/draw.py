@@ -22,15 +22,18 @@ from keras_landmarks.reports import drawing, metrics
 FLAGS = config.use("data", "split", "predictions", "truth", "layout", "out", "count")
 
 PHOTOS_ACROSS = 8
+_TOLD = 3  # of broken images
 
 
 def main(_) -> dict[str, Any]:
     """Reads the flags, draws, and returns the figures."""
     config.require("data")
+    out = Path(FLAGS.out or drawing.FILE_NAME)
+    drawing.check_sheet_name(out)
     return draw(
         Path(FLAGS.data),
-        FLAGS.split,
-        Path(FLAGS.out or drawing.FILE_NAME),
+        FLAGS.split if FLAGS["split"].present else None,
+        out,
         count=FLAGS.count,
         **config.read_paths("predictions", "truth", "layout"),
     )
@@ -38,18 +41,19 @@ def main(_) -> dict[str, Any]:
 
 def draw(
     data: Path,
-    split: str,
+    split: str | None,
     out: Path,
     predictions: Path | None = None,
     truth: Path | None = None,
     layout: Path | None = None,
     count: int = 24,
 ) -> dict[str, Any]:
-    """Writes a contact sheet (PNG) of up to `count` photos, evenly spaced over the rows.
+    """Writes a contact sheet of up to `count` photos, evenly spaced over the rows.
 
-    With both tables, images that are in both are drawn, the prediction beside the truth. A broken
-    image is named in the log and another is drawn instead. Points are coloured by region: the
-    contest's, or those of the file `layout`.
+    It is a PNG or a JPEG, by the ending of `out`. Where no split is named, the photos are those
+    beside the `truth`, or the test split's. With both tables, images that are in both are drawn,
+    the prediction beside the truth. A broken image is named in the log and another is drawn
+    instead. Points are coloured by region: the contest's, or those of the file `layout`.
 
     Returns:
         `images` drawn, broken ones `skipped`, `out`.
@@ -57,13 +61,16 @@ def draw(
     Raises:
         InputError: there are no points or no images to draw, or a table or `layout` is wrong.
     """
-    folder = contest.find_image_folder(data, split)
+    folder = contest.find_photos(truth, data, split)
     tables = _read_tables(data, split, predictions, truth)
     first, *others = tables.values()
     file_names = [name for name in first if all(name in other for other in others)]
     photos, skipped = read_spread(folder, file_names, count)
     if not photos:
-        raise InputError(f"{folder}: none of the {len(file_names)} images with points can be read")
+        raise InputError(
+            f"{folder}: none of the {len(file_names)} images with points can be read;"
+            " is --split right?"
+        )
     points = len(first[file_names[0]])
     regions = regions_of(points, layout)
     colours = drawing.point_colours(points, regions)
@@ -79,13 +86,13 @@ def draw(
 
 
 def _read_tables(
-    data: Path, split: str, predictions: Path | None, truth: Path | None
+    data: Path, split: str | None, predictions: Path | None, truth: Path | None
 ) -> dict[str, dict[str, np.ndarray]]:
     """Returns "prediction", "truth" or both: the points of each file name, (k, 2) photo pixels."""
     tables = {}
     if predictions is None and truth is None:
         try:
-            truth = contest.find_landmarks(data, split)
+            truth = contest.find_landmarks(data, split or "test")
         except InputError as error:
             raise InputError(f"{error}; give --predictions or --truth") from None
     if predictions:
@@ -114,8 +121,11 @@ def read_spread(
         try:
             images[row] = image_files.read_image(folder, file_names[row])
         except InputError as error:
-            logging.warning("skipped: %s", error)
             broken += 1
+            if broken <= _TOLD:
+                logging.warning("skipped: %s", error)
+    if broken > _TOLD:
+        logging.warning("skipped: %d more", broken - _TOLD)
     return {file_names[row]: images[row] for row in sorted(images)}, broken
 
 

@@ -13,7 +13,8 @@ Whether one of two predictions (.npz or CSV) is better than the other, or only s
     python -m keras_landmarks.evaluate --compare=a.npz,b.npz --truth=faces/train/landmarks.csv \\
         --groups=persons.csv
 
-Intervals are of 95 %, by the bootstrap: images drawn anew, or whole --groups of them.
+Intervals are of 95 %, by the bootstrap: images drawn anew, or whole --groups of them. --only scores
+the images that a table names and no others: work/validation.csv, those that training held out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ from keras_landmarks.data.layout import regions_of
 from keras_landmarks.data.samples import Samples, load_samples
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import bootstrap, matching, metrics
-from keras_landmarks.reports.figures import between, drawn, rounded
+from keras_landmarks.reports.figures import between, counted, drawn, rounded
 from keras_landmarks.reports.matching import Truth
 
 FLAGS = config.use(
@@ -38,6 +39,7 @@ FLAGS = config.use(
     "truth",
     "test_points",
     "groups",
+    "only",
     "partial",
     "layout",
     "data",
@@ -50,7 +52,7 @@ FLAGS = config.use(
 def main(_) -> dict[str, Any]:
     """Reads the flags, prints the table, and returns the figures."""
     config.require("truth")
-    names = ("truth", "predictions", "submission", "test_points", "groups", "layout")
+    names = ("truth", "predictions", "submission", "test_points", "groups", "layout", "only")
     paths = config.read_paths(*names)
     if FLAGS.compare:
         if len(FLAGS.compare) != 2 or paths.keys() & {"predictions", "submission"}:
@@ -83,19 +85,21 @@ def evaluate(
     prepared: Path = Path("prepared"),
     seed: int = 0,
     partial: bool = False,
+    only: Path | None = None,
 ) -> dict[str, Any]:
     """Scores either predictions (.npz) or a submission (CSV) against a table of true points.
 
-    Every image of `truth` must be predicted, unless `partial` lets those count that are;
-    predictions of other images are counted and left out. `groups` are tables of file name and
-    group, `layout` a JSON file with the points' regions. With `data` the mean shape of its train
-    table is scored on the split's images, too.
+    Every image of `truth` must be predicted, or every one that the table `only` names as well,
+    unless `partial` lets those count that are; predictions of other images are counted and left
+    out. `groups` are tables of file name and group, `layout` a JSON file with the points' regions.
+    With `data` the mean shape of its train table is scored on the split's images, too.
 
     Returns:
-        `images`, their `groups`, `points` predicted of each, predicted images `without_truth`; with
-        `predictions` the figures of `metrics.summary`; with `test_points` those of
-        `metrics.asked_summary`; with standard deviations beside the predictions those of
-        `metrics.calibration`; with `data` `mean_shape_mse`. Intervals if there are two groups.
+        `images` scored, of the truth's `truth_images`, their `groups`, `points` predicted of each,
+        predicted images `without_truth`; with `predictions` the figures of `metrics.summary`; with
+        `test_points` those of `metrics.asked_summary`; with standard deviations beside the
+        predictions those of `metrics.calibration`; with `data` `mean_shape_mse`. Intervals if there
+        are two groups.
 
     Raises:
         InputError: a file is broken or does not fit the others; the first such image is named.
@@ -103,7 +107,7 @@ def evaluate(
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
     source, is_submission = predictions or submission, submission is not None
-    scored = score(truth, source, is_submission, test_points, groups, layout, seed, partial)
+    scored = score(truth, source, is_submission, test_points, groups, layout, seed, partial, only)
     if not data:
         return scored.figures
     samples = load_samples(data, "train", prepared)
@@ -148,9 +152,10 @@ def score(
     layout: Path | None = None,
     seed: int = 0,
     partial: bool = False,
+    only: Path | None = None,
 ) -> Score:
     """Scores `source`, predictions (.npz) or a submission (CSV), as `evaluate` does."""
-    names = _predicted_names(truth, source) if partial else None
+    names = _scored_names(truth, only, partial, source)
     true = matching.read_truth(truth, test_points, names)
     face_size = _checked_face_sizes(true)
     group_of_each = grouping.read_groups(groups, true.file_names)
@@ -160,6 +165,7 @@ def score(
     resamples = bootstrap.resample(group_of_each, seed)
     figures = {
         "images": len(true.file_names),
+        "truth_images": true.listed,
         "groups": len(set(group_of_each)),
         "points": predicted.points.shape[1],
         "without_truth": predicted.without_truth,
@@ -180,12 +186,12 @@ def compare(
     groups: Sequence[Path] = (),
     seed: int = 0,
     partial: bool = False,
+    only: Path | None = None,
 ) -> dict[str, Any]:
     """Says whether two predictions of the same images differ in MSE by more than chance.
 
     Each is an .npz or a submission (CSV). The MSE is over the asked points if `test_points` says
-    which they are, otherwise over all. Every image of `truth` must be predicted in both, unless
-    `partial` lets those count that are.
+    which they are, otherwise over all. `only` and `partial` are as in `evaluate`.
 
     Returns:
         `a` and `b` (the files), `images`, their `groups`, `mse_a` and `mse_b` with their intervals,
@@ -194,7 +200,7 @@ def compare(
     Raises:
         InputError: as `evaluate`, or all images are of one group.
     """
-    names = _predicted_names(truth, a, b) if partial else None
+    names = _scored_names(truth, only, partial, a, b)
     true = matching.read_truth(truth, test_points, names)
     group_of_each = grouping.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
@@ -213,16 +219,23 @@ def compare(
     }
 
 
-def _predicted_names(truth: Path, *sources: Path) -> list[str]:
-    """Returns the names of the truth's images, in its order, that all sources have predicted."""
+def _scored_names(
+    truth: Path, only: Path | None, partial: bool, *sources: Path
+) -> list[str] | None:
+    """Returns the truth's images to score, in its order; None for all.
+
+    Those of the table `only`, and where `partial` those that all sources have predicted.
+    """
+    tables = ([only] if only else []) + (list(sources) if partial else [])
+    if not tables:
+        return None
     names = contest.read_names(truth)
-    for source in sources:
-        npz = source.suffix == ".npz"
-        predicted = prediction_files.read_names(source)[0] if npz else contest.read_names(source)
-        known = set(predicted)
+    for table in tables:
+        npz = table.suffix == ".npz"
+        known = set(prediction_files.read_names(table)[0] if npz else contest.read_names(table))
         names = [name for name in names if name in known]
-    if not names:
-        raise InputError(f"{sources[0]}: none of its images is in {truth}")
+        if not names:
+            raise InputError(f"{table}: none of its images is in {truth}")
     return names
 
 
@@ -301,7 +314,7 @@ def _checked_face_sizes(true: Truth) -> np.ndarray:
 def table(figures: dict[str, Any]) -> str:
     """Lays out what `evaluate` returns as aligned lines that say what each figure is."""
     lines = [
-        f"{figures['images']:,} images, {figures['points']} points each;"
+        f"{counted(figures['images'], figures['truth_images'])}, {figures['points']} points each;"
         f" {figures['without_truth']:,} more predicted without truth",
         "MSE: sum of squares over x and y / (2 x points), mean over the images",
         "NME: mean distance / sqrt(width x height) of the box around all true points of the face",

@@ -68,11 +68,13 @@ class Task(NamedTuple):
 def main(_) -> dict:
     """Reads the flags, looks for wrong labels, returns the figures."""
     config.require("data")
+    out = Path(FLAGS.out or drawing.FILE_NAME)
+    drawing.check_sheet_name(out)
     samples = load_samples(Path(FLAGS.data), "train", Path(FLAGS.prepared))
     return find_bad_labels(
         samples,
         Path(FLAGS.suspects),
-        Path(FLAGS.out or drawing.FILE_NAME),
+        out,
         predictions=Path(FLAGS.predictions) if FLAGS.predictions else None,
         count=FLAGS.count,
         processes=FLAGS.processes,

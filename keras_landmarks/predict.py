@@ -6,6 +6,7 @@ each (`sigmas`, the standard deviation of a coordinate). Of a split without test
 train, the images that its landmarks.csv names are predicted, and there is no CSV. An image that
 cannot be used is given the mean of the other predictions, so that the files stay complete, and is
 listed in a table beside them.
+--only predicts the images of the split that a table names: work/validation.csv, say.
 With --tta several views of an image are predicted, their points brought back, and the mean taken.
 A run that was killed, started again, goes on with the batch that it was at.
 
@@ -52,6 +53,7 @@ FLAGS = config.use(
     "split",
     "submission",
     "predictions",
+    "only",
     PredictSettings,
     "compilation_cache",
 )
@@ -70,6 +72,7 @@ def main(_) -> dict:
         submission=Path(FLAGS.submission) if FLAGS.submission else None,
         predictions=Path(FLAGS.predictions or workdir / f"{split}_predictions.npz"),
         settings=config.read(PredictSettings),
+        only=Path(FLAGS.only) if FLAGS.only else None,
     )
 
 
@@ -80,26 +83,31 @@ def predict(
     submission: Path | None,
     predictions: Path,
     settings: PredictSettings = PredictSettings(),
+    only: Path | None = None,
 ) -> dict:
     """Predicts every image that the split's table names; writes the predictions and the CSV.
 
     The CSV is `<split>_submission.csv` in the work directory if `submission` is None. Without a
-    test_points.csv the table is landmarks.csv, and there is no CSV.
+    test_points.csv the table is landmarks.csv, and there is no CSV; nor with `only`, a table of the
+    images to predict.
 
     Returns:
         Figures: images, rejected, rate, the files; None for a CSV that was not written.
 
     Raises:
         InputError: as `predict_images`, or a table is missing or wrong, or a submission is wanted
-            where there is no test_points.csv.
+            where there is no test_points.csv or not all images are predicted.
     """
     image_folder = contest.find_image_folder(data, split)
-    names, asked = _read_table(contest.find_test_points_or_landmarks(data, split))
+    table = contest.find_test_points_or_landmarks(data, split)
+    names, asked = _read_table(table)
+    if only:
+        names, asked = _names_in(only, names, table), None
     if not asked:
         if submission:
+            why = f"{only} may lack" if only else f"{data / split} has no test_points.csv to say"
             raise InputError(
-                f"--submission={submission}: {data / split} has no test_points.csv to say what is"
-                " asked; put it there, or leave --submission out"
+                f"--submission={submission}: {why} what is asked; leave --submission out"
             )
         return predict_images(workdir, image_folder, names, predictions, settings)
     wanted = asked, submission or workdir / f"{split}_submission.csv"
@@ -176,6 +184,16 @@ def _read_table(path: Path) -> tuple[list[str], TestPoints | None]:
     if names := contest.read_names(path):
         return names, None
     raise InputError(f"{path}: there is no row under the header")
+
+
+def _names_in(only: Path, names: list[str], table: Path) -> list[str]:
+    """Returns those of the table's names, in its order, that the table `only` has, too."""
+    listed = set(contest.read_names(only))
+    if unknown := listed.difference(names):
+        raise InputError(f"{only}: {min(unknown)} is not in {table}; is --split right?")
+    if not listed:
+        raise InputError(f"{only}: names no image")
+    return [name for name in names if name in listed]
 
 
 def check_indices(asked: TestPoints, points: int) -> None:

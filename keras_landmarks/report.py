@@ -9,8 +9,9 @@ sure the model is (if the predictions say so), and the best, median and worst fa
     python -m keras_landmarks.report --workdir=work --predictions=work/test_predictions.npz \\
         --truth=faces/test/test_landmarks.csv
 
-Photos are looked for in the folder `images` beside --truth, or in --data/--split. It holds all
-it shows, the photos too: whoever has the file can see them.
+Photos are looked for in the folder `images` beside --truth, or in --data and --split. It holds all
+it shows, the photos too: whoever has the file can see them. --only scores the images that a table
+names and no others: work/validation.csv, those that training held out.
 """
 
 import functools
@@ -30,7 +31,7 @@ from keras_landmarks.reports import sections
 from keras_landmarks.reports.figures import rounded
 from keras_landmarks.reports.page import Page, Section, render
 from keras_landmarks.reports.sections import Scored
-from keras_landmarks.training.history import HISTORY_FILE, read_history
+from keras_landmarks.training.history import HISTORY_FILE, VALIDATION_FILE, read_history
 from keras_landmarks.training.versions import VERSIONS_FILE
 
 FLAGS = config.use(
@@ -40,6 +41,7 @@ FLAGS = config.use(
     "truth",
     "test_points",
     "groups",
+    "only",
     "partial",
     "layout",
     "data",
@@ -52,9 +54,11 @@ _REPORTED = ("images", "mse", "nme")
 
 def main(_) -> dict[str, Any]:
     """Reads the flags, writes the page, and returns the figures."""
-    paths = config.read_paths("predictions", "truth", "test_points", "groups", "layout")
+    paths = config.read_paths("predictions", "truth", "test_points", "groups", "layout", "only")
     workdir = Path(FLAGS.workdir)
-    images = contest.find_image_folder(Path(FLAGS.data), FLAGS.split) if FLAGS.data else None
+    split = FLAGS.split if FLAGS["split"].present else None
+    data = Path(FLAGS.data) if FLAGS.data else None
+    images = contest.find_photos(paths.get("truth"), data, split)
     html = Path(FLAGS.html or workdir / "report.html")
     others = {"images": images, "seed": FLAGS.seed, "partial": FLAGS.partial}
     return report(workdir, html, **paths, **others)
@@ -71,38 +75,46 @@ def report(
     images: Path | None = None,
     seed: int = 0,
     partial: bool = False,
+    only: Path | None = None,
 ) -> dict[str, Any]:
     """Writes the page `html` of a work directory and, with a truth, of predictions (.npz).
 
-    The others are as in `evaluate.evaluate`; `images` is the folder of the photos.
+    The others are as in `evaluate.evaluate`; `images` is the folder of the photos, None for the one
+    beside `truth`.
 
     Returns:
         `html`, its `bytes`, `epochs` done; with a truth `images`, `mse` and `nme`.
 
     Raises:
-        InputError: there is no run, one of predictions and truth is missing, or a file is broken or
-            does not fit the others.
+        InputError: there is no run, one of predictions and truth is missing, a file is broken or
+            does not fit the others, or `images` has none of the photos to show.
     """
     if (predictions is None) != (truth is None):
         raise InputError("--predictions and --truth: give both, or neither for the run alone")
     run = _read_run(workdir)
-    tiles, about_score, figures = sections.run_tiles(run.history), [], {}
+    tiles, about_score, figures = sections.run_tiles(run.history, run.flags), [], {}
     if truth:
         score = evaluate.score(
-            truth, predictions, False, test_points, groups, layout, seed, partial
+            truth, predictions, False, test_points, groups, layout, seed, partial, only
         )
+        points = run.model.get("points", score.figures["points"])
+        if points != score.figures["points"]:
+            raise InputError(
+                f"{truth}: {score.figures['points']} points, the model of {workdir} has {points};"
+                " --workdir must be the run that the predictions are of"
+            )
         scored, figures = _as_scored(score, run, layout), score.figures
         tiles = sections.score_tiles(scored)
-        about_score = _score_sections(scored, images or _beside(truth))
+        about_score = _score_sections(scored, images or contest.find_photos(truth, None, None))
     files = {"predictions": predictions, "truth": truth, "test_points": test_points}
-    files |= {"groups": ", ".join(map(str, groups)), "layout": layout}
+    files |= {"groups": ", ".join(map(str, groups)), "layout": layout, "only": only}
     page = Page(
-        title=contest.printable(workdir.resolve().name),
+        title=contest.printable("/".join(workdir.resolve().parts[-2:])),
         lead=_lead(run),
         tiles=tiles,
         sections=[
             *about_score,
-            sections.training(run.history, _by_name(run.flagfile)),
+            sections.training(run.history, run.flags),
             sections.run(
                 run.flagfile,
                 {
@@ -140,6 +152,20 @@ class _Run(NamedTuple):
     model: dict[str, Any]
     versions: dict[str, Any]
 
+    @property
+    def flags(self) -> dict[str, str]:
+        """The flagfile's, by name."""
+        pairs = (line.removeprefix("--").partition("=") for line in self.flagfile)
+        return {name: value for name, _, value in pairs}
+
+    def trained_on(self, truth: evaluate.Truth) -> int:
+        """Returns how many of the truth's images were trained on: some if it is the run's own."""
+        own = Path(self.flags.get("data", "")) / "train" / "landmarks.csv"
+        held_out = self.workdir / VALIDATION_FILE
+        if truth.path.resolve() != own.resolve() or not held_out.exists():
+            return 0
+        return len(set(truth.file_names).difference(contest.read_names(held_out)))
+
 
 def _read_run(workdir: Path) -> _Run:
     if not any((workdir / name).exists() for name in (HISTORY_FILE, _FLAGFILE, _MODEL_FILE)):
@@ -168,11 +194,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _by_name(flagfile: list[str]) -> dict[str, str]:
-    pairs = (line.removeprefix("--").partition("=") for line in flagfile)
-    return {name: value for name, _, value in pairs}
-
-
 def _lead(run: _Run) -> str:
     model = run.model
     said = [str(model["model"])] if "model" in model else []
@@ -180,7 +201,7 @@ def _lead(run: _Run) -> str:
         said.append(f"{model['points']} points")
     if "image_size" in model:
         said.append(f"input {str(model['image_size']).replace('x', ' x ')} px")
-    said.append(f"{len(run.history)} epoch{'s' * (len(run.history) != 1)}")
+    said.append(sections.epochs_done(run.history, run.flags))
     return contest.printable(", ".join(said))
 
 
@@ -201,6 +222,7 @@ def _as_scored(score: evaluate.Score, run: _Run, layout: Path | None) -> Scored:
         resamples=score.resamples,
         regions=score.regions,
         mirror_map=_mirror_map(run, layout, score.true.points.shape[1]),
+        trained_on=run.trained_on(score.true),
     )
 
 
@@ -208,11 +230,6 @@ def _mirror_map(run: _Run, layout: Path | None, points: int) -> np.ndarray | Non
     """Returns the layout's map, the one that the model was trained with, the contest's, or none."""
     trained = run.model.get("mirror") if run.model.get("points") == points else None
     return mirror.known_map(points, layout, trained, str(run.workdir / _MODEL_FILE))
-
-
-def _beside(truth: Path) -> Path | None:
-    folder = truth.parent / "images"
-    return folder if folder.is_dir() else None
 
 
 if __name__ == "__main__":

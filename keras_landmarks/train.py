@@ -8,6 +8,7 @@ Extra images that the flags ask for are made first (see `augment`). The work dir
     logs               the same for TensorBoard
     flags.cfg          the flags: --flagfile=flags.cfg repeats the run
     model.json         what `predict` needs to know of the model
+    validation.csv     the images that were held out: predict, evaluate and report --only=...
     versions.json      the packages and devices that it was last started with
     rejects.csv        samples that could not be used, if there were any
 
@@ -32,6 +33,7 @@ from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.samples import Samples, fold_rows, leave_out, load_samples, split_rows
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_json
+from keras_landmarks.training.history import VALIDATION_FILE
 from keras_landmarks.training.settings import ProcessSettings, TrainSettings, parse_fold
 from keras_landmarks.training.versions import VERSIONS_FILE, versions
 
@@ -99,7 +101,8 @@ def train(
         model = run.open_workdir(settings, samples.points, mirror_map)
         if distribution.is_first():
             flags = asdict(settings) | asdict(augment_settings)
-            _write_notes(Path(settings.workdir), samples, flags)
+            held_out = [samples.file_names[row] for row in validation_rows]
+            _write_notes(Path(settings.workdir), samples, held_out, flags)
         with distribution.first_process_first("crops"):
             sources = [_open_images(samples, settings, for_each) for samples, _ in parts]
         training = ImageSet(
@@ -205,8 +208,9 @@ def _open_images(samples: Samples, settings: TrainSettings, for_each: beam.ForEa
     return store.prepare(photos, Path(settings.prepared), settings.processes, for_each)
 
 
-def _write_notes(workdir: Path, samples: Samples, flags: dict) -> None:
+def _write_notes(workdir: Path, samples: Samples, held_out: list[str], flags: dict) -> None:
     config.write_flagfile(workdir / "flags.cfg", flags)
+    contest.write_rows(workdir / VALIDATION_FILE, ("file_name",), ([name] for name in held_out))
     write_json(workdir / VERSIONS_FILE, versions())
     if samples.rejects:
         contest.write_rejects(workdir / "rejects.csv", samples.rejects)

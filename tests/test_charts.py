@@ -53,7 +53,7 @@ def test_charts_are_xml_that_asks_for_nothing(svgs):
 
 
 def test_words_are_text_as_they_were_given(svgs):
-    assert ODD in words(svgs["over_epochs"])
+    assert f"{ODD}, logarithmic" in words(svgs["over_epochs"])
     assert {ODD, "b", "%"} <= words(svgs["bars"])
     assert {"training", "validation", "epoch"} <= words(svgs["over_epochs"])
 
@@ -111,6 +111,14 @@ def test_errors_of_nought_are_drawn():
     charts.scatter(np.arange(3.0), np.zeros(3), "px", "%")
     charts.error_curve(np.zeros(3), 0.07, 0.07)
     charts.bars({"a": 0.0}, {}, {"a": (0, 0, 0)}, "%")
+
+
+def test_a_value_between_epochs_without_one_is_a_dot():
+    lonely = charts.over_epochs({"validation": np.array([1, 2, np.nan, 3, np.nan])}, "loss")
+    assert (
+        lonely.count("<use ")
+        == charts.over_epochs({"a": np.array([1.0, 2])}, "").count("<use ") + 1
+    )
 
 
 def test_a_first_epoch_is_drawn():

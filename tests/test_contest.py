@@ -451,3 +451,10 @@ def test_blank_lines_are_passed_over(tmp_path):
     assert contest.read_landmarks(table).file_names == ["a.jpg", "b.jpg"]
     assert contest.read_test_points(asked).file_names == ["a.jpg"]
     assert contest.read_groups(groups) == {"a.jpg": "ann"}
+
+
+def test_a_list_of_names_needs_no_second_column(write):
+    assert contest.read_names(write("file_name\r\na.jpg\r\nb.jpg\r\n")) == ["a.jpg", "b.jpg"]
+    assert contest.read_names(write("file_name\na.jpg\n")) == ["a.jpg"]
+    with pytest.raises(InputError, match="neither tab nor comma"):
+        contest.read_groups(write("file_name\na.jpg\n"))

@@ -54,6 +54,22 @@ def test_draws_the_splits_own_points_evenly_spaced(data, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["sheet.png"]
 
 
+def test_photos_are_those_beside_the_truth_unless_a_split_is_named(data, tmp_path, caplog):
+    truth = data / "train" / "landmarks.csv"
+    assert draw(data, None, tmp_path / "sheet.png", truth=truth)["images"] == 10
+    (data / "test" / "images").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"none of the 10 images .* read; is --split right\?"):
+        draw(data, "test", tmp_path / "sheet.png", truth=truth)
+    assert len(caplog.messages) == 4
+    assert caplog.messages[-1] == "skipped: 7 more"
+
+
+def test_a_sheet_is_what_its_name_says(data, tmp_path):
+    for name, begins in [("a.png", b"\x89PNG"), ("a.JPG", b"\xff\xd8"), ("a.jpeg", b"\xff\xd8")]:
+        draw(data, "train", tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(begins)
+
+
 def test_draws_no_more_than_there_are(data, tmp_path):
     assert draw(data, "train", tmp_path / "sheet.png", count=24)["images"] == 10
     assert greys(tmp_path / "sheet.png", 10, columns=8) == list(range(10))

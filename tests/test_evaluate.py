@@ -98,6 +98,19 @@ def test_asked_points_of_predictions_and_of_a_submission_score_the_same(paths):
     assert of_predictions | of_submission == of_predictions | {"points": 2}
 
 
+def test_only_the_images_that_a_table_names_are_scored(paths, write):
+    only = write("file_name\tperson\nb.jpg\t7\nx.jpg\t8\n", "only.tsv")
+    figures = evaluate(paths["truth"], predictions=paths["predictions"], only=only)
+    assert (figures["images"], figures["truth_images"]) == (1, 2)
+    assert figures["mse"] == pytest.approx(104 / 8)
+    assert "1 of the truth's 2 images, 4 points each; 1 more predicted" in table(figures)
+    some = paths["predictions"].with_name("some.npz")
+    prediction_files.write(some, ["b.jpg"], TRUE_PX[1:] + ERROR_PX[1:])
+    assert evaluate(paths["truth"], predictions=some, only=only)["mse"] == figures["mse"]
+    with pytest.raises(InputError, match=r"only\.tsv: none of its images is in .*landmarks\.csv"):
+        evaluate(paths["truth"], predictions=some, only=write("file_name\nx.jpg\n", "only.tsv"))
+
+
 def test_predictions_without_truth_are_counted(paths):
     contest.write_landmarks(paths["truth"], NAMES[1:], TRUE_PX[1:])
     figures = evaluate(paths["truth"], predictions=paths["predictions"])

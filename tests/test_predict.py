@@ -151,10 +151,32 @@ def test_test_points_beside_the_splits_are_not_those_of_train(predict_tiny, own_
 
 
 def test_a_submission_that_cannot_be_made_is_refused_at_once(predict_tiny, faces, tmp_path):
-    says = r"--submission=\S+s\.csv: \S+train has no test_points\.csv to say what is asked; put it"
+    says = r"--submission=\S+s\.csv: \S+train has no test_points\.csv to say what is asked; leave"
     with pytest.raises(InputError, match=says):
         predict_tiny(faces, "train")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_images_held_out_can_be_predicted_alone(tiny_run, faces, tmp_path):
+    workdir = Path(tiny_run[0].workdir)
+    held_out = contest.read_names(workdir / "validation.csv")
+    assert held_out == [f"face_0000{row}.jpg" for row in (21, 22, 23)]
+    wanted = workdir, faces, "train", None, tmp_path / "p.npz"
+    figures = predict(*wanted, only=workdir / "validation.csv")
+    assert (figures["images"], figures["submission"]) == (3, None)
+    predicted = prediction_files.read(tmp_path / "p.npz")
+    assert predicted.file_names == held_out
+    predict(*wanted)
+    every = prediction_files.read(tmp_path / "p.npz")
+    np.testing.assert_allclose(predicted.points, every.points[21:], atol=1e-3)
+
+
+def test_a_table_of_other_images_to_predict_is_refused(tiny_run, faces, write, tmp_path):
+    wanted = Path(tiny_run[0].workdir), faces, "test", None, tmp_path / "p.npz"
+    with pytest.raises(InputError, match=r"x\.jpg is not in .*test_points.csv; is --split right\?"):
+        predict(*wanted, only=write("file_name\nx.jpg\n"))
+    with pytest.raises(InputError, match=r"table\.csv: names no image"):
+        predict(*wanted, only=write("file_name\n"))
 
 
 def test_the_submission_lies_in_the_work_directory_unless_told(tiny_run, faces, tmp_path):

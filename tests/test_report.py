@@ -117,10 +117,13 @@ def test_a_work_directory_is_enough(workdir):
     figures = report(workdir, html)
     page, text = read(html), read(html).text()
     assert figures == {"html": str(html), "bytes": html.stat().st_size, "epochs": 3}
-    assert [words for words in page.words if words.startswith("run <1>")]
+    title = f"{workdir.parent.name}/run <1>"
+    assert [words for words in page.words if words.startswith(title)]
     assert "tiny, 4 points, input 64 x 96 px, 3 epochs" in text
     assert "lowest, 10, in epoch 2" in text
-    assert "25.0 % of the time" in text
+    assert "Epochs done: 3, in 4 s." in text
+    assert "with its weights." in text
+    assert "25.0\xa0% of the time" in text or "25.0 % of the time" in text
     assert "90 median epoch" in text
     for known in ["--exclude=<b>", "keras: 3.15.1", "devices: 2 x <cpu>", "image_size: 64x96"]:
         assert known in text
@@ -128,12 +131,23 @@ def test_a_work_directory_is_enough(workdir):
     assert [path.name for path in html.parent.iterdir()] == ["report.html"]
 
 
+def test_a_run_that_is_not_at_its_end_and_predicts_with_averages_says_so(workdir):
+    with (workdir / "flags.cfg").open("a") as flagfile:
+        flagfile.write("--epochs=18\n--ema_momentum=0.99\n--augment_online=mirror,blur\n")
+    report(workdir, workdir / "report.html")
+    text = read(workdir / "report.html").text()
+    assert "input 64 x 96 px, 3 of 18 epochs" in text
+    assert "Epochs 3 of 18 epochs" in text
+    assert "the average of the weights up to it, and validation is of these averages." in text
+    assert "Training is of varied images, validation of images as they are." in text
+
+
 def test_what_the_work_directory_lacks_is_said(workdir):
     for name in ("history.csv", "flags.cfg", "versions.json"):
         (workdir / name).unlink()
     report(workdir, workdir / "report.html")
     text = read(workdir / "report.html").text()
-    assert "No epoch is done yet." in text
+    assert "No epoch is noted: history.csv is not there, or empty." in text
     assert "the run did not note them" in text
 
 
@@ -343,3 +357,43 @@ def test_it_prints(browser, page):
     pdf = base64.b64decode(browser.print())
     assert pdf.startswith(b"%PDF-")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 12
+
+
+# ── which images ──
+
+
+def test_images_that_were_trained_on_are_told_and_those_held_out_scored_alone(workdir, tmp_path):
+    scored = make_scored(tmp_path)
+    own = tmp_path / "own" / "train"
+    own.parent.mkdir()
+    scored["truth"].parent.rename(own)
+    scored["truth"] = (own / "truth.csv").rename(own / "landmarks.csv")
+    with (workdir / "flags.cfg").open("a") as flagfile:
+        flagfile.write(f"--data={own.parent}\n")
+    held_out = workdir / "validation.csv"
+    held_out.write_text("file_name\n3.png\n9.png\n")
+    html = tmp_path / "page.html"
+    assert report(workdir, html, **scored)["images"] == 12
+    text = read(html).text()
+    assert "12 images of 4 points" in text
+    assert "was trained on 10 of these images" in text
+    figures = report(workdir, html, **scored, only=held_out)
+    assert figures["images"] == 2
+    assert figures["mse"] == (4**2 + 10**2) / 2 / 2
+    text = read(html).text()
+    assert "2 of the truth's 12 images of 4 points" in text
+    assert "was trained on" not in text
+    assert f"only: {held_out}" in text
+
+
+def test_photos_that_are_elsewhere_and_points_of_another_model_are_refused(workdir, scored):
+    elsewhere = scored["truth"].parent.parent / "elsewhere"
+    elsewhere.mkdir()
+    says = r"elsewhere.*there is no such image, nor any other to show; --data and --split say"
+    with pytest.raises(InputError, match=says):
+        report(workdir, workdir / "report.html", **scored, images=elsewhere)
+    (workdir / "model.json").write_text('{"model": "tiny", "points": 5}')
+    says = r"truth\.csv: 4 points, the model of .* has 5; --workdir must be the run"
+    with pytest.raises(InputError, match=says):
+        report(workdir, workdir / "report.html", **scored)
+    assert not (workdir / "report.html").exists()

@@ -51,6 +51,7 @@ def test_a_run_leaves_what_it_promises(tiny_run):
         "logs",
         "flags.cfg",
         "model.json",
+        "validation.csv",
         "versions.json",
     }
     assert figures["train_images"] == 21

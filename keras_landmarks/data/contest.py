@@ -225,7 +225,7 @@ def read_names(path: Path) -> list[str]:
     Raises:
         InputError: the file is missing or has no header that begins with file_name.
     """
-    names = dict.fromkeys(name for _, name, _ in _iterate_pairs(path))
+    names = dict.fromkeys(name for _, name, _ in _iterate_pairs(path, fewest_columns=1))
     return list(filter(can_be_listed, names))
 
 
@@ -264,10 +264,10 @@ def point_columns(points: int) -> list[str]:
     return [f"Point_M{i}_{axis}" for i in range(points) for axis in "XY"]
 
 
-def _iterate_pairs(path: Path) -> Iterator[tuple[int, str, str]]:
+def _iterate_pairs(path: Path, fewest_columns: int = 2) -> Iterator[tuple[int, str, str]]:
     """Yields line number, first cell and the rest of every row under the header."""
     with _open_table(path) as file:
-        separator, _ = _read_header(path, file)
+        separator, _ = _read_header(path, file, fewest_columns)
         rows = itertools.chain.from_iterable(_iterate_blocks(path, file))
         for line, row in enumerate(rows, start=2):
             name, rest = _split_name(row, separator)
@@ -309,14 +309,14 @@ def _read_landmark_header(path: Path, file: BinaryIO) -> tuple[bytes, int]:
     return separator, len(columns) - 1
 
 
-def _read_header(path: Path, file: BinaryIO) -> tuple[bytes, list[str]]:
+def _read_header(path: Path, file: BinaryIO, fewest_columns: int = 2) -> tuple[bytes, list[str]]:
     """Returns the separator and the columns' names."""
     header = _read_line(path, file)
     if not header:
         raise InputError(f"{path}: the file is empty")
     separator = b"\t" if b"\t" in header else b","
     cells = header.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").split(separator)
-    if len(cells) < 2:
+    if len(cells) < fewest_columns:
         raise InputError(
             f"{path}: the first line has neither tab nor comma; is another separator in use?"
         )
@@ -466,6 +466,20 @@ def find_image_folder(data: Path, split: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --data must be a folder in the contest's form")
     return folder
+
+
+def find_photos(truth: Path | None, data: Path | None, split: str | None) -> Path | None:
+    """Returns the folder of the photos that a table of true points is of; None if it is not known.
+
+    The split's, where one is named; else `images` beside the table; else the test split's.
+
+    Raises:
+        InputError: `data` has no such folder.
+    """
+    beside = truth.parent / "images" if truth else None
+    if beside and beside.is_dir() and split is None:
+        return beside
+    return find_image_folder(data, split or "test") if data else None
 
 
 def list_files(folder: Path) -> list[str]:

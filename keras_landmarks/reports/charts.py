@@ -26,9 +26,12 @@ _VARIABLES |= {colour: f"heat-{level}" for level, colour in enumerate(_HEAT)}
 WIDTH, HEIGHT = 360, 240
 _FACE_HEIGHT = 400
 _BAR_HEIGHT = 19
+# Also told apart on paper, in black and white.
+_SERIES = ({"color": _FIRST}, {"color": _SECOND, "linestyle": (0, (4, 1.6))})
 _MOST_DOTS = 600  # a page of 20,000 would take a phone's patience
 _MOST_STAIRS = 300
 _FEWEST_IN_BIN, _MOST_BINS = 12, 8
+FEWEST_FOR_A_LINE = 2 * _FEWEST_IN_BIN  # images
 
 _STYLE = {
     "svg.fonttype": "none",  # text, not outlines: it can be selected, and is set in the page's font
@@ -80,15 +83,18 @@ def over_epochs(series: dict[str, np.ndarray], unit: str, steps: bool = False) -
     `steps`: a value holds for its epoch, nothing lies between.
     """
     figure, axes = _new(title=unit)
-    for (name, values), colour in zip(series.items(), (_FIRST, _SECOND), strict=False):
+    for (name, values), style in zip(series.items(), _SERIES, strict=False):
         epochs = np.arange(1, len(values) + 1)
-        style = "o-" if len(values) < 3 else "-"
         way = "steps-mid" if steps else "default"
-        axes.plot(epochs, values, style, color=colour, label=name, drawstyle=way)
+        axes.plot(epochs, values, label=name, drawstyle=way, **style)
+        there = np.pad(np.isfinite(values), 1)
+        alone = there[1:-1] & ~there[:-2] & ~there[2:]
+        axes.plot(epochs[alone], values[alone], "o", color=style["color"], clip_on=False)
     every = np.concatenate(list(series.values()))
     every = every[np.isfinite(every)]
     if every.max() >= 10 * every.min() > 0:
         _make_logarithmic(axes)
+        axes.set_title(f"{unit}, logarithmic".removeprefix(", "))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     axes.set_xlim(1, max(2, *(len(values) for values in series.values())))
@@ -140,7 +146,7 @@ def bars(
     names = sorted(values, key=values.get)
     figure, axes = _new(height=60 + _BAR_HEIGHT * len(names))
     rows = np.arange(len(names))
-    axes.barh(rows, [values[name] for name in names], height=0.62, color=_FIRST, alpha=0.85)
+    axes.barh(rows, [values[name] for name in names], height=0.62, color=_FIRST, alpha=0.45)
     for row, name in enumerate(names):
         if name in intervals:
             axes.plot(intervals[name], [row, row], color=_INK, linewidth=1.2)
@@ -199,7 +205,8 @@ def scatter(x: np.ndarray, y: np.ndarray, x_unit: str, y_unit: str) -> str:
     """
     figure, axes = _new(title=y_unit)
     some = np.random.default_rng(0).permutation(len(x))[:_MOST_DOTS]
-    axes.scatter(x[some], y[some], s=10, color=_FIRST, alpha=0.3, linewidth=0)
+    alpha = np.clip(60 / len(some), 0.3, 0.7)  # of few, each is seen; of many, where they are dense
+    axes.scatter(x[some], y[some], s=12, color=_FIRST, alpha=alpha, linewidth=0)
     if (bins := min(len(x) // _FEWEST_IN_BIN, _MOST_BINS)) > 1:
         parts = np.array_split(np.argsort(x, kind="stable"), bins)
         middles = [np.median(x[part]) for part in parts]

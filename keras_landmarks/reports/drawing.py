@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from keras_landmarks.data import layout
+from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 
 # The hues of Okabe and Ito, which colour-blind people can tell apart; a right side has the lighter
@@ -41,6 +42,7 @@ BACKGROUND = (44, 44, 48)
 TEXT_COLOUR = (235, 235, 235)
 
 FILE_NAME = "contact_sheet.png"
+_SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 TILE_HEIGHT = 360
 MARGIN = 14  # around each photo, for points outside it
 CAPTION_HEIGHT = 26
@@ -175,9 +177,18 @@ def contact_sheet(
     return np.vstack([*rows, region_legend(columns * width, legend)] if legend else rows)
 
 
+def check_sheet_name(path: Path) -> None:
+    """Raises InputError unless a sheet can be written by this name."""
+    if path.suffix.lower() not in _SHEET_SUFFIXES:
+        raise InputError(f"--out={path}: a picture's name ends in {' or '.join(_SHEET_SUFFIXES)}")
+
+
 def write_sheet(path: Path, sheet: np.ndarray) -> None:
-    """Writes a sheet as PNG, whole."""
-    write_whole(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    """Writes a sheet as PNG or, if its name ends so, as JPEG, a fifth as large; whole."""
+    png = path.suffix.lower() == ".png"
+    write_whole(
+        path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes() if png else as_jpeg(sheet)
+    )
 
 
 def as_jpeg(picture: np.ndarray) -> bytes:

@@ -19,6 +19,13 @@ def between(ends: list[float] | None, times: float = 1) -> str:
     return f"{times * ends[0]:.3f} to {times * ends[1]:.3f}" if ends else ""
 
 
+def counted(images: int, of: int) -> str:
+    """Returns "1 image", or "60 of the truth's 300 images" where not all of those are scored."""
+    if images < of:
+        return f"{images:,} of the truth's {of:,} images"
+    return f"{images:,} image{'s' * (images != 1)}"
+
+
 def drawn(images: int, groups: int) -> str:
     """Returns a line that says what the intervals are of."""
     if groups < 2:

@@ -14,12 +14,13 @@ from keras_landmarks.errors import InputError
 class Truth:
     """True points (n, K, 2) of the file `path`, in photo pixels; point indices asked of each row.
 
-    `asked` is None where all points count.
+    `asked` is None where all points count; the file has `listed` images, these among them.
     """
 
     path: Path
     file_names: list[str]
     points: np.ndarray
+    listed: int
     asked: list[np.ndarray] | None = None
 
     def check_points(self, source: Path, points: int, submission: bool) -> None:
@@ -60,7 +61,7 @@ def read_truth(
     else:
         points = points[find_rows(table.file_names, file_names, path)]
     asked = _read_asked(test_points, file_names, points.shape[1]) if test_points else None
-    return Truth(path, file_names, points, asked)
+    return Truth(path, file_names, points, len(table.file_names), asked)
 
 
 def find_rows(file_names: list[str], wanted: list[str], source: Path) -> list[int]:
@@ -75,7 +76,7 @@ def find_rows(file_names: list[str], wanted: list[str], source: Path) -> list[in
     if missing:
         raise InputError(
             f"{source}: {len(missing)} of the {len(wanted)} images to score are missing,"
-            f" the first is {missing[0]}"
+            f" the first is {missing[0]}; --only and --partial score some of them"
         )
     return [rows[name] for name in wanted]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
+import markupsafe
 
 # From little to much: Matplotlib's inferno, the darkest least on a dark page, most on a light one.
 HEAT_LIGHT = (
@@ -122,4 +123,11 @@ def render(page: Page) -> str:
     )
     environment.filters["b64"] = lambda content: base64.b64encode(content).decode()
     environment.filters["slug"] = lambda title: title.lower().replace(" ", "-")
+    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
+    environment.filters["breakable"] = _breakable
     return environment.get_template("page.html").render(page=page)
+
+
+def _breakable(name: str) -> markupsafe.Markup:
+    """Lets a long name go on in the next line after each _ rather than anywhere."""
+    return markupsafe.Markup("_<wbr>").join(name.split("_"))

@@ -10,7 +10,7 @@ from keras_landmarks.data.contest import printable
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import charts, drawing, metrics, pose
 from keras_landmarks.reports.bootstrap import Resamples
-from keras_landmarks.reports.figures import between, drawn
+from keras_landmarks.reports.figures import between, counted, drawn
 from keras_landmarks.reports.page import (
     Cell,
     Chart,
@@ -35,7 +35,7 @@ class Scored(NamedTuple):
     groups: the group of each image, or its name. predicted_px, true_px: (n, k, 2). sigmas_px:
     (n, k), or None where they are not told. distances: (n, k). face_size: (n,). figures: what
     `evaluate` returns; rows: those of its table. regions may be none. mirror_map: (k,), or None
-    where it is not known.
+    where it is not known. trained_on: how many of the images the model has seen.
     """
 
     file_names: Sequence[str]
@@ -50,6 +50,7 @@ class Scored(NamedTuple):
     resamples: Resamples | None
     regions: dict[str, slice]
     mirror_map: np.ndarray | None
+    trained_on: int = 0
 
     @property
     def nme(self) -> np.ndarray:
@@ -60,11 +61,20 @@ class Scored(NamedTuple):
 # ── the run ──
 
 
-def run_tiles(history: Sequence[dict[str, float]]) -> list[Tile]:
-    """Returns a run's first figures, where there is no score."""
+def epochs_done(history: Sequence[dict[str, float]], flags: dict[str, str]) -> str:
+    """Returns "18 epochs" or, of a run that is not at its end, "5 of 18 epochs"."""
+    done, wanted = len(history), flags.get("epochs", "")
+    if wanted.isdecimal() and done < int(wanted):
+        return f"{done} of {wanted} epochs"
+    return f"{done} epoch{'s' * (done != 1)}"
+
+
+def run_tiles(history: Sequence[dict[str, float]], flags: dict[str, str]) -> list[Tile]:
+    """Returns a run's first figures, where there is no score; its flags by name."""
     if not history:
         return []
-    tiles = [Tile("Epochs", f"{len(history)}")]
+    done, of, all_of_them = epochs_done(history, flags).partition(" of ")
+    tiles = [Tile("Epochs", done.split()[0], of.lstrip() + all_of_them)]
     for title, column in [("training loss", "loss"), ("validation loss", "val_loss")]:
         if np.isfinite(values := _column(history, column)).any():
             epoch = int(np.nanargmin(values))
@@ -78,19 +88,27 @@ def run_tiles(history: Sequence[dict[str, float]]) -> list[Tile]:
 def training(history: Sequence[dict[str, float]], flags: dict[str, str]) -> Section:
     """Returns the curves of a run's epochs; `flags` by name."""
     if not history:
-        return Section("Training", ["No epoch is done yet."])
-    text = f"Epochs done: {len(history)}."
+        return Section("Training", ["No epoch is noted: history.csv is not there, or empty."])
+    text = f"Epochs done: {epochs_done(history, flags).partition(' epoch')[0]}."
+    seconds = _column(history, "seconds")
+    if np.isfinite(seconds).all():
+        text = f"{text[:-1]}, in {_duration(seconds.sum())}."
     loss = _column(history, "loss")
+    averages = any(_number(flags, name) for name in ("ema_momentum", "average_last_epochs"))
     if np.isfinite(loss).any():
         best = int(np.nanargmin(loss))
         text += (
             f" The training loss was lowest, {loss[best]:.4g}, in epoch {best + 1}:"
-            " predictions are made with its weights."
+            f" predictions are made with {'the average of the' if averages else 'its'} weights"
+            f"{' up to it, and validation is of these averages' if averages else ''}."
         )
+    if flags.get("augment_online") and np.isfinite(_column(history, "val_loss")).any():
+        text += " Training is of varied images, validation of images as they are."
     waiting = _column(history, "waiting")
     if np.isfinite(waiting).any():
         text += f" {100 * np.nanmean(waiting):.1f} % of the time was spent on waiting for data."
-    units = f"{flags.get('loss', '')}, in pixels of the {flags.get('loss_unit', '')}"
+    squared = "² " if flags.get("loss") == "mse" else " "
+    units = f"{flags.get('loss', '')}, in px{squared}of the {flags.get('loss_unit', '')}"
     wanted = [
         ("Loss", "loss", "", units if "loss" in flags else ""),
         ("Squared error", "mse", "MSE, px² of the photo", "The contest's unit, over all points."),
@@ -111,6 +129,21 @@ def _curve(history, title: str, column: str, unit: str, note: str) -> Chart | No
     return Chart(
         title, charts.over_epochs(series, unit, steps=column == "learning_rate"), alt, note
     )
+
+
+def _number(flags: dict[str, str], name: str) -> float:
+    try:
+        return float(flags.get(name, 0))
+    except ValueError:
+        return 0.0
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _column(history: Sequence[dict[str, float]], name: str) -> np.ndarray:
@@ -154,12 +187,18 @@ def score(scored: Scored) -> Section:
     """Returns the table of figures and the cumulative error curve."""
     figures, nme = scored.figures, scored.nme
     texts = [
-        f"{figures['images']:,} images of {figures['points']} points;"
+        f"{counted(figures['images'], figures['truth_images'])} of {figures['points']} points;"
         f" {drawn(figures['images'], figures['groups'])}."
         f" MSE is the contest's unit: the sum of squares over x and y / (2 x points), in pixels of"
         " the photo, mean over the images. NME is the mean distance of a face's points / the square"
         " root of width x height of the box around its true points."
     ]
+    if scored.trained_on:
+        texts.append(
+            f"The model was trained on {scored.trained_on:,} of these images: what it does on new"
+            " ones is another matter. --only=validation.csv, in the work directory, scores those"
+            " that were held out."
+        )
     rows = [row for row in scored.rows if row[0] not in scored.regions]
     most = max(metrics.NME_THRESHOLD, np.percentile(nme, 95))
     at = [f"{q} % at most {100 * np.percentile(nme, q):.2f} %" for q in metrics.PERCENTILES]
@@ -171,7 +210,8 @@ def score(scored: Scored) -> Section:
         f" {100 * within:.1f} % of the images are at {_THRESHOLD_PERCENT} % or below.",
         f"The area under the curve up to {_THRESHOLD_PERCENT} % is"
         f" {figures['auc_at_0.07']:.3f} of what it could be."
-        + (" The band is the interval of 95 %." if scored.resamples else ""),
+        + (" The band is the interval of 95 %." if scored.resamples else "")
+        + (" Images further off are not drawn." if most < nme.max() else ""),
     )
     return Section("Score", texts, beside=[_table("All figures", rows)], charts=[curve])
 
@@ -279,7 +319,10 @@ def when(scored: Scored) -> Section:
         )
         against.append(("Yaw", "yaw", yaw, "degrees; above 0: to the right of the picture"))
     against.append(("Roll", "roll", roll, "degrees; above 0: clockwise in the picture"))
-    note = "A dot is an image; the line is the median, the band the quartiles of some at a time."
+    note = "A dot is an image"
+    if len(nme) >= charts.FEWEST_FOR_A_LINE:
+        note += "; the line is the median, the band the quartiles of some at a time"
+    note += "." + (" The scale is logarithmic." if nme.min() > 0 else "")
     section_charts = [
         Chart(title, charts.scatter(x, nme, unit, "NME, %"), _thirds(name, x, nme), note)
         for title, name, x, unit in against
@@ -354,8 +397,14 @@ def faces(scored: Scored, read: Callable[[str], np.ndarray] | None) -> Section:
     """Returns the best, the middle and the worst faces, the prediction beside the truth.
 
     `read` returns the photo (H, W, 3) uint8 of a file name or raises InputError; None: no photos.
+
+    Raises:
+        InputError: not one of them can be read.
     """
     rows = _choose(scored.nme, scored.groups)
+    if read:
+        shown = [row for some in rows.values() for row in some]
+        read = _readable(read, [scored.file_names[row] for row in shown])
     text = "By NME, one of each group; left of each pair the prediction, right the truth."
     if len(set(scored.groups)) == len(scored.groups):
         text = text.replace(", one of each group", "")
@@ -371,6 +420,20 @@ def faces(scored: Scored, read: Callable[[str], np.ndarray] | None) -> Section:
         ],
         legend={printable(name): colour for name, colour in _colours(scored.regions).items()},
     )
+
+
+def _readable(
+    read: Callable[[str], np.ndarray], names: Sequence[str]
+) -> Callable[[str], np.ndarray]:
+    """Returns `read`, or raises InputError if it reads none of these: they lie elsewhere."""
+    for name in names:
+        try:
+            read(name)
+        except InputError as error:
+            problem = error
+        else:
+            return read
+    raise InputError(f"{problem}, nor any other to show; --data and --split say where photos are")
 
 
 def _choose(nme: np.ndarray, groups: Sequence[str]) -> dict[str, list[int]]:

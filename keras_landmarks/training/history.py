@@ -1,4 +1,4 @@
-"""What a run's history.csv holds; whoever reads it needs no Keras."""
+"""What a run notes of its epochs and its held-out images; whoever reads it needs no Keras."""
 
 import csv
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from keras_landmarks.errors import InputError
 
 HISTORY_FILE = "history.csv"
+VALIDATION_FILE = "validation.csv"  # the names of the images that were held out
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
