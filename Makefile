@@ -18,6 +18,7 @@ demo: install  ## procedural faces -> a trained model, its CSV, its figures, a c
 	$(RUN) keras_landmarks.evaluate --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv --data=demo/faces --prepared=demo/prepared
 	$(RUN) keras_landmarks.draw --data=demo/faces --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --out=demo/contact_sheet.png
 	$(RUN) keras_landmarks.report --workdir=demo/work --html=demo/report.html --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
+	@echo "Done. Look at demo/report.html, demo/contact_sheet.png and demo/submission.csv."
 
 page: install web/node_modules $(WORKDIR)/model.json  ## page/index.html: points on photos and the camera's pictures, in a browser
 	$(RUN) keras_landmarks.export --workdir=$(WORKDIR) --export_precision=float16 --out=page/exported

@@ -39,6 +39,7 @@ FLAGS = config.use(
 
 _TOLERANCE_PX = 0.05
 _FACES, _CALIBRATION_FACES = 16, 128
+_FEWEST_CALIBRATION_FACES = 9
 
 
 def main(_) -> dict:
@@ -47,7 +48,7 @@ def main(_) -> dict:
     workdir = Path(FLAGS.workdir)
     return export(
         workdir,
-        Path(FLAGS.out or workdir / FLAGS.format),
+        Path(FLAGS.out or workdir / _default_name(FLAGS.format, FLAGS.export_precision)),
         FLAGS.format,
         FLAGS.export_precision,
         Path(FLAGS.data) if FLAGS.data else None,
@@ -71,8 +72,8 @@ def export(
 
     Raises:
         InputError: there is no model; the format has no such precision or is not installed; int8
-            without `data`; `out` holds something else; the file predicts something else; `layout`
-            is wrong.
+            without `data`, or with too few images; `data` has other points; `out` holds something
+            else; the file predicts something else; `layout` is wrong.
     """
     # Not at the top: --help does without Keras.
     from keras_landmarks.exporting import description, formats
@@ -82,14 +83,18 @@ def export(
     chosen = formats.check(format_name, precision)
     if precision == "int8" and data is None:
         raise InputError("--export_precision=int8 needs --data: its images give the ranges")
-    _refuse_to_overwrite(out, description.FILE_NAME)
+    _check_is_own(out, {f.file_name for f in formats.FORMATS.values()}, description.FILE_NAME)
     spec, model = load_trained(workdir)
-    images = _face_images(spec.frame, data, _CALIBRATION_FACES if precision == "int8" else _FACES)
+    if data:
+        _check_points(contest.find_landmarks(data, "train"), spec.points)
+    images = calibration = _face_images(spec.frame, data, _FACES)
+    if precision == "int8":
+        images, calibration = _calibration_apart(spec.frame, data)
     expected = model.predict_on_batch(images)
     described = description.describe(spec, expected[..., :2], layout)
     with whole_folder(out) as partial:
         file = partial / chosen.file_name
-        chosen.write(stock_model(model), file, precision, images)
+        chosen.write(stock_model(model), file, precision, calibration)
         if chosen.describe:
             chosen.describe(file, description.FILE_NAME, json.dumps(described))
         predicted, ms_per_image = _predict(chosen.read(file), images)
@@ -100,17 +105,45 @@ def export(
             "bytes": _bytes_of(file),
             **_differences(predicted, expected, precision),
             "faces": len(images),
-            "ms_per_image": round(ms_per_image, 2),
+            "ms_per_image": ms_per_image and round(ms_per_image, 2),
         }
         known = {name: value for name, value in figures.items() if name != "file"}
         write_json(partial / description.FILE_NAME, known | described)
     return figures
 
 
-def _refuse_to_overwrite(out: Path, known_by: str) -> None:
-    """Raises InputError if `out` is anything but an empty folder or an earlier export."""
-    if out.exists() and not (out / known_by).is_file() and (out.is_file() or any(out.iterdir())):
+def _default_name(format_name: str, precision: str) -> str:
+    return format_name if precision == "float32" else f"{format_name}_{precision}"
+
+
+def _check_is_own(out: Path, networks: set[str], described: str) -> None:
+    """Raises InputError if `out` is anything but an empty folder or an earlier export.
+
+    That has the description and the networks' files alone: `landmarks` writes a file of that name.
+    """
+    if not out.exists():
+        return
+    names = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+    if names and (described not in names or not names & networks or names - networks - {described}):
         raise InputError(f"{out} is there and no earlier export: give --out a new folder")
+
+
+def _check_points(table: Path, points: int) -> None:
+    others = contest.count_points(table)
+    if others != points:
+        raise InputError(f"{table}: {others} points; --data must be the model's own, of {points}")
+
+
+def _calibration_apart(frame: Frame, data: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns framed training images: some to compare predictions of, others to calibrate by."""
+    images = _face_images(frame, data, _FACES + _CALIBRATION_FACES)
+    step = 1 + _CALIBRATION_FACES // _FACES
+    calibration = np.delete(images, slice(None, None, step), axis=0)
+    if len(calibration) < _FEWEST_CALIBRATION_FACES:
+        raise InputError(
+            f"{data}: {len(images)} training images are too few to take int8's ranges from"
+        )
+    return images[::step], calibration
 
 
 def _face_images(frame: Frame, data: Path | None, count: int) -> np.ndarray:
@@ -133,14 +166,14 @@ def _read_photos(data: Path, count: int) -> list[np.ndarray]:
     return list(photos.values())
 
 
-def _predict(predict: Callable, images: np.ndarray) -> tuple[np.ndarray, float]:
-    """Predicts the images one by one; returns that and the usual time for one, ms."""
+def _predict(predict: Callable, images: np.ndarray) -> tuple[np.ndarray, float | None]:
+    """Predicts the images one by one; returns that and the usual time for one after the first."""
     predictions, times = [predict(images[:1])], []
     for row in range(1, len(images)):
         started = time.perf_counter()
         predictions.append(predict(images[row : row + 1]))
         times.append(time.perf_counter() - started)
-    return np.concatenate(predictions), 1000 * float(np.median(times or [0]))
+    return np.concatenate(predictions), 1000 * float(np.median(times)) if times else None
 
 
 def _differences(predicted: np.ndarray, expected: np.ndarray, precision: str) -> dict[str, float]:

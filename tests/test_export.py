@@ -67,7 +67,23 @@ def test_smaller_weights_make_a_smaller_file_that_predicts_nearly_the_same(
     small, _ = exported(format_name, precision)
     assert small["bytes"] < 0.65 * whole["bytes"]
     assert whole["max_difference_px"] < small["max_difference_px"] < 1
-    assert small["faces"] == (24 if precision == "int8" else 16)
+    assert small["faces"] == (3 if precision == "int8" else 16)  # of 24; the others calibrate
+
+
+def test_what_comes_out_is_called_landmarks(exported):
+    needs("litert")
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    signatures = tf.saved_model.load(str(exported("saved_model")[1] / "saved_model")).signatures
+    assert list(signatures["serving_default"].structured_outputs) == ["landmarks"]
+    path = exported("litert")[1] / "model.tflite"
+    (signature,) = Interpreter(str(path)).get_signature_list().values()
+    assert signature == {"inputs": ["image"], "outputs": ["landmarks"]}
+
+
+def test_a_saved_model_stores_its_weights_once(exported):
+    assert exported("saved_model")[0]["bytes"] < 1.2 * exported("keras")[0]["bytes"]
 
 
 def test_a_keras_file_needs_nothing_of_this_package(exported):
@@ -92,7 +108,9 @@ def test_the_description_says_all_that_a_program_needs(exported):
     left, top, right, bottom = told["face_box"]
     assert left < right
     assert top < bottom
-    assert set(told["how_to"]) >= {"input", "framing", "output", "back_to_the_photo"}
+    assert set(told["how_to"]) >= {"input", "framing", "output", "back_to_the_photo", "cropping"}
+    assert told["cropping"]["points"] == [0.84, 0.92, 0.84, 0.91]
+    assert told["made_by"].startswith("keras_landmarks ")
 
 
 def test_an_onnx_file_tells_it_itself(exported):
@@ -173,6 +191,14 @@ def test_only_an_earlier_export_is_replaced(workdir, tmp_path):
     assert contents(out) == {"mine.txt": b"mine"}
     with pytest.raises(InputError, match=r"mine\.txt is there and no earlier export"):
         export(workdir, out / "mine.txt", "keras")
+    # What `landmarks` writes has a landmarks.json as well.
+    (out / "landmarks.json").write_text("[]")
+    with pytest.raises(InputError, match="out is there and no earlier export"):
+        export(workdir, out, "keras")
+    (out / "mine.txt").rename(out / "landmarks.csv")
+    with pytest.raises(InputError, match="out is there and no earlier export"):
+        export(workdir, out, "keras")
+    assert set(contents(out)) == {"landmarks.csv", "landmarks.json"}
     (tmp_path / "again").mkdir()
     export(workdir, tmp_path / "again", "keras")
     export(workdir, tmp_path / "again", "stablehlo")
@@ -186,6 +212,20 @@ def test_faces_come_from_the_training_images_without_the_broken_ones(workdir, ow
     for number in range(20, 24):
         (own_faces / "train" / "images" / f"face_{number:06d}.jpg").write_bytes(b"")
     with pytest.raises(InputError, match="none of the 24 images of the table can be read"):
+        export(workdir, tmp_path / "out", "keras", data=own_faces)
+
+
+def test_other_points_or_too_few_images_for_int8_are_refused(workdir, own_faces, tmp_path):
+    needs("onnx")
+    for path in sorted((own_faces / "train" / "images").iterdir())[10:]:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="10 training images are too few to take int8's ranges"):
+        export(workdir, tmp_path / "out", "onnx", "int8", own_faces)
+    table = own_faces / "train" / "landmarks.csv"
+    table.write_text("file_name,x,y\nface_000000.jpg,1,2\n")
+    with pytest.raises(
+        InputError, match=r"landmarks\.csv: 1 points; --data must be the model's"
+    ):
         export(workdir, tmp_path / "out", "keras", data=own_faces)
 
 

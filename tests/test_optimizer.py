@@ -73,14 +73,12 @@ def test_accumulated_steps_move_the_weights_once(own_settings):
 
 
 def test_the_moving_average_is_there_within_and_the_weights_after(own_settings):
-    settings = own_settings(
-        optimizer="sgd", schedule="cosine", learning_rate=0.1, ema_momentum=0.75
-    )
+    settings = own_settings(optimizer="sgd", schedule="cosine", learning_rate=0.1, ema_momentum=0.2)
     model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000))
     weights = [train(model, 1) for _ in range(3)]
-    average = weights[0]  # the first step's
-    for weight in weights[1:]:
-        average = 0.75 * average + 0.25 * weight
+    average = weights[0]  # the first step's; then the memory grows, up to 0.2
+    for weight, momentum in zip(weights[1:], [2 / 11, 0.2], strict=True):
+        average = momentum * average + (1 - momentum) * weight
     with averaged_weights(model):
         assert model.layers[0].get_weights()[0].item() == pytest.approx(average, rel=1e-6)
     assert model.layers[0].get_weights()[0].item() == weights[-1]

@@ -4,11 +4,13 @@ It is a dict of JSON values; `HOW_TO` says in words what they mean, and is part 
 """
 
 import dataclasses
+import importlib.metadata
 from pathlib import Path
 
 import numpy as np
 
 from keras_landmarks.data import layout, mirror
+from keras_landmarks.data.face_crops import CONTEST_CROPPING
 from keras_landmarks.models import networks
 from keras_landmarks.models.spec import ModelSpec
 
@@ -20,11 +22,13 @@ HOW_TO = {
     " channel; but all of a side where that would take more than half of it stays.",
     "framing": "How a photo fills the input. crop: scaled by one factor until it covers it, the"
     " middle cut out. stretch: each side scaled to fit. pad: scaled by one factor until it is"
-    " inside, in the middle, black around. A scaled photo's sides are whole pixels; scaling is by"
-    " area (OpenCV's INTER_AREA), in stretch and pad linear where a side grows.",
+    " inside, in the middle, black around. A scaled photo's sides are whole pixels. Scaling is"
+    " OpenCV's: crop resize(photo, size, INTER_AREA); stretch and pad the same to the smaller of"
+    " both widths and of both heights, and from there resize(that, size, INTER_LINEAR).",
     "output": "landmarks: (N, points, 2) float32, x before y, in pixels of the input image, where"
     " (0, 0) is the middle of the upper left pixel. With uncertainty (N, points, 3): the third is"
-    " the natural logarithm of the variance of a coordinate, in those pixels squared.",
+    " the natural logarithm of the variance v of a coordinate, in those pixels squared; in the"
+    " photo's its standard deviation is sqrt(v / (scale of x * scale of y)).",
     "back_to_the_photo": "For each axis: photo = (input + 0.5 + start) / scale - 0.5 + corner."
     " scale: the scaled side over the photo's; start: what was cut off the scaled photo (below 0:"
     " the black before it); corner: pixels trimmed.",
@@ -33,6 +37,12 @@ HOW_TO = {
     "regions": "Each region's first and last point.",
     "face_box": "Where a face's points lie as a rule: left, top, right, bottom as shares of the"
     " input's sides.",
+    "cropping": "How a face is cut out of a larger photo, black beyond it, to be framed: as far"
+    " from the middle of a box around it, left, up, right and down, as these numbers times the"
+    " box's width or height, edges rounded to whole pixels. First `box`, brows to chin as a face"
+    " detector finds it; then once more `points`, the outline of the points found first, those"
+    " beyond the first crop moved to its edge. Only for faces cropped as the contest's are: for"
+    " others see face_box.",
 }
 
 
@@ -55,6 +65,8 @@ def describe(spec: ModelSpec, landmarks_px: np.ndarray, layout_file: Path | None
         "mirror": None if mirror_map is None else mirror_map.tolist(),
         "regions": layout.as_json(regions),
         "face_box": _face_box(landmarks_px, [spec.frame.width, spec.frame.height]),
+        "cropping": {name: list(reach) for name, reach in CONTEST_CROPPING._asdict().items()},
+        "made_by": f"keras_landmarks {importlib.metadata.version('keras_landmarks')}",
     }
     return facts | {"how_to": HOW_TO}
 

@@ -130,7 +130,7 @@ def _read_saved_model(path: Path) -> Predictor:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
-    return lambda images: loaded.serve(images).numpy()
+    return lambda images: loaded.serve(images)["landmarks"].numpy()
 
 
 # ── JAX's and Keras's own ──

@@ -10,6 +10,8 @@ the package, whose import chooses JAX.
 
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
@@ -25,23 +27,34 @@ class Conv2D(keras.layers.Conv2D):
         return y + self.bias if self.use_bias else y
 
 
+def _write_saved_model(model: keras.Model, path: str, batch: int | None = None) -> None:
+    """Writes a folder whose signature takes `image` and gives `landmarks`, any batch unless told.
+
+    Not by Keras's own export, which names what comes out output_0 and stores each weight twice.
+    """
+    image = tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    module.serve = tf.function(lambda image: {"landmarks": model(image)}, input_signature=[image])
+    tf.saved_model.save(module, path, signatures=module.serve)
+
+
 def _write_litert(model: keras.Model, precision: str, path: str) -> None:
     """Writes a file that takes one image at a time."""
-    options = {
-        "float32": {},
-        "float16": {"target_spec": {"supported_types": [tf.float16]}},
-        "int8": {},  # the weights: sums and what lies between layers stay float32
-    }
-    if precision != "float32":
-        options[precision]["optimizations"] = [tf.lite.Optimize.DEFAULT]
-    image = keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")
-    model.export(path, "litert", verbose=False, input_signature=[image], **options[precision])
+    with tempfile.TemporaryDirectory() as folder:
+        _write_saved_model(model, folder, batch=1)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if precision != "float32":  # of int8 the weights: sums and what lies between stay float32
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        Path(path).write_bytes(converter.convert())
 
 
 def main(source: str, target: str, path: str) -> None:
     """Reads the .keras file `source` and writes `path`."""
     if target == "saved_model":
-        keras.saving.load_model(source).export(path, "tf_saved_model", verbose=False)
+        _write_saved_model(keras.saving.load_model(source), path)
     else:
         model = keras.saving.load_model(source, custom_objects={"Conv2D": Conv2D})
         _write_litert(model, target, path)

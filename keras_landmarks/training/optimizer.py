@@ -1,6 +1,7 @@
 """The optimiser of a run: the recipe's, or AdamW or SGD with a learning rate for every step."""
 
 import keras
+from keras import ops
 
 from keras_landmarks.training.schedule import step_wise
 from keras_landmarks.training.settings import TrainSettings
@@ -10,6 +11,39 @@ _NOT_DECAYED = ("bias", "gamma", "beta")
 _MOMENTUM = 0.9
 
 
+class _WarmAverage:
+    """An optimiser whose moving average of the weights begins with a short memory.
+
+    With the whole one the first steps' weights, all but random, would count in a short training
+    more than the last: 2 % of them are left after 4 / (1 - momentum) steps. The memory grows as in
+    TensorFlow's ExponentialMovingAverage(num_updates=...).
+    """
+
+    @property
+    def ema_momentum(self):
+        """What the average keeps of itself in this step."""
+        if self._most_ema_momentum == 1:  # the averages stay as they are
+            return 1.0
+        step = ops.cast(self.iterations, "float32")
+        return ops.minimum(self._most_ema_momentum, (1 + step) / (10 + step))
+
+    @ema_momentum.setter
+    def ema_momentum(self, most: float):
+        self._most_ema_momentum = most
+
+
+class _Adam(_WarmAverage, keras.optimizers.Adam):
+    pass
+
+
+class _AdamW(_WarmAverage, keras.optimizers.AdamW):
+    pass
+
+
+class _SGD(_WarmAverage, keras.optimizers.SGD):
+    pass
+
+
 def recipe(name: str = "adam", **options) -> keras.Optimizer:
     """Returns the recipe's optimiser, Adam with AMSGrad; its learning rate comes with each epoch.
 
@@ -17,7 +51,7 @@ def recipe(name: str = "adam", **options) -> keras.Optimizer:
     Keras before: in the first steps Keras's weighs more, which shows only where gradients are as
     small as it.
     """
-    return keras.optimizers.Adam(amsgrad=True, epsilon=1e-8, name=name, **options)
+    return _Adam(amsgrad=True, epsilon=1e-8, name=name, **options)
 
 
 def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
@@ -39,9 +73,9 @@ def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
     if settings.optimizer == "adam":
         optimizer = recipe(**common)
     elif settings.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(**common, **decay)
+        optimizer = _AdamW(**common, **decay)
     else:
-        optimizer = keras.optimizers.SGD(momentum=_MOMENTUM, nesterov=True, **common, **decay)
+        optimizer = _SGD(momentum=_MOMENTUM, nesterov=True, **common, **decay)
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     # `fit` would leave the averages in the weights' place at its end, from where no run goes on.
     optimizer.finalize_variable_values = lambda variables: None
