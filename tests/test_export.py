@@ -223,9 +223,7 @@ def test_other_points_or_too_few_images_for_int8_are_refused(workdir, own_faces,
         export(workdir, tmp_path / "out", "onnx", "int8", own_faces)
     table = own_faces / "train" / "landmarks.csv"
     table.write_text("file_name,x,y\nface_000000.jpg,1,2\n")
-    with pytest.raises(
-        InputError, match=r"landmarks\.csv: 1 points; --data must be the model's"
-    ):
+    with pytest.raises(InputError, match=r"landmarks\.csv: 1 points; --data must be the model's"):
         export(workdir, tmp_path / "out", "keras", data=own_faces)
 
 
