@@ -8,7 +8,7 @@ DEMO_RUN := demo/work
 WORKDIR ?= $(DEMO_RUN)
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo page test torture lint benchmark install clean
+.PHONY: demo page node test torture lint benchmark install clean
 
 demo: install  ## procedural faces -> a trained model, its CSV, its figures, a contact sheet and a report
 	rm -rf demo
@@ -20,9 +20,13 @@ demo: install  ## procedural faces -> a trained model, its CSV, its figures, a c
 	$(RUN) keras_landmarks.report --workdir=demo/work --html=demo/report.html --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
 	@echo "Done. Look at demo/report.html, demo/contact_sheet.png and demo/submission.csv."
 
-page: install web/node_modules $(WORKDIR)/model.json  ## page/index.html: points on photos and the camera's pictures, in a browser
+page: node $(WORKDIR)/model.json install web/node_modules  ## page/index.html: points on photos and the camera's pictures, in a browser
 	$(RUN) keras_landmarks.export --workdir=$(WORKDIR) --export_precision=float16 --out=page/exported
 	cd web && npm run --silent build -- ../page/exported ../page/index.html
+	@echo "page/index.html: open it in a browser"
+
+node:
+	@command -v npm >/dev/null || { echo "make page needs Node with npm: https://nodejs.org" >&2; exit 1; }
 
 web/node_modules: web/package-lock.json
 	cd web && npm ci --silent
@@ -30,6 +34,9 @@ web/node_modules: web/package-lock.json
 
 $(DEMO_RUN)/model.json:
 	$(MAKE) demo
+
+%/model.json:
+	@echo "$* holds no model ($@): WORKDIR is where train wrote one; without it make page takes the demo's" >&2; exit 1
 
 test: install  ## all tests
 	$(RUN) pytest --numprocesses=$(WORKERS) --dist=loadfile

@@ -90,6 +90,39 @@ def test_the_next_box_has_the_face_where_faces_lie_as_a_rule():
     assert (unsure, outside, small) == (None, None, None)
 
 
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+@needs_make
+@needs_npm
+def test_make_page_says_that_a_work_directory_has_no_model():
+    done = subprocess.run(
+        ["make", "page", "WORKDIR=nope"],
+        cwd=WEB.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode
+    assert "nope holds no model (nope/model.json)" in done.stderr
+    assert done.stdout == ""
+
+
+@needs_make
+def test_make_page_says_that_it_needs_node():
+    make = shutil.which("make")
+    done = subprocess.run(
+        [make, "page"],
+        cwd=WEB.parent,
+        env={"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode
+    assert "needs Node" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def unsure_run(faces, tmp_path_factory):
     """A model that says the mean shape, a little varied, and how sure it is."""
