@@ -71,7 +71,12 @@ export function sigmaColours(sigmas, faceSize) {
 
 // What these colours stand for: [words, colour] each.
 export function sigmaLegend() {
-  const words = SIGMA_SHARES.map((share) => `± ${100 * share} % of the face`);
+  const shares = SIGMA_SHARES.map((share) => `± ${100 * share} %`);
+  const words = [
+    `sure, by the model's own estimate: ${shares[0]} of the face or less`,
+    shares[1],
+    `unsure: ${shares[2]} or more`,
+  ];
   return words.map((text, i) => [text, rgb(SIGMA_COLOURS[i])]);
 }
 

@@ -1,27 +1,23 @@
 // Images as {width, height, data}: RGB, a byte a value, row by row. Regions are {left, top, right,
 // bottom} in pixels, right and bottom the first beyond.
 
-// The region of a canvas's ImageData (RGBA); black where it reaches beyond.
-export function cutOut(photo, region) {
+// The region of what a canvas's context shows; black where it reaches beyond.
+export function cutOut(context, region) {
   const width = region.right - region.left;
   const height = region.bottom - region.top;
+  const shown = context.getImageData(region.left, region.top, width, height).data;
   const data = new Uint8Array(width * height * 3);
-  const left = Math.max(region.left, 0);
-  const right = Math.min(region.right, photo.width);
-  for (let y = Math.max(region.top, 0); y < Math.min(region.bottom, photo.height); y++) {
-    let from = (y * photo.width + left) * 4;
-    let to = ((y - region.top) * width + left - region.left) * 3;
-    for (let x = left; x < right; x++, from += 4, to += 3) {
-      data[to] = photo.data[from];
-      data[to + 1] = photo.data[from + 1];
-      data[to + 2] = photo.data[from + 2];
-    }
+  for (let from = 0, to = 0; to < data.length; from += 4, to += 3) {
+    data[to] = shown[from];
+    data[to + 1] = shown[from + 1];
+    data[to + 2] = shown[from + 2];
   }
   return { width, height, data };
 }
 
 // Part of an RGB image.
 export function crop(image, left, top, width, height) {
+  if (width === image.width && height === image.height) return image;
   const data = new Uint8Array(width * height * 3);
   for (let y = 0; y < height; y++) {
     const start = ((y + top) * image.width + left) * 3;

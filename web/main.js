@@ -3,8 +3,9 @@
 import {
   drawBox, drawPoints, regionColours, regionLegend, sigmaColours, sigmaLegend,
 } from "./drawing.js";
+import { LIMIT, look, lookCloser, search } from "./finding.js";
 import { loadNetwork } from "./network.js";
-import { bounds, firstBox, median, nextBox, whole } from "./tracking.js";
+import { bounds, median, nextBox, searchBoxes, whole } from "./tracking.js";
 
 const element = (id) => document.getElementById(id);
 const canvas = element("picture");
@@ -12,12 +13,16 @@ const context = canvas.getContext("2d");
 const source = document.createElement("canvas"); // the picture as it is, in its own pixels
 const pixels = source.getContext("2d", { willReadFrequently: true });
 const LARGEST_SHOWN = 1600;
+const SIZES = [0.95, 0.6]; // of the camera's picture: boxes that are searched for a face
+const CLICK = 8; // of the screen's pixels, the least that is no click
 
 let network;
 let description;
 let camera = null; // the video, while it runs
-let box = null; // where the face is looked for; null: in the whole picture
-let found = null; // {points, sigmas, box, ms}
+let box = null; // where the face is looked for; null: anywhere
+let looked = null; // the box that is shown: where it was looked for
+let found = null; // {points, sigmas}, if it may be a face
+let name = ""; // of the photo
 let drag = null;
 
 // ── what the page was built with: text in it, base64 of gzip ──
@@ -36,43 +41,27 @@ async function start() {
   showLegend();
   const { width, height } = description;
   // The first time takes longest.
-  await network.predict(new ImageData(width, height), { left: 0, top: 0, right: width, bottom: height });
-  say(`Ready: ${description.points} points, network ${description.model}. Drop a photo here.`);
+  await network.predict(pixels, { left: 0, top: 0, right: width, bottom: height });
+  say(`Ready: ${description.points} points, network ${description.model}.`);
   document.body.dataset.state = "ready";
 }
 
-// ── finding ──
+const ready = start();
+ready.catch((error) => say(`This page could not start: ${error.message}`));
 
-function picture() {
-  return pixels.getImageData(0, 0, source.width, source.height);
-}
+// ── the stage: one photo, or the camera ──
 
-async function find() {
-  const shown = picture();
-  const region = whole(box ?? { left: 0, top: 0, right: shown.width, bottom: shown.height });
-  const started = performance.now();
-  const { points, sigmas } = await network.predict(shown, region);
-  found = { points, sigmas, box: region, ms: performance.now() - started };
-  // For scripts on the page, tests among them.
-  globalThis.landmarks = {
-    ...found, points: [...points], sigmas: sigmas && [...sigmas], width: shown.width,
-  };
-}
+let asked = 0; // what the visitor asks for is numbered, as it may take long until it is there
+let onStage = 0;
 
-async function showPhoto(file) {
-  stopCamera();
-  let bitmap;
-  try {
-    // As it is in the file, but turned as its camera was held: what Python reads.
-    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
-  } catch {
-    return say(`${file.name} is not a picture that this browser can read.`);
-  }
-  takePicture(bitmap, bitmap.width, bitmap.height);
-  box = null;
-  await find();
-  report(`${file.name}: ${found.ms.toFixed(0)} ms. Is the face small in it? Draw a box around it.`);
-  paint();
+// Clears the stage for what was asked for, unless something asked for later has it.
+function takeStage(request) {
+  if (request < onStage) return false;
+  onStage = request;
+  endCamera();
+  box = looked = found = drag = null;
+  quietUntil = 0;
+  return true;
 }
 
 function takePicture(image, width, height) {
@@ -82,70 +71,165 @@ function takePicture(image, width, height) {
   document.body.classList.add("shows");
 }
 
+// Takes what was seen as the face that is looked for, if it may be one.
+function take(seen, isFace, more) {
+  found = isFace ? seen : null;
+  looked = isFace || camera ? seen.box : box;
+  // For scripts on the page, tests among them.
+  const { points, sigmas } = seen;
+  globalThis.landmarks = {
+    ...seen, points: [...points], sigmas: sigmas && [...sigmas], width: source.width, isFace, ...more,
+  };
+}
+
+// ── photos ──
+
+async function showPhoto(file) {
+  const request = (asked += 1);
+  await ready;
+  say(`Reading ${file.name} …`);
+  let bitmap;
+  try {
+    // As it is in the file, but turned as its camera was held: what Python reads.
+    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  } catch {
+    return say(`${file.name} is not a picture that this browser can read.`);
+  }
+  if (takeStage(request)) {
+    takePicture(bitmap, bitmap.width, bitmap.height);
+    name = file.name;
+    findInPhoto();
+  }
+  bitmap.close();
+}
+
+async function findInPhoto() {
+  const [request, drawn] = [onStage, box];
+  const wanted = () => onStage === request && box === drawn;
+  found = null;
+  looked = box;
+  paint();
+  say(`${name}: looking for a face …`);
+  await painted();
+  const started = performance.now();
+  const seen = await (box ? lookCloser(network, pixels, box) : search(network, pixels, wanted));
+  if (!wanted()) return;
+  take(seen, seen.doubt < LIMIT);
+  paint();
+  const ms = (performance.now() - started).toFixed(0);
+  if (found) return say(`${name}: ${ms} ms. ${likelyError()} Another face? Draw a box around it.`);
+  const where = box ? "the box" : "the whole photo";
+  say(`${name}: no face found in ${where}. Draw a box around one, with room around it.`);
+}
+
+// Until the browser has shown what there is: the work that follows leaves it no time.
+const painted = () => new Promise((resume) => requestAnimationFrame(() => setTimeout(resume)));
+
 // ── camera ──
 
 async function startCamera() {
-  stopCamera();
-  let stream;
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
-  } catch (error) {
-    return say(`No camera: ${error.message}`);
-  }
+  const request = (asked += 1);
+  await ready;
+  say("Asking for the camera …");
   const video = document.createElement("video");
   video.muted = true;
   video.playsInline = true;
-  video.srcObject = stream;
-  await video.play();
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+    if (request < onStage) return end(video);
+    await video.play();
+  } catch (error) {
+    end(video);
+    return request > onStage && say(whyNoCamera(error));
+  }
+  if (!takeStage(request)) return end(video);
   camera = video;
-  box = null;
+  name = "camera";
   document.body.classList.add("live");
   element("camera").textContent = "Stop camera";
+  const gone = () => camera === video && stopCamera("The camera has gone. Is it still plugged in?");
+  video.srcObject.getVideoTracks()[0].addEventListener("ended", gone);
   follow(video);
 }
 
-function stopCamera() {
-  camera?.srcObject.getTracks().forEach((track) => track.stop());
+function whyNoCamera(error) {
+  if (!navigator.mediaDevices) {
+    return "Browsers give the camera only to pages from https, localhost or disk.";
+  }
+  if (error.name !== "NotAllowedError") return `No camera: ${error.message}`;
+  return "The camera is not allowed here. Allow it by the sign beside this page's address, then try again.";
+}
+
+function stopCamera(words) {
+  onStage = asked += 1;
+  endCamera();
+  say(words);
+}
+
+function endCamera() {
+  if (camera) end(camera);
   camera = null;
   document.body.classList.remove("live");
   element("camera").textContent = "Camera";
 }
 
+function end(video) {
+  video.srcObject?.getTracks().forEach((track) => track.stop());
+}
+
 async function follow(video) {
   let last = performance.now();
-  let rate = 0;
-  let frames = 0;
-  while (camera === video) {
+  let place = null; // where the face was last
+  let tried = 0; // so many places since
+  const mean = { frame: 0, network: 0 }; // ms
+  for (let frames = 1; camera === video; frames++) {
     takePicture(video, video.videoWidth, video.videoHeight);
-    box ??= firstBox(source, description);
-    await find();
+    const wanted = box;
+    const places = [...(place ? [place] : []), ...searchBoxes(source, description, SIZES)];
+    const at = wanted ?? places[tried % places.length];
+    const started = performance.now();
+    const seen = await look(network, pixels, at);
     if (camera !== video) return;
-    const next = nextBox(found, source, description, box);
-    if (!drag) box = next;
     const now = performance.now();
-    rate += (1000 / (now - last) - rate) / Math.min(20, (frames += 1));
+    const share = 1 / Math.min(20, frames);
+    mean.network += share * (now - started - mean.network);
+    mean.frame += share * (now - last - mean.frame);
     last = now;
-    globalThis.landmarks.frames = frames;
-    report(
-      `${rate.toFixed(0)} frames a second, ${found.ms.toFixed(0)} ms each. ` +
-        (next ? "" : "Lost: put your face into the box."),
-    );
+    const next = seen.doubt < LIMIT ? nextBox(seen.points, source, description, at) : null;
+    place = next ?? place;
+    tried = wanted ? 0 : tried + 1;
+    if (!drag && box === wanted) box = next; // else the visitor draws another, or has drawn it
+    take(seen, next !== null, { frames });
+    sayFigures(mean);
     paint();
     await new Promise(requestAnimationFrame);
   }
 }
 
-// ── showing ──
-
-function say(text) {
-  element("status").textContent = text;
+function sayFigures(mean) {
+  if (performance.now() < quietUntil) return;
+  const rate = (1000 / mean.frame).toFixed(0);
+  const parts = `${mean.frame.toFixed(0)} ms each, of that ${mean.network.toFixed(0)} ms the network`;
+  const more = found ? likelyError() : "Lost: looking for a face, here and there.";
+  say(`${rate} frames a second: ${parts}. ${more}`, 500);
 }
 
-function report(text) {
-  if (!found.sigmas) return say(text);
+// ── showing ──
+
+// The camera's figures leave words alone for a while.
+let quietUntil = 0;
+
+function say(text, quietMs = 5000) {
+  element("status").textContent = text;
+  quietUntil = performance.now() + quietMs;
+}
+
+function likelyError() {
+  if (!found.sigmas) return "";
   const sigma = median(found.sigmas);
   const share = (100 * sigma) / bounds(found.points).size;
-  say(`${text} A point is off by ±\u00a0${sigma.toFixed(1)}\u00a0px, ${share.toFixed(1)}\u00a0% of the face.`);
+  const off = `±\u00a0${sigma.toFixed(1)}\u00a0px, ${share.toFixed(1)}\u00a0% of the face`;
+  return `Likely error of a point, by the model's own word: ${off}.`;
 }
 
 function zoomOf() {
@@ -165,8 +249,9 @@ function paint() {
       : regionColours(description.points, description.regions);
     drawPoints(context, found.points, colours, zoom, size);
   }
-  const shown = drag ? dragged() : camera || box ? found?.box : null;
+  const shown = drag ? dragged() : looked;
   if (shown) drawBox(context, shown, zoom);
+  element("save").disabled = !found;
 }
 
 function byConfidence() {
@@ -205,9 +290,8 @@ function dragged() {
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (!source.width) return;
   canvas.setPointerCapture(event.pointerId);
-  drag = { from: place(event), to: place(event) };
+  drag = { from: place(event), to: place(event), start: event };
 });
 
 canvas.addEventListener("pointermove", (event) => {
@@ -216,45 +300,68 @@ canvas.addEventListener("pointermove", (event) => {
   if (!camera) paint();
 });
 
-canvas.addEventListener("pointerup", async (event) => {
+canvas.addEventListener("pointerup", (event) => {
   if (!drag) return;
   drag.to = place(event);
   const drawn = dragged();
+  const { clientX, clientY } = drag.start;
+  const sides = [Math.abs(event.clientX - clientX), Math.abs(event.clientY - clientY)];
   drag = null;
-  const tooSmall = Math.min(drawn.right - drawn.left, drawn.bottom - drawn.top) < 8;
-  box = tooSmall ? null : drawn; // a click: the whole picture again
-  if (camera) return;
-  await find();
-  report(`${tooSmall ? "The whole picture" : "In the box"}: ${found.ms.toFixed(0)} ms.`);
-  paint();
+  const isClick = Math.max(...sides) < CLICK;
+  // What is long in one way alone is neither: a finger that wanted to scroll.
+  if (!isClick && Math.min(...sides) < CLICK) return paint();
+  box = isClick ? null : drawn;
+  if (!camera) findInPhoto();
+});
+
+canvas.addEventListener("pointercancel", () => {
+  drag = null;
+  if (!camera) paint();
 });
 
 // ── the rest of the controls ──
 
-element("camera").addEventListener("click", () => (camera ? stopCamera() : startCamera()));
+element("camera").addEventListener("click", () =>
+  camera ? stopCamera("Camera stopped.") : startCamera(),
+);
 element("file").addEventListener("change", ({ target }) => {
   if (target.files[0]) showPhoto(target.files[0]);
   target.value = "";
 });
-element("points").addEventListener("change", () => source.width && paint());
+element("points").addEventListener("change", paint);
 element("confidence").addEventListener("change", () => {
-  if (description) showLegend();
-  if (source.width) paint();
+  showLegend();
+  paint();
 });
 addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => {
   event.preventDefault();
   const [file] = event.dataTransfer.files;
-  if (file && network) showPhoto(file);
+  if (file) showPhoto(file);
+});
+addEventListener("paste", (event) => {
+  const [file] = event.clipboardData.files;
+  if (file) showPhoto(file);
 });
 
+// A line a point: its number, region, place and, where the model tells it, standard deviation.
+function table({ points, sigmas }) {
+  const regions = new Array(description.points).fill("");
+  for (const [region, [first, last]] of Object.entries(description.regions)) {
+    regions.fill(region, first, last + 1);
+  }
+  const rows = regions.map((region, i) => {
+    const values = [points[2 * i], points[2 * i + 1], ...(sigmas ? [sigmas[i]] : [])];
+    return [i, region, ...values.map((value) => value.toFixed(2))];
+  });
+  const header = ["point", "region", "x", "y", ...(sigmas ? ["deviation"] : [])];
+  return [header, ...rows].map((row) => row.join("\t") + "\n").join("");
+}
+
 element("save").addEventListener("click", () => {
-  const rows = found.points.reduce((text, value, i) => text + value.toFixed(2) + "\t\n"[i % 2], "x\ty\n");
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([rows], { type: "text/tab-separated-values" }));
-  link.download = "landmarks.tsv";
+  link.href = URL.createObjectURL(new Blob([table(found)], { type: "text/tab-separated-values" }));
+  link.download = `${name.replace(/\.[^.]*$/, "")}.tsv`;
   link.click();
   URL.revokeObjectURL(link.href);
 });
-
-start().catch((error) => say(`This page could not start: ${error.message}`));

@@ -19,10 +19,11 @@ class Network {
     this.description = description;
   }
 
-  // Finds the points in a region of a picture (ImageData): {points, sigmas} in its pixels, points as
-  // [x, y, x, y, ...], sigmas (the standard deviation of a coordinate) only if the model tells them.
-  async predict(picture, region) {
-    const framed = frameImage(cutOut(picture, region), this.description);
+  // Finds the points in a region of the picture that a canvas's context shows: {points, sigmas} in
+  // its pixels, points as [x, y, x, y, ...], sigmas (the standard deviation of a coordinate) only if
+  // the model tells them.
+  async predict(context, region) {
+    const framed = frameImage(cutOut(context, region), this.description);
     const { width, height, data } = framed.input;
     const image = new ort.Tensor("float32", Float32Array.from(data), [1, height, width, 3]);
     const { landmarks } = await this.session.run({ image });
