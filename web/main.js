@@ -3,7 +3,7 @@
 import {
   drawBox, drawPoints, regionColours, regionLegend, sigmaColours, sigmaLegend,
 } from "./drawing.js";
-import { LIMIT, look, lookCloser, search } from "./finding.js";
+import { findAnywhere, LIMIT, look, lookCloser } from "./finding.js";
 import { loadNetwork } from "./network.js";
 import { bounds, median, nextBox, searchBoxes, whole } from "./tracking.js";
 
@@ -112,12 +112,14 @@ async function findInPhoto() {
   say(`${name}: looking for a face …`);
   await painted();
   const started = performance.now();
-  const seen = await (box ? lookCloser(network, pixels, box) : search(network, pixels, wanted));
+  const seen = box
+    ? await lookCloser(network, pixels, box)
+    : await findAnywhere(network, pixels, wanted);
   if (!wanted()) return;
   take(seen, seen.doubt < LIMIT);
   paint();
   const ms = (performance.now() - started).toFixed(0);
-  if (found) return say(`${name}: ${ms} ms. ${likelyError()} Another face? Draw a box around it.`);
+  if (found) return say(`${name}: ${ms} ms.${likelyError()} Another face? Draw a box around it.`);
   const where = box ? "the box" : "the whole photo";
   say(`${name}: no face found in ${where}. Draw a box around one, with room around it.`);
 }
@@ -210,8 +212,8 @@ function sayFigures(mean) {
   if (performance.now() < quietUntil) return;
   const rate = (1000 / mean.frame).toFixed(0);
   const parts = `${mean.frame.toFixed(0)} ms each, of that ${mean.network.toFixed(0)} ms the network`;
-  const more = found ? likelyError() : "Lost: looking for a face, here and there.";
-  say(`${rate} frames a second: ${parts}. ${more}`, 500);
+  const more = found ? likelyError() : " Lost: looking for a face, here and there.";
+  say(`${rate} frames a second: ${parts}.${more}`, 500);
 }
 
 // ── showing ──
@@ -229,7 +231,7 @@ function likelyError() {
   const sigma = median(found.sigmas);
   const share = (100 * sigma) / bounds(found.points).size;
   const off = `±\u00a0${sigma.toFixed(1)}\u00a0px, ${share.toFixed(1)}\u00a0% of the face`;
-  return `Likely error of a point, by the model's own word: ${off}.`;
+  return ` Likely error of a point, by the model's own word: ${off}.`;
 }
 
 function zoomOf() {

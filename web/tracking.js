@@ -50,7 +50,7 @@ export function nextBox(points, picture, frame, earlier) {
   return inside && side > LEAST * shorter && side < MOST * shorter ? blend(earlier, box) : null;
 }
 
-// A box a little beside another, and smaller.
+// A box a little beside another, and smaller: by as much as tells faces from others best.
 export function moved({ left, top, right, bottom }) {
   const [width, height] = [right - left, bottom - top];
   const [x, y] = [(left + right) / 2, (top + bottom) / 2];
