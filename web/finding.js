@@ -38,7 +38,8 @@ export async function lookCloser(network, picture, box) {
 // boxes, anywhere in it, as long as it is wanted.
 export async function findAnywhere(network, picture, wanted) {
   const all = await look(network, picture, boxOf(picture.canvas));
-  if (all.doubt < GOOD) return all;
+  // A moved box tells less: what it leaves in doubt may be as good as can be.
+  if (all.doubt < (all.sigmas ? GOOD : LIMIT)) return all;
   const zoom = Math.min(1, SEARCHED / Math.max(picture.canvas.width, picture.canvas.height));
   const copy = zoom < 1 ? shrink(picture.canvas, zoom) : picture;
   let best = await lookCloser(network, copy, boxOf(copy.canvas));
