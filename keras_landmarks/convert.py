@@ -6,8 +6,11 @@ black beyond the photo's edge, for the network looks at one face. Under --data i
 
     <split>/images, <split>/landmarks.csv   the faces; `train` takes them
     <split>/sources.csv                     which photo each face is from, a table of groups
+    <split>/crops.csv                       and by which annotation (COCO's id, else its row), and
+                                            where in it: add x0 and y0 to a crop's points
     <split>/rejects.csv                     what could not be used, if there was anything
-    layout.json                             regions and mirror map, if they are known: for --mirror
+    layout.json                             names, regions and mirror map, if they are known: for
+                                            --mirror; one that is there stays
 
 Examples:
 
@@ -16,9 +19,11 @@ Examples:
     python -m keras_landmarks.train --data=faces --mirror=faces/layout.json --augment_online=mirror
 """
 
+import contextlib
 import functools
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +31,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import annotations, contest, image_files, known_layouts, samples
+from keras_landmarks.data import annotations, contest, image_files, known_layouts, layout, samples
 from keras_landmarks.data.annotations import Face
 from keras_landmarks.data.contest import Reject
 from keras_landmarks.data.geometry import Region, cut_out
@@ -39,12 +44,10 @@ FLAGS = config.use("source", "source_format", "photos", "face_share", "data", "s
 
 
 class Cut(NamedTuple):
-    """A face cut out: of which photo, by which row of the annotations, with its points (k, 2)."""
+    """A face cut out: its crop, and where in the photo that begins, x and y in pixels."""
 
-    photo: str
-    row: int
     jpeg: bytes
-    landmarks_px: np.ndarray
+    offset_px: tuple[int, int]
 
 
 def main(_) -> dict:
@@ -85,7 +88,8 @@ def convert(
         Figures: faces, points, rejected, whether a mirror map is known.
 
     Raises:
-        InputError: the source is not what it should be, no face can be used, or the split is there.
+        InputError: the source is not what it should be, no face can be used, the split is there,
+            or what else is in `data` has other points.
     """
     folder = data / split
     if folder.exists():
@@ -95,18 +99,29 @@ def convert(
     if not photos.is_dir():
         raise InputError(f"{photos}: no such folder; --photos says where the photos are")
     read = annotations.read_annotations(source, source_format)
-    cut = parallel_map(functools.partial(cut_face, photos, face_share), read.faces, processes)
-    with whole_folder(folder) as partial:
-        landmarks, rejects = _write_faces(partial, progress(cut, "cutting out", "faces"))
-        if not landmarks:
-            hint = "" if photos_are_told else "; --photos says where the photos are"
-            raise InputError(f"{source}: no face can be used: {_summary(rejects)}{hint}")
-        points = len(landmarks[0])
-    known = known_layouts.describe(points, read.names)
-    if known:
-        write_json(data / "layout.json", known)
+    said = list(read.faces)
+    faces = list(_sift(said, photos))
+    gaps = _most_gaps(said, read.names)
+    points = next((len(face.landmarks_photo_px) for face in faces if isinstance(face, Face)), 0)
+    if points:
+        _check_points(data, points, read.names, source)
+    cuts = parallel_map(functools.partial(cut_face, photos, face_share), faces, processes)
+    data_is_new = not data.exists()
+    try:
+        with whole_folder(folder) as partial:
+            cuts = progress(cuts, "cutting out", "faces", len(faces))
+            landmarks, rejects = _write_faces(partial, faces, cuts)
+            if not landmarks:
+                raise InputError(_nothing_left(source, rejects, gaps, photos_are_told))
+    except InputError:
+        if data_is_new:
+            with contextlib.suppress(OSError):
+                data.rmdir()
+        raise
+    known = _write_layout(data / "layout.json", points, read.names)
     if rejects:
-        logging.warning("faces that cannot be used: %d (%s)", len(rejects), _summary(rejects))
+        summary = _summary(rejects) + gaps
+        logging.warning("faces that cannot be used: %d (%s)", len(rejects), summary)
     return {
         "data": str(data),
         "split": split,
@@ -117,6 +132,77 @@ def convert(
     }
 
 
+# ── what can be used ──
+
+
+def _sift(faces: Iterable[Face | Reject], photos: Path) -> Iterator[Face | Reject]:
+    """Yields the faces with their photos' paths from `photos`; rejects for those of no use."""
+    inside = {f"{os.path.abspath(photos)}/", f"{os.path.realpath(photos)}/"}
+    points, rows = 0, {}
+    for face in faces:
+        if isinstance(face, Face):
+            for folder in inside:
+                face = face._replace(photo=face.photo.removeprefix(folder))
+            landmarks_px = face.landmarks_photo_px
+            points = points or len(landmarks_px)
+            first = rows.setdefault((face.photo, hash(landmarks_px.tobytes())), face.row)
+            gaps = int(np.isnan(landmarks_px).any(axis=1).sum())
+            if gaps:
+                reason = f"points without a place: {gaps} of {len(landmarks_px)}"
+            elif len(landmarks_px) != points:
+                reason = f"not as many points as the first face: {len(landmarks_px)}, not {points}"
+            elif first != face.row:
+                reason = f"repeated: the same as row {first}"
+            else:
+                reason = _fault_of_photo(photos, face.photo)
+            face = Reject(face.photo, face.row, reason) if reason else face
+        yield face
+
+
+def _fault_of_photo(photos: Path, name: str) -> str:
+    if not contest.can_be_listed(name):
+        return f"not a path below the photos' folder: {name!r}"
+    if not os.path.exists(photos / name):
+        hint = "; folders are separated by /" if "\\" in name else ""
+        return f"there is no such image: {photos / name}{hint}"
+    return ""
+
+
+def _most_gaps(faces: Sequence[Face | Reject], names: Sequence[str] | None) -> str:
+    """Says which point most often has no place; nothing if all have one."""
+    count = Counter(
+        point
+        for face in faces
+        if isinstance(face, Face)
+        for point in np.flatnonzero(np.isnan(face.landmarks_photo_px).any(axis=1)).tolist()
+    )
+    if not count:
+        return ""
+    (point, most), *_ = count.most_common(1)
+    name = names[point] if names else f"point {point}"
+    return f"; {name} has no place in {most} of {len(faces)} faces"
+
+
+def _check_points(data: Path, points: int, names: Sequence[str] | None, source: Path) -> None:
+    """Raises InputError if the layout or another split in `data` is of other points."""
+    other = "; give another --data"
+    for table in sorted(data.glob("[!.]*/landmarks.csv")):
+        if (count := contest.count_points(table)) != points:
+            raise InputError(f"{source} has {points} points, {table} {count}{other}")
+    path = data / "layout.json"
+    known = layout.read_json(path) if path.exists() else {}
+    theirs = known.get("points") or known.get("mirror") or [] if isinstance(known, dict) else []
+    if theirs and len(theirs) != points:
+        raise InputError(f"{source} has {points} points, {path} {len(theirs)}{other}")
+    named = names and known_layouts.are_names(names) and known_layouts.are_names(theirs)
+    for point, (name, their) in enumerate(zip(names, theirs, strict=True) if named else ()):
+        if name != their:
+            raise InputError(f"{source}: point {point} is {name!r}, but {their!r} in {path}{other}")
+
+
+# ── crops ──
+
+
 def cut_face(photos: Path, face_share: float, face: Face | Reject) -> Cut | Reject:
     """Returns a face's crop, as JPEG, with its points in it; or why it has none."""
     if isinstance(face, Reject):
@@ -125,14 +211,13 @@ def cut_face(photos: Path, face_share: float, face: Face | Reject) -> Cut | Reje
         image = image_files.read_listed_image(photos, face.photo)
     except ValueError as error:
         return Reject(face.photo, face.row, str(error))
-    landmarks_px = face.landmarks_photo_px
-    (box,) = samples.boxes(landmarks_px[None])
+    (box,) = samples.boxes(face.landmarks_photo_px[None])
     if samples.lies_far_outside(box, image.shape[1::-1]):
         return Reject(face.photo, face.row, "points far outside the image")
-    if face_share:
-        region = region_around(box, face_share)
-        image, landmarks_px = cut_out(image, region), landmarks_px - region[:2]
-    return Cut(face.photo, face.row, image_files.encode_jpeg(image), landmarks_px)
+    if not face_share:
+        return Cut(image_files.encode_jpeg(image), (0, 0))
+    region = region_around(box, face_share)
+    return Cut(image_files.encode_jpeg(cut_out(image, region)), region[:2])
 
 
 def region_around(box: list[float], share: float) -> Region:
@@ -147,34 +232,59 @@ def region_around(box: list[float], share: float) -> Region:
     return Region(*first.tolist(), *(first + np.ceil(sides).astype(int)).tolist())
 
 
+# ── what is written ──
+
+
 def _write_faces(
-    folder: Path, cut: Iterable[Cut | Reject]
+    folder: Path, faces: Sequence[Face | Reject], cuts: Iterable[Cut | Reject]
 ) -> tuple[list[np.ndarray], list[Reject]]:
-    """Writes the images and the tables; returns the points of each face, and the rejects."""
+    """Writes the images and the tables; returns the points of each crop, and the rejects."""
     images = folder / "images"
     images.mkdir(parents=True)
-    names, sources, landmarks, rejects = [], [], [], []
-    for face in cut:
-        if isinstance(face, Cut) and landmarks and len(face.landmarks_px) != len(landmarks[0]):
-            reason = f"not as many points as the first face: {len(face.landmarks_px)}"
-            face = Reject(face.photo, face.row, reason)
-        if isinstance(face, Reject):
-            rejects.append(face)
+    names, crops, landmarks, rejects = [], [], [], []
+    for face, cut in zip(faces, cuts, strict=True):
+        if isinstance(cut, Reject):
+            rejects.append(cut)
             continue
         name = f"face_{len(names):06d}.jpg"
-        (images / name).write_bytes(face.jpeg)
+        (images / name).write_bytes(cut.jpeg)
         names.append(name)
-        sources.append(face.photo)
-        landmarks.append(face.landmarks_px)
+        crops.append((name, face.photo, face.id or str(face.row), *map(str, cut.offset_px)))
+        landmarks.append(face.landmarks_photo_px - cut.offset_px)
     if landmarks:
         contest.write_landmarks(folder / "landmarks.csv", names, landmarks)
-        contest.write_groups(folder / "sources.csv", "photo", names, sources)
+        contest.write_groups(folder / "sources.csv", "photo", names, [crop[1] for crop in crops])
+        columns = ("file_name", "photo", "annotation", "x0", "y0")
+        contest.write_rows(folder / "crops.csv", columns, crops)
     if rejects:
         contest.write_rejects(folder / "rejects.csv", rejects)
     return landmarks, rejects
 
 
-def _summary(rejects: list[Reject]) -> str:
+def _write_layout(path: Path, points: int, names: Sequence[str] | None) -> dict:
+    """Writes what is known of the points, unless a layout is there; returns what it holds."""
+    if path.exists():
+        known = layout.read_json(path)
+        return known if isinstance(known, dict) else {"mirror": known}
+    known = known_layouts.describe(points, names)
+    if known:
+        write_json(path, known)
+    return known
+
+
+def _nothing_left(source: Path, rejects: Sequence[Reject], gaps: str, photos_are_told: bool) -> str:
+    """Says why no face can be used, with the first for an example."""
+    if not rejects:
+        return f"{source}: there is no face in it"
+    first = rejects[0]
+    example = contest.printable(f"{first.file_name}, row {first.line}: {first.reason}")
+    lost = any(reject.kind == "there is no such image" for reject in rejects)
+    hint = "; --photos says where the photos are" if lost and not photos_are_told else ""
+    summary = _summary(rejects) + gaps
+    return f"{source}: no face can be used: {summary}; the first is {example}{hint}"
+
+
+def _summary(rejects: Sequence[Reject]) -> str:
     """Returns how many there are of each reason, the commonest first."""
     counts = Counter(reject.kind for reject in rejects)
     return ", ".join(f"{reason}: {count}" for reason, count in counts.most_common())

@@ -30,6 +30,7 @@ def read(source, kind="auto"):
         ("image,x0,x1,y0,y1", [[1, 3], [2, 4]]),  # all x first
         ("filename;eye_left_x;eye_left_y;nose_x;nose_y", [[1, 2], [3, 4]]),
         ("path\tp1y\tp1x\tp2y\tp2x", [[2, 1], [4, 3]]),
+        ("Image;LeftEyeX;LeftEyeY;RightEyeX;RightEyeY", [[1, 2], [3, 4]]),
     ],
 )
 def test_columns_of_a_table_are_known_by_the_letters_x_and_y(tmp_path, header, points):
@@ -41,20 +42,54 @@ def test_columns_of_a_table_are_known_by_the_letters_x_and_y(tmp_path, header, p
 
 def test_other_columns_of_a_table_do_not_count(tmp_path):
     table = write(
-        tmp_path / "points.csv", "sex,box_x0,box_y0,file_name,nose_x,nose_y\nm,0,0,a.jpg,5,6.5\n"
+        tmp_path / "points.csv",
+        "sex,box_x0,xMin,yMin,file_name,nose_x,nose_y\nm,0,0,0,a.jpg,5,6.5\n",
     )
     assert read(table) == [("a.jpg", [[5, 6.5]])]
     assert read_annotations(table, "auto").names == ["nose"]
 
 
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("file,LeftEyeX,LeftEyeY,NOSE_X,NOSE_Y", ["LeftEye", "NOSE"]),
+        ("file,left eye (x),left eye (y),M0.X,M0.Y", ["left_eye", "M0"]),
+        ("file,x_0,y_0,X1,Y1", ["0", "1"]),
+    ],
+)
+def test_points_are_called_what_their_columns_are(tmp_path, header, names):
+    assert read_annotations(write(tmp_path / "a.csv", header + "\n"), "auto").names == names
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_read(tmp_path, separator):
+    rows = "file x0 y0\na.jpg 1,5 2\n".replace(" ", separator)
+    assert read(write(tmp_path / "points.csv", rows)) == [("a.jpg", [[1.5, 2]])]
+
+
 def test_broken_rows_of_a_table_are_told(tmp_path):
-    table = write(tmp_path / "points.csv", "file_name,x0,y0\na.jpg,1\nb.jpg,1,two\nc.jpg,nan,1\n")
+    rows = ["a.jpg,1", "b.jpg,1,two", "c.jpg,inf,1", 'd.jpg,"1,5",2']
+    table = write(tmp_path / "points.csv", "\n".join(["file_name,nose_x,nose_y", *rows]))
     faces = list(read_annotations(table, "table").faces)
     assert faces == [
-        Reject("a.jpg", 2, "not x and y of each point: 0 numbers"),
-        Reject("b.jpg", 3, "not a number"),
+        Reject("a.jpg", 2, "fewer cells than the header: 2 of 3"),
+        Reject("b.jpg", 3, "not a number: 'two', y of point nose"),
         Reject("c.jpg", 4, "not a finite number"),
+        Reject("d.jpg", 5, "not a number: '1,5', x of point nose"),
     ]
+
+
+def test_points_of_empty_cells_and_nan_have_no_place(tmp_path):
+    table = write(tmp_path / "points.csv", "file,x0,y0,x1,y1\na.jpg,1,2, ,\nb.jpg,1,NaN,3,4\n")
+    first, second = read_annotations(table, "auto").faces
+    np.testing.assert_array_equal(first.landmarks_photo_px, [[1, 2], [np.nan, np.nan]])
+    np.testing.assert_array_equal(second.landmarks_photo_px, [[1, np.nan], [3, 4]])
+
+
+def test_a_table_without_rows_is_refused(tmp_path):
+    table = write(tmp_path / "points.csv", "file,x0,y0\n\n")
+    with pytest.raises(InputError, match="there is no row under the header"):
+        list(read_annotations(table, "auto").faces)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +119,14 @@ def test_coco_keypoints_with_their_names(tmp_path):
     assert read_annotations(source, "auto").names == ["left_eye", "right_eye"]
 
 
-def test_coco_faces_with_points_that_nobody_placed_are_told(tmp_path):
-    text = coco({"image_id": 7, "keypoints": [1, 2, 2, 0, 0, 0]}, {"image_id": 7, "keypoints": []})
-    assert read(write(tmp_path / "a.json", text)) == [
-        "points without a place: 1 of 2",
-        "no points",
-    ]
+def test_points_of_coco_that_nobody_placed_have_no_place(tmp_path):
+    text = coco(
+        {"image_id": 7, "id": 5, "keypoints": [1, 2, 2, 0, 0, 0]}, {"image_id": 7, "keypoints": []}
+    )
+    face, reject = read_annotations(write(tmp_path / "a.json", text), "auto").faces
+    np.testing.assert_array_equal(face.landmarks_photo_px, [[1, 2], [np.nan, np.nan]])
+    assert (face.row, face.id) == (1, "5")
+    assert reject.reason == "no points"
 
 
 def test_the_faces_of_coco_wholebody_are_taken_not_its_bodies(tmp_path):

@@ -54,9 +54,31 @@ def test_faces_become_a_folder_in_the_contests_form(photos, tmp_path):
         assert np.allclose(share, 0.6, atol=0.03)
     sources = contest.read_groups(folder / "sources.csv")
     assert list(sources.values()) == ["a.jpg", "b.jpg"]
-    assert "gone.jpg\t3\tthere is no such image" in (folder / "rejects.csv").read_text()
+    says = f"gone.jpg\t3\tthere is no such image: {photos.with_name('gone.jpg')}\n"
+    assert says in (folder / "rejects.csv").read_text()
     layout = json.loads((tmp_path / "data" / "layout.json").read_text())
     assert layout == {"points": ["nose", "left", "right"], "mirror": [0, 2, 1]}
+
+
+def test_a_crops_points_lead_back_to_the_photo(photos, tmp_path):
+    images = [{"id": 1, "file_name": "a.jpg"}]
+    points = [100, 60, 2, 80, 40, 2, 110, 70, 2]
+    content = {"images": images, "annotations": [{"id": 77, "image_id": 1, "keypoints": points}]}
+    coco = photos.with_name("a.json")
+    coco.write_text(json.dumps(content))
+    for source, annotations in ((photos, ["2", "4"]), (coco, ["77"])):
+        convert(source, tmp_path / "data", source.stem, processes=1)
+        folder = tmp_path / "data" / source.stem
+        header, *crops = (
+            row.split("\t") for row in (folder / "crops.csv").read_text().splitlines()
+        )
+        assert header == ["file_name", "photo", "annotation", "x0", "y0"]
+        table = contest.read_landmarks(folder / "landmarks.csv")
+        assert [crop[0] for crop in crops] == table.file_names
+        assert [crop[2] for crop in crops] == annotations
+        in_photo = table.points[0] + [int(crops[0][3]), int(crops[0][4])]
+        assert crops[0][1] == "a.jpg"
+        assert in_photo.tolist() == [[100, 60], [80, 40], [110, 70]]
 
 
 def test_photos_can_stay_whole(photos, tmp_path):
@@ -74,17 +96,90 @@ def test_faces_of_other_counts_of_points_and_far_outside_are_left_out(photos, tm
     assert (figures["faces"], figures["rejected"]) == (1, 2)
     assert not figures["mirror"]
     rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
-    assert "b.jpg\t2\tnot as many points as the first face: 3" in rejects
+    assert "b.jpg\t2\tnot as many points as the first face: 3, not 2" in rejects
+
+
+def test_a_face_that_is_there_twice_is_taken_once(photos, tmp_path):
+    photos.write_text("image,x0,y0,x1,y1\na.jpg,1,2,30,40\nb.jpg,1,2,30,40\na.jpg,1,2,30,40\n")
+    with photos.open("a") as table:  # another face of the photo
+        table.write("a.jpg,50,2,80,40\n")
+    assert convert(photos, tmp_path / "data", processes=1)["faces"] == 3
+    rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
+    assert rejects.splitlines()[1:] == ["a.jpg\t4\trepeated: the same as row 2"]
+
+
+def test_paths_of_photos_may_be_absolute_but_not_lead_elsewhere(photos, tmp_path):
+    rows = [f"{photos.parent}/a.jpg,1,2,30,40", "/b.jpg,1,2,30,40", "..\\b.jpg,1,2,30,40"]
+    photos.write_text("image,x0,y0,x1,y1\n" + "\n".join(rows) + "\n")
+    assert convert(photos, tmp_path / "data", processes=1)["faces"] == 1
+    folder = tmp_path / "data" / "train"
+    assert list(contest.read_groups(folder / "sources.csv").values()) == ["a.jpg"]
+    rejects = (folder / "rejects.csv").read_text()
+    assert "not a path below the photos' folder: '/b.jpg'" in rejects
+    assert "b.jpg; folders are separated by /" in rejects
+
+
+def test_the_point_that_lacks_a_place_most_often_is_named(photos, tmp_path, caplog):
+    header = "image,nose_x,nose_y,chin_x,chin_y\n"
+    photos.write_text(f"{header}a.jpg,1,2,,\nb.jpg,nan,2,,\n")
+    says = "points without a place: 2; chin has no place in 2 of 2 faces; the first is a.jpg, row 2"
+    with pytest.raises(InputError, match=says):
+        convert(photos, tmp_path / "data", processes=1)
+    photos.write_text(f"{header}a.jpg,1,2,30,40\nb.jpg,1,2,,\n")
+    assert convert(photos, tmp_path / "data", processes=1)["faces"] == 1
+    assert "chin has no place in 1 of 2 faces" in caplog.text
+    rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
+    assert "b.jpg\t3\tpoints without a place: 1 of 2" in rejects
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("image,x0,y0,x1,y1", r"points\.csv has 2 points, .*train/landmarks\.csv 3; give another"),
+        ("image,nose_x,nose_y,right_x,right_y,left_x,left_y", "point 1 is 'right', but 'left' in"),
+    ],
+)
+def test_splits_have_the_same_points(photos, tmp_path, header, says):
+    data = tmp_path / "data"
+    convert(photos, data, processes=1)
+    before = (data / "layout.json").read_bytes()
+    photos.write_text(header + "\na.jpg," + ",".join("123456"[: header.count(",")]) + "\n")
+    with pytest.raises(InputError, match=says):
+        convert(photos, data, "test", processes=1)
+    assert sorted(path.name for path in data.iterdir()) == ["layout.json", "train"]
+    assert (data / "layout.json").read_bytes() == before
+
+
+def test_a_layout_that_is_there_counts_and_stays(photos, tmp_path):
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "layout.json"
+    path.write_text('{"points": ["a", "b"]}')
+    with pytest.raises(InputError, match=r"has 3 points, .*layout\.json 2"):
+        convert(photos, tmp_path / "data", processes=1)
+    path.write_text('{"mirror": [0, 2, 1]}')
+    convert(photos, tmp_path / "data", processes=1)
+    assert path.read_text() == '{"mirror": [0, 2, 1]}'
 
 
 def test_nothing_is_left_where_no_face_can_be_used(photos, tmp_path):
     photos.write_text("image,x0,y0\ngone.jpg,1,1\ngone.jpg,2,2\n")
-    says = "no face can be used: there is no such image: 2"
+    path = photos.with_name("gone.jpg")
+    says = "no face can be used: there is no such image: 2; the first is gone.jpg, row 2: "
+    says += f"there is no such image: {path}"
     with pytest.raises(InputError, match=f"{says}; --photos says where the photos are$"):
         convert(photos, tmp_path / "data", processes=1)
     with pytest.raises(InputError, match=f"{says}$"):
         convert(photos, tmp_path / "data", photos=photos.parent, processes=1)
-    assert not list((tmp_path / "data").iterdir())
+    path.write_bytes(b"no photo")
+    with pytest.raises(InputError, match=r"row 2: neither a JPEG nor a PNG$"):
+        convert(photos, tmp_path / "data", processes=1)
+    photos.write_text("image,x0,y0\n")
+    with pytest.raises(InputError, match=r"points\.csv: there is no row under the header$"):
+        convert(photos, tmp_path / "data", processes=1)
+    photos.with_suffix(".txt").touch()
+    with pytest.raises(InputError, match=r"points\.txt: there is no face in it$"):
+        convert(photos.with_suffix(".txt"), tmp_path / "data", processes=1)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_split_that_is_there_stays(photos, tmp_path):

@@ -48,3 +48,20 @@ def test_a_mirror_map_follows_from_names():
     assert known_layouts.describe(3, names) == {"points": names, "mirror": [2, 1, 0]}
     assert known_layouts.mirror_by_names(["left_eye", "nose"]) is None
     assert known_layouts.mirror_by_names(["a", "b"]) is None  # nothing is said of sides
+
+
+@pytest.mark.parametrize(
+    "names", [["LeftEye", "Nose", "RightEye"], ["EYE_RIGHT", "NOSE", "EYE_LEFT"]]
+)
+def test_sides_are_known_in_capitals_too(names):
+    assert known_layouts.mirror_by_names(names) == [2, 1, 0]
+
+
+def test_names_tell_more_than_the_number_of_points():
+    counted = [f"p{point}" for point in range(68)]
+    assert "regions" in known_layouts.describe(68, counted)
+    named = [*counted[:66], "left_ear", "right_ear"]
+    mirror_map = [*range(66), 67, 66]
+    assert known_layouts.describe(68, named) == {"points": named, "mirror": mirror_map}
+    named[66:] = "ear", "nose"
+    assert known_layouts.describe(68, named) == {"points": named}

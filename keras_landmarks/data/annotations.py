@@ -1,7 +1,8 @@
 """Faces and their points as other programs' files have them: tables, COCO, lists, .pts files.
 
     table  one header line; x and y of each point in columns that differ in that letter alone
-           (`x0,y0`, `left_eye_x,left_eye_y`), and one of file names; other columns do not count
+           (`x0,y0`, `left_eye_x,left_eye_y`, `NoseX,NoseY`), and one of file names; other columns
+           do not count; decimal commas are read where other separators stand between cells
     coco   the `keypoints` of each annotation, or COCO-WholeBody's `face_kpts` where it has them
     list   a line a face, numbers and a path, as WFLW's and CelebA's: either may come first
     pts    a file a face, beside the photo of the same name, as 300-W's
@@ -12,6 +13,7 @@ Points are photo pixels, (0, 0) the middle of the upper left one. Only .pts file
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +28,8 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _NAME_COLUMNS = ("file_name", "filename", "file", "image", "image_name", "image_path", "path")
 _SEPARATORS = "\t,;"
-_BOXES = {"box", "bbox", "rect"}  # columns of these hold no points
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")  # LeftEyeX: left, eye, x
+_BOXES = {"box", "bbox", "rect", "min", "max"}  # columns of these hold no points
 _LARGEST_JSON_BYTES = 1 << 30
 _WFLW_NUMBERS, _WFLW_POINTS = 206, 98  # a box and six attributes come after the points
 
@@ -34,13 +37,15 @@ _WFLW_NUMBERS, _WFLW_POINTS = 206, 98  # a box and six attributes come after the
 class Face(NamedTuple):
     """One face: its photo's path below the photos' folder, its points, and where it stands.
 
-    landmarks_photo_px: (k, 2) float64.
+    landmarks_photo_px: (k, 2) float64; NaN where a point has no place.
     row: a line or a number in the file of annotations, counted from 1.
+    id: what the annotation is called there, if it is.
     """
 
     photo: str
     landmarks_photo_px: np.ndarray
     row: int
+    id: str | None = None
 
 
 class Annotations(NamedTuple):
@@ -78,18 +83,23 @@ def _read_table(source: Path) -> Annotations:
     header = [cell.strip() for cell in next(csv.reader([header], delimiter=separator), [])]
     pairs = _coordinate_columns(source, header)
     name = _name_column(source, header)
-    return Annotations(_table_rows(source, separator, name, list(pairs.values())), list(pairs))
+    return Annotations(_table_rows(source, separator, name, pairs), list(pairs))
 
 
 def _coordinate_columns(source: Path, header: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Returns the columns of x and of y by the points' names, in the order of the header."""
     columns: dict[tuple[str, ...], dict[str, int]] = {}
+    names: dict[tuple[str, ...], str] = {}
     for column, title in enumerate(header):
-        words = re.findall(r"[a-z]+|[0-9]+", title.lower())
-        axes = [place for place, word in enumerate(words) if word in ("x", "y")]
-        if axes and _BOXES.isdisjoint(words):
-            axis = words.pop(axes[-1])
-            columns.setdefault(tuple(words), {})[axis] = column
+        words = list(_WORDS.finditer(title))
+        lowered = [word[0].lower() for word in words]
+        axes = [place for place, word in enumerate(lowered) if word in ("x", "y")]
+        if axes and _BOXES.isdisjoint(lowered):
+            axis, point = lowered.pop(axes[-1]), tuple(lowered)
+            columns.setdefault(point, {})[axis] = column
+            start, end = words[axes[-1]].span()
+            rest = title[:start] + title[end:]
+            names.setdefault(point, re.sub(r"[\W_]+", "_", rest).strip("_"))
     if not columns:
         raise InputError(
             f"{source}: no columns of points in its header: x and y in names that are otherwise"
@@ -99,7 +109,7 @@ def _coordinate_columns(source: Path, header: Sequence[str]) -> dict[str, tuple[
         if len(axes) == 1:
             alone = header[next(iter(axes.values()))]
             raise InputError(f"{source}: column {alone!r} has no partner of the other axis")
-    return {"_".join(words): (axes["x"], axes["y"]) for words, axes in columns.items()}
+    return {names[point]: (axes["x"], axes["y"]) for point, axes in columns.items()}
 
 
 def _name_column(source: Path, header: Sequence[str]) -> int:
@@ -111,16 +121,25 @@ def _name_column(source: Path, header: Sequence[str]) -> int:
 
 
 def _table_rows(
-    source: Path, separator: str, name: int, pairs: Sequence[tuple[int, int]]
+    source: Path, separator: str, name: int, pairs: dict[str, tuple[int, int]]
 ) -> Iterator[Face | Reject]:
-    last = max(max(pair) for pair in pairs)
+    columns = [column for pair in pairs.values() for column in pair]
     with _opened(source) as file:
         rows = csv.reader(file, delimiter=separator)
-        next(rows)
+        width, count = len(next(rows)), 0
         for row in filter(None, rows):
-            whole = last < len(row)
-            cells = [row[column] for pair in pairs for column in pair] if whole else []
-            yield _face(row[name].strip() if name < len(row) else "", cells, rows.line_num)
+            count += 1
+            photo = row[name].strip() if name < len(row) else ""
+            if len(row) <= max(columns):
+                reason = f"fewer cells than the header: {len(row)} of {width}"
+                yield Reject(photo, rows.line_num, reason)
+                continue
+            cells = [row[column].strip() for column in columns]
+            if separator != ",":
+                cells = [cell.replace(",", ".") for cell in cells]
+            yield _face(photo, cells, rows.line_num, list(pairs))
+    if not count:
+        raise InputError(f"{source}: there is no row under the header")
 
 
 # ── COCO ──
@@ -137,22 +156,24 @@ def _read_coco(source: Path) -> Annotations:
     whole_body = any("face_kpts" in annotation for annotation in annotations)
     field = "face_kpts" if whole_body else "keypoints"
     names = None if whole_body or len(categories) > 1 else categories[0].get("keypoints")
-    return Annotations(_coco_faces(photos, annotations, field), names)
+    return Annotations(_coco_faces(photos, annotations, field, names), names)
 
 
-def _coco_faces(photos: dict, annotations: Sequence, field: str) -> Iterator[Face | Reject]:
+def _coco_faces(
+    photos: dict, annotations: Sequence, field: str, names: Sequence[str] | None
+) -> Iterator[Face | Reject]:
     for row, annotation in enumerate(annotations, start=1):
         photo = photos.get(annotation.get("image_id"), "")
         numbers = annotation.get(field) or []
         seen = numbers[2::3]
         if len(numbers) % 3 or not any(seen):
             yield Reject(photo, row, "no points")
-        elif not all(seen):
-            unseen = sum(not value for value in seen)
-            yield Reject(photo, row, f"points without a place: {unseen} of {len(seen)}")
-        else:
-            cells = [number for place, number in enumerate(numbers) if place % 3 < 2]
-            yield _face(photo, cells, row)
+            continue
+        places = zip(numbers[::3], numbers[1::3], seen, strict=True)
+        cells = [cell for x, y, seen in places for cell in ((x, y) if seen else ("", ""))]
+        face = _face(photo, cells, row, names)
+        known = isinstance(face, Face) and "id" in annotation
+        yield face._replace(id=str(annotation["id"])) if known else face
 
 
 def _read_json(source: Path) -> dict:
@@ -232,16 +253,26 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _face(photo: str, cells: Sequence[str | float], row: int) -> Face | Reject:
-    try:
-        numbers = np.array([float(cell) for cell in cells])
-    except (TypeError, ValueError):
-        return Reject(photo, row, "not a number")
-    if not len(numbers) or len(numbers) % 2:
+def _face(
+    photo: str, cells: Sequence[str | float], row: int, names: Sequence[str] | None = None
+) -> Face | Reject:
+    """Returns the face with these x and y of each point in turn; empty cells have no place."""
+    numbers = []
+    for place, cell in enumerate(cells):
+        try:
+            numbers.append(math.nan if cell == "" else float(cell))
+        except (TypeError, ValueError):
+            where = f"{'xy'[place % 2]} of point {_name(place // 2, names)}"
+            return Reject(photo, row, f"not a number: {cell!r}, {where}")
+    if not numbers or len(numbers) % 2:
         return Reject(photo, row, f"not x and y of each point: {len(numbers)} numbers")
-    if not np.isfinite(numbers).all():
+    if np.isinf(numbers).any():
         return Reject(photo, row, "not a finite number")
-    return Face(photo, numbers.reshape(-1, 2), row)
+    return Face(photo, np.array(numbers).reshape(-1, 2), row)
+
+
+def _name(point: int, names: Sequence[str] | None) -> str:
+    return names[point] if names and point < len(names) else str(point)
 
 
 KINDS: dict[str, Callable[[Path], Annotations]] = {

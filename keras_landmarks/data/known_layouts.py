@@ -1,9 +1,10 @@
-"""Regions and mirror maps of points that are not the contest's: 68 and 98 points, or by names.
+"""Regions and mirror maps of points: by names, or of the contest's 971, 68 and 98 points.
 
 300-W's 68 points: Sagonas et al., "300 faces in-the-wild challenge", 2013. WFLW's 98: Wu et al.,
 "Look at boundary", 2018. Right and left are the picture's, as in `layout`.
 """
 
+import re
 from collections.abc import Sequence
 
 from keras_landmarks.data import layout
@@ -51,26 +52,31 @@ _PARTNERS = {
 def describe(points: int, names: Sequence[str] | None) -> dict:
     """Returns what is known of so many points: `points` (names), `regions`, `mirror`.
 
-    As JSON has it, in the form of a layout file; what is not known is left out.
+    As JSON has it, in the form of a layout file; what is not known is left out. Names of their own
+    tell more of points than their number does.
     """
-    known = {}
-    if names:
-        known["points"] = list(names)
+    known = {"points": list(names)} if names else {}
+    if names and are_names(names):
+        mirror = mirror_by_names(names)
+        return known | {"mirror": mirror} if mirror else known
     if points == layout.CONTEST_POINTS:
         regions = layout.as_json(layout.REGIONS)
         return known | {"regions": regions, "mirror": layout.mirror_map().tolist()}
     if points in _REGIONS:
         regions = {name: list(ends) for name, ends in _REGIONS[points].items()}
         return known | {"regions": regions, "mirror": _mirror_map(points)}
-    if names and (mirror := mirror_by_names(names)):
-        known["mirror"] = mirror
     return known
+
+
+def are_names(names: Sequence[object]) -> bool:
+    """Whether these say what the points are: p0, p1, ... only count them."""
+    return len({re.sub("[0-9]+", "", str(name)) for name in names}) > 1
 
 
 def mirror_by_names(names: Sequence[str]) -> list[int] | None:
     """Returns the point each becomes in a mirror, left_eye right_eye; None if one has no partner.
 
-    A name without left or right is its own partner.
+    A name without left or right, in small letters or capitals, is its own partner.
     """
     places = {name: place for place, name in enumerate(names)}
     partners = [places.get(_other_side(name)) for name in names]
@@ -79,9 +85,12 @@ def mirror_by_names(names: Sequence[str]) -> list[int] | None:
 
 
 def _other_side(name: str) -> str:
-    if "left" in name:
-        return name.replace("left", "right")
-    return name.replace("right", "left")
+    for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
+        if left in name:
+            return name.replace(left, right)
+        if right in name:
+            return name.replace(right, left)
+    return name
 
 
 def _mirror_map(points: int) -> list[int]:
