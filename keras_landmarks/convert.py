@@ -31,7 +31,15 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import annotations, contest, image_files, known_layouts, layout, samples
+from keras_landmarks.data import (
+    annotations,
+    contest,
+    image_files,
+    known_layouts,
+    layout,
+    mirror,
+    samples,
+)
 from keras_landmarks.data.annotations import Face
 from keras_landmarks.data.contest import Reject
 from keras_landmarks.data.geometry import Region, cut_out
@@ -118,7 +126,7 @@ def convert(
             with contextlib.suppress(OSError):
                 data.rmdir()
         raise
-    known = _write_layout(data / "layout.json", points, read.names)
+    known = _write_layout(data / "layout.json", landmarks, read.names)
     if rejects:
         summary = _summary(rejects) + gaps
         logging.warning("faces that cannot be used: %d (%s)", len(rejects), summary)
@@ -179,7 +187,7 @@ def _most_gaps(faces: Sequence[Face | Reject], names: Sequence[str] | None) -> s
     if not count:
         return ""
     (point, most), *_ = count.most_common(1)
-    name = names[point] if names else f"point {point}"
+    name = annotations.point_name(point, names)
     return f"; {name} has no place in {most} of {len(faces)} faces"
 
 
@@ -261,12 +269,23 @@ def _write_faces(
     return landmarks, rejects
 
 
-def _write_layout(path: Path, points: int, names: Sequence[str] | None) -> dict:
-    """Writes what is known of the points, unless a layout is there; returns what it holds."""
+def _write_layout(path: Path, landmarks: Sequence[np.ndarray], names: Sequence[str] | None) -> dict:
+    """Writes what is known of the points, unless a layout is there; returns what it holds.
+
+    What is taken to be known, for so many points or by their names, and does not fit the faces is
+    left out.
+    """
     if path.exists():
         known = layout.read_json(path)
         return known if isinstance(known, dict) else {"mirror": known}
-    known = known_layouts.describe(points, names)
+    known = known_layouts.describe(len(landmarks[0]), names)
+    if "mirror" in known:
+        some = np.stack(landmarks[:: -(-len(landmarks) // mirror.MOST_FACES)])
+        try:
+            mirror.check_map(some, np.array(known["mirror"]), "the mirror map that is known")
+        except InputError as error:
+            logging.warning("layout.json gets no regions and no mirror map: %s", error)
+            known = {"points": list(names)} if names else {}
     if known:
         write_json(path, known)
     return known

@@ -99,6 +99,18 @@ def test_faces_of_other_counts_of_points_and_far_outside_are_left_out(photos, tm
     assert "b.jpg\t2\tnot as many points as the first face: 3, not 2" in rejects
 
 
+def test_what_does_not_fit_the_faces_is_not_known(photos, tmp_path, caplog):
+    """68 points of which none is what 300-W has it to be."""
+    rng = np.random.default_rng(0)
+    faces = rng.uniform(20, 100, (68, 2)) + rng.normal(0, 1, (12, 68, 2))
+    rows = [" ".join(["a.jpg", *(f"{number:.1f}" for number in face.ravel())]) for face in faces]
+    source = photos.with_name("list.txt")
+    source.write_text("\n".join(rows))
+    assert not convert(source, tmp_path / "data", processes=1)["mirror"]
+    assert not (tmp_path / "data" / "layout.json").exists()
+    assert "layout.json gets no regions and no mirror map: the mirror map that is" in caplog.text
+
+
 def test_a_face_that_is_there_twice_is_taken_once(photos, tmp_path):
     photos.write_text("image,x0,y0,x1,y1\na.jpg,1,2,30,40\nb.jpg,1,2,30,40\na.jpg,1,2,30,40\n")
     with photos.open("a") as table:  # another face of the photo
@@ -122,7 +134,7 @@ def test_paths_of_photos_may_be_absolute_but_not_lead_elsewhere(photos, tmp_path
 def test_the_point_that_lacks_a_place_most_often_is_named(photos, tmp_path, caplog):
     header = "image,nose_x,nose_y,chin_x,chin_y\n"
     photos.write_text(f"{header}a.jpg,1,2,,\nb.jpg,nan,2,,\n")
-    says = "points without a place: 2; chin has no place in 2 of 2 faces; the first is a.jpg, row 2"
+    says = "points without a place: 2; point chin has no place in 2 of 2 faces; the first is a.jpg"
     with pytest.raises(InputError, match=says):
         convert(photos, tmp_path / "data", processes=1)
     photos.write_text(f"{header}a.jpg,1,2,30,40\nb.jpg,1,2,,\n")

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_landmarks.data import mirror
+from keras_landmarks.data import known_layouts, mirror
 from keras_landmarks.data.faces import head_points, place_in_crop, random_face
 from keras_landmarks.data.layout import REGIONS, mirror_map
 from keras_landmarks.errors import InputError
@@ -121,6 +121,19 @@ def test_faces_that_no_map_fits_say_nothing(faces, caplog):
     some = np.unique([EVERY[::10], RIGHT[::10]])  # quicker
     mirror.check_map(most[:, some], np.searchsorted(some, RIGHT[some]), "map.json")
     assert "map.json is not checked: under the best map, these faces mirrored" in caplog.text
+
+
+def test_a_map_of_other_points_is_refused_though_none_fits(faces):
+    """WFLW's map on 98 points that have no partners; with noise, partners fit no better."""
+    others = np.sort(np.random.default_rng(0).permutation(971)[:98])
+    wflw = np.array(known_layouts.describe(98, None)["mirror"])
+    with pytest.raises(InputError, match=r"map\.json: points .* have wrong partners, by 300 faces"):
+        mirror.check_map(faces[:, others], wflw, "map.json")
+    some = np.unique([EVERY[::80], RIGHT[::80]])
+    noisy = faces[:10, some] + np.random.default_rng(0).normal(0, 12, (10, len(some), 2))
+    mirror.check_map(noisy, np.searchsorted(some, RIGHT[some]), "map.json")
+    with pytest.raises(InputError, match="have wrong partners, by 10 faces"):
+        mirror.check_map(noisy, np.arange(len(some)), "map.json")
 
 
 def test_less_than_ten_faces_say_nothing_of_a_map(faces):

@@ -262,7 +262,7 @@ def _face(
         try:
             numbers.append(math.nan if cell == "" else float(cell))
         except (TypeError, ValueError):
-            where = f"{'xy'[place % 2]} of point {_name(place // 2, names)}"
+            where = f"{'xy'[place % 2]} of {point_name(place // 2, names)}"
             return Reject(photo, row, f"not a number: {cell!r}, {where}")
     if not numbers or len(numbers) % 2:
         return Reject(photo, row, f"not x and y of each point: {len(numbers)} numbers")
@@ -271,8 +271,9 @@ def _face(
     return Face(photo, np.array(numbers).reshape(-1, 2), row)
 
 
-def _name(point: int, names: Sequence[str] | None) -> str:
-    return names[point] if names and point < len(names) else str(point)
+def point_name(point: int, names: Sequence[str] | None) -> str:
+    """Returns what a point is called: its name, if there is one, or its number."""
+    return f"point {names[point] if names and point < len(names) else point}"
 
 
 KINDS: dict[str, Callable[[Path], Annotations]] = {

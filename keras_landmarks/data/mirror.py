@@ -35,6 +35,7 @@ _MOST_TURNS = 10
 _FAR = 0.25
 _TOLERANCE = 0.005
 _WORST_MISFIT = 0.02  # points strewn at random come to 6 % and more
+_FAR_WORSE = 3  # times the best map's misfit: of no right map, however the faces are turned
 _MOST_RUNS = 8  # of points, in an error
 
 
@@ -164,7 +165,7 @@ def check_map(faces: np.ndarray, mirror_map: np.ndarray, where: str) -> None:
     size, twice as well as it, and twice as well as points fit on average, which on faces that are
     all seen from one side is not well. What lies so near to the right one does no harm. Too few
     faces say nothing; nor do faces that no map fits, as a few that are all turned far to one side:
-    a warning tells.
+    a warning tells, unless this one fits far worse than the best.
     """
     if len(faces) < _FEWEST_FACES:
         return
@@ -174,7 +175,9 @@ def check_map(faces: np.ndarray, mirror_map: np.ndarray, where: str) -> None:
     if near.mean() > 0.5:
         fits.append(_improve(signatures, _turn(signatures, mirror_map, near)))
     fit = min(fits, key=_Fit.misfit)
-    if (misfit := np.sqrt(fit.misfit())) > _WORST_MISFIT:
+    every = np.arange(len(mirror_map))
+    misfit, own = np.sqrt(fit.misfit()), np.sqrt(fit.costs[every, mirror_map].mean())
+    if misfit > _WORST_MISFIT and own < _FAR_WORSE * misfit:
         logging.warning(
             "%s is not checked: under the best map, these faces mirrored are off by %.1f %% of"
             " their size",
@@ -182,7 +185,6 @@ def check_map(faces: np.ndarray, mirror_map: np.ndarray, where: str) -> None:
             100 * misfit,
         )
         return
-    every = np.arange(len(mirror_map))
     allowed = 4 * (fit.costs[every, fit.mirror_map] + fit.misfit()) + _TOLERANCE**2
     wrong = fit.costs[every, mirror_map] > allowed
     if wrong.any():
