@@ -20,8 +20,27 @@ def test_point_colours_follow_the_regions_of_the_contest_points():
     assert tuple(colours[970]) == drawing.REGION_COLOURS["pupil_right"]
 
 
-def test_other_numbers_of_points_have_one_colour():
-    assert np.unique(drawing.point_colours(68), axis=0).tolist() == [list(drawing.PLAIN_COLOUR)]
+def test_few_points_without_regions_have_colours_in_turn():
+    colours = [tuple(colour) for colour in drawing.point_colours(98).tolist()]
+    assert set(colours[:7]) == set(colours) == set(drawing.CYCLE)
+    assert colours[7:14] == colours[:7]
+    assert set(drawing.CYCLE) <= set(drawing.REGION_COLOURS.values())
+
+
+def test_many_points_without_regions_have_one_colour():
+    assert np.unique(drawing.point_colours(200), axis=0).tolist() == [list(drawing.PLAIN_COLOUR)]
+
+
+def test_dots_are_the_larger_the_fewer_they_are_and_the_contests_stay():
+    radii = [drawing.dot_radius(points) for points in (0, 5, 68, 98, 300, 971, 5000)]
+    assert radii == sorted(radii, reverse=True)
+    assert radii[:3] == [3, 3, 3]
+    assert radii[5:] == [0.9, 0.9]
+    image, point = np.zeros((90, 90, 3), np.uint8), np.array([[45.0, 45.0]])
+    of_one = drawing.draw_tile(image, point, colours=RED)
+    of_many = drawing.draw_tile(image, point.repeat(971, axis=0), colours=RED.repeat(971, axis=0))
+    large, small = ((tile[..., 0] == 255).sum() for tile in (of_one, of_many))
+    assert large > 2 * small
 
 
 def test_a_dot_covers_its_pixel_and_little_more():

@@ -38,6 +38,16 @@ REGION_COLOURS = {
     "pupil_right": (255, 140, 60),
 }
 PLAIN_COLOUR = (86, 180, 233)  # of points in no region
+# Of few points without regions, in turn: neighbours and, mostly, left and right can be told apart.
+CYCLE = (
+    PLAIN_COLOUR,
+    (230, 140, 0),
+    (0, 158, 115),
+    (240, 228, 66),
+    (204, 121, 167),
+    (213, 94, 0),
+    (0, 114, 210),
+)
 BACKGROUND = (44, 44, 48)
 TEXT_COLOUR = (235, 235, 235)
 
@@ -46,7 +56,10 @@ _SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 TILE_HEIGHT = 360
 MARGIN = 14  # around each photo, for points outside it
 CAPTION_HEIGHT = 26
-_DOT_RADIUS = 0.9
+_DOT_RADIUS = 0.9  # px, of many points
+_LARGEST_DOT = 3.0
+_INK = 28  # a dot's radius times the square root of the points: together they cover as much
+_FEW_POINTS = 100
 _FACE_SIDE = 220  # px of a face's box, where dots of 1 px show the points and the face
 _LARGEST_PICTURE = 1600  # px: small photos are enlarged up to this
 _SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
@@ -55,10 +68,13 @@ _SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
 def point_colours(points: int, regions: dict[str, slice] | None = None) -> np.ndarray:
     """Returns the colour of each of so many points: (points, 3) uint8 RGB.
 
-    `regions` are those of `layout.regions_of` unless given.
+    `regions` are those of `layout.regions_of` unless given. Few points without any get colours in
+    turn.
     """
     if regions is None:
         regions = layout.regions_of(points)
+    if not regions and points <= _FEW_POINTS:
+        return np.resize(np.uint8(CYCLE), (points, 3))
     colours = np.tile(np.uint8(PLAIN_COLOUR), (points, 1))
     for name, colour in region_colours(regions).items():
         colours[regions[name]] = colour
@@ -69,6 +85,11 @@ def region_colours(regions: Iterable[str]) -> dict[str, tuple[int, int, int]]:
     """Returns a colour for each region; other names than the contest's take the hues in turn."""
     hues = itertools.cycle(REGION_COLOURS.values())
     return {name: REGION_COLOURS.get(name) or next(hues) for name in regions}
+
+
+def dot_radius(points: int) -> float:
+    """Returns how large, in pixels, the dots of so many points are on a picture of usual size."""
+    return float(np.clip(_INK / np.sqrt(max(points, 1)), _DOT_RADIUS, _LARGEST_DOT))
 
 
 def draw_landmarks(
@@ -112,9 +133,11 @@ def draw_faces(
     canvas = cv2.resize(photo, size.tolist(), interpolation=cv2.INTER_CUBIC)
     for box, points, side, label in zip(boxes_px, landmarks_px, sides, labels, strict=True):
         box, points = ((px + 0.5) * scale - 0.5 for px in (box.reshape(2, 2), points))
-        dot = max(_DOT_RADIUS, side * scale / _FACE_SIDE)
+        size = side * scale / _FACE_SIDE
+        dot = max(_DOT_RADIUS, size * dot_radius(len(points)) / _DOT_RADIUS)
         canvas = draw_landmarks(canvas, points, radius_px=dot)
-        _draw_box(canvas, *np.rint(box).astype(int).tolist(), label, thickness=math.ceil(dot))
+        thickness = math.ceil(max(_DOT_RADIUS, size))
+        _draw_box(canvas, *np.rint(box).astype(int).tolist(), label, thickness)
     return canvas
 
 
@@ -146,7 +169,8 @@ def draw_tile(
     photo, landmarks_photo_px = enlarge(image, landmarks_px, height)
     tile = _blank(photo.shape[0] + 2 * MARGIN, photo.shape[1] + 2 * MARGIN)
     tile[MARGIN:-MARGIN, MARGIN:-MARGIN] = photo
-    tile = draw_landmarks(tile, landmarks_photo_px + MARGIN, colours)
+    radius_px = dot_radius(len(landmarks_px))
+    tile = draw_landmarks(tile, landmarks_photo_px + MARGIN, colours, radius_px)
     _put_text(tile, label, x=MARGIN + 6, baseline=MARGIN + 18)
     return tile
 
