@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from keras_landmarks import config
 from keras_landmarks.data import (
@@ -46,6 +47,7 @@ FLAGS = config.use("data", "prepared", "predictions", "suspects", "out", "count"
 
 _LEARN_FROM = 20_000  # images are enough to learn from
 _TILES_ACROSS = 8
+_FEWEST_FACES = 30  # show what faces are like
 
 
 class Scores(NamedTuple):
@@ -98,6 +100,11 @@ def find_bad_labels(
         InputError: the predictions are broken, lack an image, or have other points.
     """
     predicted = _read_predictions(samples, predictions) if predictions else None
+    if len(samples) < _FEWEST_FACES:
+        logging.warning(
+            "%d faces are too few to tell wrong labels from rare ones: what is listed may be right",
+            len(samples),
+        )
     reasons = [
         _misplaced(samples, predicted, processes),
         _unlike(samples),
@@ -222,7 +229,8 @@ def _draw(
     for row in rows:
         photo = image_files.read_image(samples.image_folder, samples.file_names[row])
         label = f"{suspicion[row]:.1f} {texts[row] or 'not listed'}"
-        tiles.append(drawing.draw_tile(photo, samples.landmarks_photo_px[row], label))
+        # No wider than high: a wrong point makes a crop wide, and cells are as wide as the widest.
+        tiles.append(drawing.draw_tile(photo, samples.landmarks_photo_px[row], label, widest=1))
     titles = [samples.file_names[row] for row in rows]
     drawing.write_sheet(path, drawing.contact_sheet(tiles, titles, _TILES_ACROSS))
 

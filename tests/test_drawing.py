@@ -127,6 +127,20 @@ def test_label_is_written_on_the_photo():
     assert (plain != labelled).any()
 
 
+def test_a_long_label_has_lines_that_can_be_read():
+    image, landmarks_px = np.zeros((50, 20, 3), np.uint8), np.zeros((0, 2))
+    tile = drawing.draw_tile(image, landmarks_px, "misplaced: fits better 17% of the face away")
+    written = (tile[drawing.MARGIN : -drawing.MARGIN] > 200).any(axis=(1, 2))
+    assert np.count_nonzero(np.diff(written.astype(int)) == 1) == 3  # as far as lines have gaps
+    assert written.nonzero()[0].max() < 4 * 17
+
+
+def test_how_wide_a_tile_is_at_most():
+    image, landmarks_px = np.zeros((20, 90, 3), np.uint8), np.zeros((0, 2))
+    shapes = [drawing.draw_tile(image, landmarks_px, widest=w).shape[1] for w in (1, 1.5)]
+    assert shapes == [drawing.TILE_HEIGHT * w + 2 * drawing.MARGIN for w in (1, 1.5)]
+
+
 def test_contact_sheet_lays_tiles_out_in_rows():
     tiles = [np.full((30, width, 3), grey, np.uint8) for width, grey in ((40, 50), (60, 150))]
     sheet = drawing.contact_sheet([*tiles, tiles[0]], ["", "", ""], columns=2)

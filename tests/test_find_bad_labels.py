@@ -137,12 +137,13 @@ def test_predictions_that_do_not_fit_are_refused(many_faces, tmp_path, names, po
     assert not out[0].exists()
 
 
-def test_two_points_a_face_and_few_faces_will_do(own_faces, tmp_path):
+def test_two_points_a_face_and_few_faces_will_do_with_a_warning(own_faces, tmp_path, caplog):
     table = contest.read_landmarks(own_faces / "train" / "landmarks.csv")
     few = with_labels(own_faces, tmp_path / "few", table.file_names[:3], table.points[:3, -2:])
     samples = load_samples(few, "train", tmp_path / "prepared")
     figures = find_bad_labels(samples, tmp_path / "s.tsv", tmp_path / "s.png", processes=1)
     assert figures["rows"] == 3
+    assert "3 faces are too few to tell wrong labels from rare ones" in caplog.text
 
 
 def test_train_leaves_out_what_is_listed_and_its_extra_images(settings, tmp_path, caplog):

@@ -5,6 +5,7 @@ Images are (H, W, 3) uint8 RGB; points are (k, 2), pixels of the image they go w
 
 import itertools
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -56,6 +57,7 @@ _SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 TILE_HEIGHT = 360
 MARGIN = 14  # around each photo, for points outside it
 CAPTION_HEIGHT = 26
+_LINE_HEIGHT, _LETTER_WIDTH = 17, 7.5
 _DOT_RADIUS = 0.9  # px, of many points
 _LARGEST_DOT = 3.0
 _INK = 28  # a dot's radius times the square root of the points: together they cover as much
@@ -142,10 +144,10 @@ def draw_faces(
 
 
 def enlarge(
-    image: np.ndarray, landmarks_px: np.ndarray, height: int
+    image: np.ndarray, landmarks_px: np.ndarray, height: int, widest: float = 1.5
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scales an image and its points to fit a height and a width of 1.5 x that height."""
-    scale = min(height / image.shape[0], 1.5 * height / image.shape[1])
+    """Scales an image and its points to fit a height and a width of `widest` x that height."""
+    scale = min(height / image.shape[0], widest * height / image.shape[1])
     old_size = np.array(image.shape[1::-1])
     new_size = np.maximum(np.rint(old_size * scale), 1).astype(int)
     interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
@@ -160,18 +162,21 @@ def draw_tile(
     label: str = "",
     height: int = TILE_HEIGHT,
     colours: np.ndarray | None = None,
+    widest: float = 1.5,
 ) -> np.ndarray:
     """Draws an enlarged photo with its points and a margin, labelled in the upper left corner.
 
-    `colours` are as in `draw_landmarks`.
+    `colours` are as in `draw_landmarks`, `widest` as in `enlarge`. A long label has several lines.
     """
     # Enlarged before it is drawn on: so the dots stay fine and the face stays visible.
-    photo, landmarks_photo_px = enlarge(image, landmarks_px, height)
+    photo, landmarks_photo_px = enlarge(image, landmarks_px, height, widest)
     tile = _blank(photo.shape[0] + 2 * MARGIN, photo.shape[1] + 2 * MARGIN)
     tile[MARGIN:-MARGIN, MARGIN:-MARGIN] = photo
     radius_px = dot_radius(len(landmarks_px))
     tile = draw_landmarks(tile, landmarks_photo_px + MARGIN, colours, radius_px)
-    _put_text(tile, label, x=MARGIN + 6, baseline=MARGIN + 18)
+    letters = max(1, int((photo.shape[1] - 6) / _LETTER_WIDTH))
+    for line, text in enumerate(textwrap.wrap(label, letters)):
+        _put_text(tile, text, x=MARGIN + 6, baseline=MARGIN + 18 + line * _LINE_HEIGHT)
     return tile
 
 
