@@ -111,22 +111,16 @@ def convert(
     faces = list(_sift(said, photos))
     gaps = _most_gaps(said, read.names)
     points = next((len(face.landmarks_photo_px) for face in faces if isinstance(face, Face)), 0)
+    names = read.names if read.names and len(read.names) == points else None
     if points:
-        _check_points(data, points, read.names, source)
+        _check_points(data, points, names, source)
     cuts = parallel_map(functools.partial(cut_face, photos, face_share), faces, processes)
-    data_is_new = not data.exists()
-    try:
-        with whole_folder(folder) as partial:
-            cuts = progress(cuts, "cutting out", "faces", len(faces))
-            landmarks, rejects = _write_faces(partial, faces, cuts)
-            if not landmarks:
-                raise InputError(_nothing_left(source, rejects, gaps, photos_are_told))
-    except InputError:
-        if data_is_new:
-            with contextlib.suppress(OSError):
-                data.rmdir()
-        raise
-    known = _write_layout(data / "layout.json", landmarks, read.names)
+    with _removed_if_new(data), whole_folder(folder) as partial:
+        cuts = progress(cuts, "cutting out", "faces", len(faces))
+        landmarks, rejects = _write_faces(partial, faces, cuts)
+        if not landmarks:
+            raise InputError(_nothing_left(source, rejects, gaps, photos_are_told))
+    known = _write_layout(data / "layout.json", landmarks, names)
     if rejects:
         summary = _summary(rejects) + gaps
         logging.warning("faces that cannot be used: %d (%s)", len(rejects), summary)
@@ -243,6 +237,19 @@ def region_around(box: list[float], share: float) -> Region:
 # ── what is written ──
 
 
+@contextlib.contextmanager
+def _removed_if_new(folder: Path) -> Iterator[None]:
+    """Leaves no empty folder where there was none, if the block fails."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def _write_faces(
     folder: Path, faces: Sequence[Face | Reject], cuts: Iterable[Cut | Reject]
 ) -> tuple[list[np.ndarray], list[Reject]]:
@@ -282,7 +289,7 @@ def _write_layout(path: Path, landmarks: Sequence[np.ndarray], names: Sequence[s
     if "mirror" in known:
         some = np.stack(landmarks[:: -(-len(landmarks) // mirror.MOST_FACES)])
         try:
-            mirror.check_map(some, np.array(known["mirror"]), "the mirror map that is known")
+            mirror.check_map(some, np.array(known["mirror"]), "the map known for such points")
         except InputError as error:
             logging.warning("layout.json gets no regions and no mirror map: %s", error)
             known = {"points": list(names)} if names else {}

@@ -134,7 +134,22 @@ def test_the_faces_of_coco_wholebody_are_taken_not_its_bodies(tmp_path):
     assert read(write(tmp_path / "a.json", text)) == [("photos/a.jpg", [[1, 2], [3, 4]])]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"images": [], "annotations": 3}'])
+def test_odd_values_in_coco_are_told(tmp_path):
+    odd = [{"image_id": [], "keypoints": 3}, {"image_id": 7, "keypoints": [None, 2, 2]}]
+    text = coco(*odd, categories=[{"keypoints": 3}])
+    assert read(write(tmp_path / "a.json", text)) == [
+        "no points",
+        "not a number: None, x of point 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["{", "[]", "{}", '{"images": [], "annotations": 3}'],
+        *['{"images": [], "annotations": [3]}', coco(categories=["face"])],
+    ],
+)
 def test_what_is_no_coco_is_refused(tmp_path, text):
     with pytest.raises(InputError, match=r"a\.json: (no JSON|not COCO)"):
         read_annotations(write(tmp_path / "a.json", text), "auto")

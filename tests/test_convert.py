@@ -108,7 +108,7 @@ def test_what_does_not_fit_the_faces_is_not_known(photos, tmp_path, caplog):
     source.write_text("\n".join(rows))
     assert not convert(source, tmp_path / "data", processes=1)["mirror"]
     assert not (tmp_path / "data" / "layout.json").exists()
-    assert "layout.json gets no regions and no mirror map: the mirror map that is" in caplog.text
+    assert "layout.json gets no regions and no mirror map: the map known for" in caplog.text
 
 
 def test_a_face_that_is_there_twice_is_taken_once(photos, tmp_path):

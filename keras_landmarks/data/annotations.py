@@ -148,14 +148,17 @@ def _table_rows(
 def _read_coco(source: Path) -> Annotations:
     content = _read_json(source)
     try:
-        photos = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        photos = {str(image["id"]): str(image["file_name"]) for image in content["images"]}
         annotations = list(content["annotations"])
-        categories = content.get("categories") or [{}]
+        categories = list(content.get("categories") or [{}])
     except (KeyError, TypeError):
         raise InputError(f"{source}: not COCO: it has no images and annotations") from None
+    if not all(isinstance(item, dict) for item in [*annotations, *categories]):
+        raise InputError(f"{source}: not COCO: an annotation or a category is no object")
     whole_body = any("face_kpts" in annotation for annotation in annotations)
     field = "face_kpts" if whole_body else "keypoints"
     names = None if whole_body or len(categories) > 1 else categories[0].get("keypoints")
+    names = list(map(str, names)) if isinstance(names, list) else None
     return Annotations(_coco_faces(photos, annotations, field, names), names)
 
 
@@ -163,10 +166,10 @@ def _coco_faces(
     photos: dict, annotations: Sequence, field: str, names: Sequence[str] | None
 ) -> Iterator[Face | Reject]:
     for row, annotation in enumerate(annotations, start=1):
-        photo = photos.get(annotation.get("image_id"), "")
-        numbers = annotation.get(field) or []
-        seen = numbers[2::3]
-        if len(numbers) % 3 or not any(seen):
+        photo = photos.get(str(annotation.get("image_id")), "")
+        numbers = annotation.get(field)
+        seen = numbers[2::3] if isinstance(numbers, list) else []
+        if not any(seen) or len(numbers) % 3:
             yield Reject(photo, row, "no points")
             continue
         places = zip(numbers[::3], numbers[1::3], seen, strict=True)
