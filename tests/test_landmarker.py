@@ -207,7 +207,7 @@ def test_options_that_there_are_not_are_told(mean_face, options, says):
 
 
 def test_the_cropping_is_measured_on_the_training_photos(faces):
-    cropping = measure_cropping(faces, FaceDetector(0.75))
+    cropping = measure_cropping(faces, FaceDetector(0.75), 971)
     table = contest.read_landmarks(faces / "train" / "landmarks.csv")
     sides = [np.ptp(points[:, 0]) for points in table.points]
     widths = [face_image(faces, row)[0].shape[1] for row in range(24)]
@@ -220,14 +220,21 @@ def test_the_cropping_is_measured_on_the_training_photos(faces):
     assert 1 < ratio < 1.3
 
 
-def test_points_that_are_not_the_contests_need_the_photos_they_were_trained_on(faces, tmp_path):
-    spec = ModelSpec("tiny", 5, "32x32")
+def test_points_that_are_not_the_contests_need_the_photos_they_were_trained_on(
+    faces, own_faces, tmp_path
+):
+    spec = ModelSpec("tiny", 195, "32x32")
     claim_workdir(tmp_path, spec)
     spec.build().save_weights(tmp_path / BEST_WEIGHTS)
-    with pytest.raises(InputError, match="5 points, not the contest's; give --data"):
+    with pytest.raises(InputError, match="195 points, not the contest's; give --data"):
         Landmarker.load(tmp_path)
-    (face,) = Landmarker.load(tmp_path, data=faces)([face_image(faces, 1)[0]])[0]
-    assert face.landmarks_photo_px.shape == (5, 2)
+    with pytest.raises(InputError, match=r"landmarks\.csv: 971 points, the model has 195"):
+        Landmarker.load(tmp_path, data=faces)
+    table = own_faces / "train" / "landmarks.csv"
+    photos = contest.read_landmarks(table)
+    contest.write_landmarks(table, photos.file_names, photos.points[:, ::5])
+    (face,) = Landmarker.load(tmp_path, data=own_faces)([face_image(faces, 1)[0]])[0]
+    assert face.landmarks_photo_px.shape == (195, 2)
     Landmarker.load(tmp_path, refine=False)
 
 
@@ -235,10 +242,10 @@ def test_broken_training_photos_are_left_out_of_the_measure(own_faces):
     images = sorted((own_faces / "train" / "images").iterdir())
     for path in images[:12]:
         path.write_bytes(b"")
-    measure_cropping(own_faces, FaceDetector(0.75))
+    measure_cropping(own_faces, FaceDetector(0.75), 971)
     shutil.rmtree(own_faces / "train" / "images")
     with pytest.raises(InputError, match="images: no such folder"):
-        measure_cropping(own_faces, FaceDetector(0.75))
+        measure_cropping(own_faces, FaceDetector(0.75), 971)
 
 
 def test_importing_the_package_and_the_landmarker_is_quick():

@@ -99,18 +99,20 @@ class Landmarker:
             batch_size: faces to predict at once, at most.
 
         Raises:
-            InputError: there is no such model, no mirror map, no photos in `data`, or the model's
-                points are not the contest's and there is no `data`.
+            InputError: there is no such model, no mirror map, no photos in `data` or photos of
+                another number of points, or the model's points are not the contest's and there is
+                no `data`.
             ValueError: `tta`, `min_score` or `smallest_face` is none that there is.
         """
         from keras_landmarks.models.predictor import Predictor
 
         predictor = Predictor(Path(workdir), tta, mirror)
         detector = FaceDetector(min_score, smallest_face)
-        cropping = measure_cropping(Path(data), detector) if data else CONTEST_CROPPING
-        if refine and not data and predictor.spec.points != layout.CONTEST_POINTS:
+        points = predictor.spec.points
+        cropping = measure_cropping(Path(data), detector, points) if data else CONTEST_CROPPING
+        if refine and not data and points != layout.CONTEST_POINTS:
             raise InputError(
-                f"{workdir}: {predictor.spec.points} points, not the contest's; give --data, the"
+                f"{workdir}: {points} points, not the contest's; give --data, the"
                 " photos that the model was trained on, so that faces are cropped alike"
             )
         return cls(predictor, detector, cropping, refine, batch_size)
@@ -171,14 +173,18 @@ class Landmarker:
         return np.concatenate(predicted)
 
 
-def measure_cropping(data: Path, detector: FaceDetector) -> Cropping:
+def measure_cropping(data: Path, detector: FaceDetector, points: int) -> Cropping:
     """Returns how the training photos of a folder in the contest's form are cut around faces.
 
     Raises:
-        InputError: the folder has no such photos, or faces are found in too few of them.
+        InputError: the folder has no such photos, their faces have not as many `points`, or faces
+            are found in too few of them.
     """
     table = data / "train" / "landmarks.csv"
     folder = contest.find_image_folder(data, "train")
+    # The outline of other points would crop elsewhere, and nothing would show it.
+    if (there := contest.count_points(table)) != points:
+        raise InputError(f"{table}: {there} points, the model has {points}")
     return face_crops.measure(_some_photos(table, folder), detector, str(folder))
 
 
