@@ -18,18 +18,57 @@ def test_faces_keep_their_numbers_whatever_their_order():
     assert tracks.count == 3
 
 
-def test_the_face_that_overlaps_most_takes_the_number():
+def test_all_faces_together_are_as_near_as_can_be():
     tracks = Tracks(remembered_frames=2)
-    tracks.follow([box(0, 0)])
-    # 16 of 20 px in common are 320 / 480, 10 of 20 are 200 / 600.
-    assert tracks.follow([box(10, 0), box(4, 0)]) == [1, 0]
+    tracks.follow([box(0, 0), box(15, 0)])
+    # The nearest pair is 4 px apart, but would leave the other face 23 px to go.
+    assert tracks.follow([box(11, 0), box(23, 0)]) == [0, 1]
 
 
-def test_a_box_that_overlaps_too_little_is_another_face():
+def test_a_face_goes_as_far_as_its_size_at_most():
     tracks = Tracks(remembered_frames=2)
     tracks.follow([box(0, 0)])
-    assert tracks.follow([box(11, 0)]) == [1]  # 180 / 620 = 0.29
-    assert tracks.follow([box(10, 0)]) == [1]
+    assert tracks.follow([box(21, 0)]) == [1]
+    assert tracks.follow([box(21, 19)]) == [1]
+
+
+def test_a_box_of_another_size_is_another_face():
+    tracks = Tracks(remembered_frames=2)
+    tracks.follow([box(0, 0, side=20)])
+    assert tracks.follow([box(-11, -11, side=42)]) == [1]
+
+
+def test_a_face_is_expected_where_its_way_leads():
+    """8 px a frame: of each step velocity takes 0.4, so that it is nearly 8 after ten frames."""
+    tracks = Tracks(remembered_frames=10)
+    for frame in range(10):
+        assert tracks.follow([box(8 * frame, 0), box(8 * (20 - frame), 30)]) == [0, 1]
+    for frame in range(10, 14):  # the one behind the other is not found
+        assert tracks.follow([box(8 * (20 - frame), 30)]) == [1]
+    # Where it was seen last there is one who was not there before.
+    assert tracks.follow([box(8 * 9, -5), box(8 * 14, 0), box(8 * 6, 30)]) == [2, 0, 1]
+
+
+def test_a_camera_that_moves_at_once_by_most_of_a_face_takes_no_number_along():
+    """Faces of 40 px, 55 px apart, that move by 30: each is nearer to where its neighbour was."""
+    tracks = Tracks(remembered_frames=10)
+    for frame in range(4):
+        row = [box(55 * face + 30 * frame, 3 * face, side=40) for face in range(4)]
+        assert tracks.follow(row) == [0, 1, 2, 3]
+    # One has left, one comes, and it goes on.
+    for frame in range(4, 7):
+        row = [box(55 * face + 30 * frame, 0, side=40) for face in (-1, 0, 1, 2)]
+        assert tracks.follow(row) == [4, 0, 1, 2]
+
+
+def test_faces_out_of_sight_move_with_the_camera():
+    tracks = Tracks(remembered_frames=10)
+    here = [box(0, 0), box(50, 0), box(100, 0)]
+    assert tracks.follow(here) == [0, 1, 2]
+    assert tracks.follow(here) == [0, 1, 2]
+    for frame in range(1, 6):
+        assert tracks.follow([box(12 * frame, 0), box(50 + 12 * frame, 0)]) == [0, 1]
+    assert tracks.follow([box(172, 0)]) == [2]
 
 
 def test_a_face_out_of_sight_is_remembered_so_long():

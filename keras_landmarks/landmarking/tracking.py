@@ -1,42 +1,115 @@
 """Faces followed from frame to frame of a video, and their points steadied."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-_SAME_FACE = 0.3  # of two boxes: what both cover, over what either covers
 _SPEED_CUTOFF_HZ = 1.0  # the paper's choice
+_REACH = 1.0  # how far from where it is expected a face may be, in its sizes
+_REACH_GROWS = 2.0  # by so much, until it is forgotten
+_FARTHEST = 2.0  # reaches that a camera's sudden movement is looked for
+_NEW_VELOCITY = 0.4  # weight of the last frame's; what boxes shake is not to lead far astray
+_MOVES = (1, 1, 0)  # of a place
+
+
+@dataclass
+class _Track:
+    """A face on its way: x, y, side of its box, px, where it is now or, unseen, should be by now."""
+
+    frame: int  # that it was seen in
+    place: np.ndarray
+    velocity: np.ndarray  # of the place, px per frame; the side keeps
 
 
 class Tracks:
-    """Numbers the faces of a video: a face keeps its number while its boxes overlap."""
+    """Numbers the faces of a video: a face keeps its number while it is where its way leads.
+
+    Its way goes on at a constant velocity, also while it is out of sight. A movement of all faces
+    together, which no way foretells, is the camera's and counts for all.
+    """
 
     def __init__(self, remembered_frames: int):
         """Takes for how many frames a face may be out of sight and keep its number."""
         self._remembered_frames = remembered_frames
-        self._last: dict[int, tuple[int, np.ndarray]] = {}  # number -> frame, box
+        self._tracks: dict[int, _Track] = {}
         self._frame = self.count = 0
 
     def follow(self, boxes: list[np.ndarray]) -> list[int]:
         """Returns the numbers of the next frame's faces by their boxes, (4,) px each."""
         self._frame += 1
         oldest = self._frame - self._remembered_frames - 1
-        self._last = {n: seen for n, seen in self._last.items() if seen[0] >= oldest}
-        pairs = [
-            (_overlap(box, seen), index, number)
-            for index, box in enumerate(boxes)
-            for number, (_, seen) in self._last.items()
-        ]
-        numbers: dict[int, int] = {}  # index of a box -> number
-        for overlap, index, number in sorted(pairs, reverse=True):
-            if overlap >= _SAME_FACE and index not in numbers and number not in numbers.values():
-                numbers[index] = number
-        for index, box in enumerate(boxes):
-            if index not in numbers:
-                numbers[index] = self.count
+        self._tracks = {n: track for n, track in self._tracks.items() if track.frame >= oldest}
+        places = np.array([_place(box) for box in boxes]).reshape(-1, 3)
+        numbers = self._find(places)
+        drift = [self._tracks[number].velocity for number in numbers.values()]
+        for face, place in enumerate(places):
+            if face not in numbers:  # it goes where the others go
+                velocity = np.median(drift, axis=0) if drift else np.zeros(3)
+                self._tracks[self.count] = _Track(self._frame, place, velocity)
+                numbers[face] = self.count
                 self.count += 1
-            self._last[numbers[index]] = self._frame, box
-        return [numbers[index] for index in range(len(boxes))]
+        return [numbers[face] for face in range(len(places))]
+
+    def _find(self, places: np.ndarray) -> dict[int, int]:
+        """Returns the numbers of the faces that are known, and takes them further."""
+        if not self._tracks:
+            return {}
+        tracks = list(self._tracks.values())
+        unseen = np.array([self._frame - track.frame for track in tracks])
+        expected = np.array([track.place + track.velocity for track in tracks])
+        growth = 1 + _REACH_GROWS * (unseen - 1) / max(1, self._remembered_frames)
+        reach = _REACH * expected[:, 2] * growth
+        off = places - expected[:, None]
+        shift = _camera_shift(off, reach)
+        off -= shift
+        for track, place in zip(tracks, expected, strict=True):
+            track.place = place + shift
+            track.velocity = track.velocity + shift
+        numbers, found = list(self._tracks), {}
+        for row, face in _assign(off, reach, unseen == 1):
+            track = tracks[row]
+            own = off[row, face] / unseen[row] * _MOVES
+            track.velocity = track.velocity + _NEW_VELOCITY * own
+            track.frame, track.place = self._frame, places[face]
+            found[face] = numbers[row]
+        return found
+
+
+def _place(box: np.ndarray) -> np.ndarray:
+    return np.float64([*(box[:2] + box[2:]) / 2, box[2] - box[0]])
+
+
+def _camera_shift(off: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Returns the shift (3,), px, that explains best how far all faces are off: (tracks, faces, 3).
+
+    Tried is every one that brings a face to where a track expects it. A shift costs what it would
+    cost one face to be so far off, so that a single face is not followed farther for it.
+    """
+
+    def cost(shift: np.ndarray) -> float:
+        each = _squared_shares(off - shift, reach).min(axis=0, initial=1)
+        return each.sum() + shift @ shift / np.median(reach) ** 2
+
+    pairs = off[_squared_shares(off, reach) < _FARTHEST**2] * _MOVES
+    return min([np.zeros(3), *pairs], key=cost)
+
+
+def _assign(off: np.ndarray, reach: np.ndarray, just_seen: np.ndarray) -> list[tuple[int, int]]:
+    """Returns tracks and faces that belong together, by their rows: as many and near as can be.
+
+    Tracks that were just seen come first: a face out of sight must not take another's place.
+    """
+    costs = _squared_shares(off, reach) - 1
+    within = costs < 0
+    rows, faces = linear_sum_assignment(np.where(within, costs - just_seen[:, None], 0))
+    return [pair for pair in zip(rows, faces, strict=True) if within[pair]]
+
+
+def _squared_shares(off: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Returns how far faces are off, squared, as shares of each track's reach: (tracks, faces)."""
+    return np.square(off / reach[:, None, None]).sum(axis=-1)
 
 
 class OneEuroFilter:
@@ -76,13 +149,6 @@ class OneEuroFilter:
 def _weight(cutoff_hz: np.ndarray | float, elapsed_s: float) -> np.ndarray | float:
     """Returns the weight of a new value in exponential smoothing of this cutoff."""
     return 1 / (1 + 1 / (2 * math.pi * cutoff_hz * elapsed_s))
-
-
-def _overlap(box: np.ndarray, other: np.ndarray) -> float:
-    """Returns what both boxes cover over what either covers."""
-    common = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
-    both = common.clip(0).prod()
-    return both / ((box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod() - both)
 
 
 class Jitter:
