@@ -114,12 +114,16 @@ def test_a_longer_pause_weights_the_new_points_more():
     np.testing.assert_allclose(results, [1 / (1 + 30 / (2 * math.pi)), 1 / (1 + 0.1 / 2 / math.pi)])
 
 
+DEVIATION = 1 / math.sqrt(6 * 2 * math.log(2))  # noise whose second differences are 1 px, median
+
+
 def test_jitter_by_hand():
-    """0, 3, 0 px: a second difference of -6 for x, 0 for y; √(36 / 2 / 6) = √3."""
+    """Second differences of (-6, 0), (-3, 4) and (0, 1) px: 6, 5 and 1 px."""
     jitter = Jitter()
-    for frame, x in enumerate([0, 3, 0]):
-        jitter.add(0, frame, np.array([[x, 7.0]]), size_px=10)
-    assert jitter.share == pytest.approx(math.sqrt(3) / 10)
+    frames = [[0, 7], [0, 0], [5, 5]], [[3, 7], [3, 0], [5, 5]], [[0, 7], [3, 4], [5, 6]]
+    for frame, points in enumerate(frames):
+        jitter.add(0, frame, np.array(points, float), size_px=10)
+    assert jitter.share == pytest.approx(5 * DEVIATION / 10)
 
 
 def test_steady_movement_is_no_jitter():
@@ -129,17 +133,33 @@ def test_steady_movement_is_no_jitter():
     assert jitter.share == 0
 
 
-def test_jitter_of_noise_is_its_deviation():
+@pytest.mark.parametrize("together", [False, True])
+def test_jitter_of_noise_is_its_deviation_whatever_moves_between(together):
+    """Of every point for itself or of all together; for 15 of 200 frames all go 8 px a frame."""
     jitter, rng = Jitter(), np.random.default_rng(0)
-    for frame in range(200):
-        jitter.add(0, frame, rng.normal(0, 2, (50, 2)), size_px=100)
-    assert jitter.share == pytest.approx(0.02, rel=0.03)
+    for frame in range(1000 if together else 200):
+        noise = rng.normal(0, 2, (1 if together else 50, 2))
+        moved = 8 * np.clip(frame - 100, 0, 15)
+        jitter.add(0, frame, noise + np.full((50, 2), moved), size_px=100)
+    assert jitter.share == pytest.approx(0.02, rel=0.05)
+
+
+def test_every_face_has_a_jitter_of_its_own():
+    jitter = Jitter()
+    for frame, x in enumerate([0, 1, 0, 1, 0]):
+        jitter.add(4, frame, np.array([[x, 7.0]]), size_px=10)  # thrice 2 px
+        jitter.add(7, frame, np.array([[0, 7.0]]), size_px=10)  # thrice none
+        if frame > 1:
+            jitter.add(5, frame, np.array([[2.0 * x, 7]]), size_px=20)  # once 4 px
+    expected = {4: 0.2 * DEVIATION, 7: 0, 5: 0.2 * DEVIATION}
+    assert jitter.by_face == pytest.approx(expected)
+    assert jitter.share == pytest.approx(0.2 * DEVIATION)  # four of seven
 
 
 def test_jitter_needs_three_frames_in_a_row_of_one_face():
     jitter = Jitter()
     for face, frame in [(0, 0), (0, 1), (1, 1), (0, 3), (1, 2), (0, 4)]:
         jitter.add(face, frame, np.array([[frame**2, face]]), size_px=10)
-    assert jitter.share is None
+    assert (jitter.share, jitter.by_face) == (None, {})
     jitter.add(1, 3, np.array([[9.0, 1]]), size_px=10)  # 1, 4, 9: a second difference of 2
-    assert jitter.share == pytest.approx(math.sqrt(4 / 2 / 6) / 10)
+    assert jitter.share == pytest.approx(2 * DEVIATION / 10)

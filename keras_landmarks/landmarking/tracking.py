@@ -1,6 +1,7 @@
 """Faces followed from frame to frame of a video, and their points steadied."""
 
 import math
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,13 @@ _REACH_GROWS = 2.0  # by so much, until it is forgotten
 _FARTHEST = 2.0  # reaches that a camera's sudden movement is looked for
 _NEW_VELOCITY = 0.4  # weight of the last frame's; what boxes shake is not to lead far astray
 _MOVES = (1, 1, 0)  # of a place
+# Of a coordinate, by the median length of second differences: a Rayleigh distribution's.
+_DEVIATION_OF_DIFFERENCE = 1 / math.sqrt(6 * 2 * math.log(2))
 
 
 @dataclass
 class _Track:
-    """A face on its way: x, y, side of its box, px, where it is now or, unseen, should be by now."""
+    """A face on its way; its place is x, y and side of its box, px, foretold while unseen."""
 
     frame: int  # that it was seen in
     place: np.ndarray
@@ -155,24 +158,32 @@ class Jitter:
     """How much the points of a video's faces shake: noise of which deviation would shake them so.
 
     From second differences over three frames in a row: points that move steadily have none, and
-    noise of deviation s gives them the deviation √6 s.
+    noise of deviation s gives each coordinate √6 s, so that half of the points are more than
+    √(2 ln 2) √6 s off. Medians, of a frame's points and of the frames, leave out what starts, stops
+    or turns at times.
     """
 
     def __init__(self):
         """Begins without any frame."""
-        self._squares, self._count = 0.0, 0
         self._last: dict[int, list[tuple[int, np.ndarray]]] = {}  # face -> frame, points
+        self._shares: dict[int, array] = {}  # face -> of each frame
 
     def add(self, face: int, frame: int, points_px: np.ndarray, size_px: float) -> None:
         """Adds a face's points (k, 2) in a frame; its frames rise, some may be missing."""
         last = self._last[face] = [*self._last.get(face, [])[-2:], (frame, points_px)]
         frames, points = zip(*last, strict=True)
         if frames == (frame - 2, frame - 1, frame):
-            difference = (points[0] - 2 * points[1] + points[2]) / size_px
-            self._squares += np.square(difference).sum()
-            self._count += difference.size
+            difference = np.linalg.norm(points[0] - 2 * points[1] + points[2], axis=-1)
+            share = np.median(difference) * _DEVIATION_OF_DIFFERENCE / size_px
+            self._shares.setdefault(face, array("d")).append(share)
+
+    @property
+    def by_face(self) -> dict[int, float]:
+        """The deviation of a coordinate over the face's size, of faces of three frames and more."""
+        return {face: float(np.median(shares)) for face, shares in self._shares.items()}
 
     @property
     def share(self) -> float | None:
-        """The deviation of a coordinate over the face's size; None without three frames."""
-        return math.sqrt(self._squares / self._count / 6) if self._count else None
+        """The same of all faces; None without three frames in a row."""
+        shares = list(self._shares.values())
+        return float(np.median(np.concatenate(shares))) if shares else None

@@ -122,11 +122,13 @@ class _Steady:
     @property
     def figures(self) -> dict:
         """Faces, and the jitter of their points: as found and, if they are, as steadied."""
-        figures = {"faces": self._tracks.count, "jitter": _rounded(self._found.share)}
-        if self._smoothing:
-            figures["jitter_smoothed"] = _rounded(self._steadied.share)
-        return figures
+        figures = {"faces": self._tracks.count} | _jitter_figures("jitter", self._found)
+        return figures | (
+            _jitter_figures("jitter_smoothed", self._steadied) if self._smoothing else {}
+        )
 
 
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 5)
+def _jitter_figures(name: str, jitter: Jitter) -> dict:
+    by_face = {face: round(share, 5) for face, share in jitter.by_face.items()}
+    overall = None if jitter.share is None else round(jitter.share, 5)
+    return {name: overall, f"{name}_by_face": by_face}
