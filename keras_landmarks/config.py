@@ -318,7 +318,7 @@ flags.DEFINE_float(
 )
 flags.DEFINE_bool("refine", True, "Crop each face once more, by the points found first.")
 flags.DEFINE_bool("draw", True, "Write each photo, or video, with its points on it.")
-flags.DEFINE_bool("smooth", False, "Steady the points of videos, by a one-euro filter.")
+flags.DEFINE_bool("smooth", False, "Steady faces of videos, by a one-euro filter.")
 flags.DEFINE_float(
     "min_cutoff",
     1.0,
@@ -327,7 +327,7 @@ flags.DEFINE_float(
 )
 flags.DEFINE_float(
     "beta",
-    100.0,
+    30.0,
     "Of --smooth: Hz that the cutoff rises at a speed of one face a second; more lags less.",
     lower_bound=0.0,
 )

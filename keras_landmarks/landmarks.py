@@ -50,7 +50,7 @@ class LandmarksSettings:
     draw: bool = True
     smooth: bool = False
     min_cutoff: float = 1.0
-    beta: float = 100.0
+    beta: float = 30.0
 
 
 FLAGS = config.use("workdir", "out", LandmarksSettings, "compilation_cache")

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_landmarks.landmarking.tracking import Jitter, OneEuroFilter, Tracks
+from keras_landmarks.landmarking.tracking import FaceFilter, Jitter, OneEuroFilter, Tracks
 
 
 def box(x, y, side=20):
@@ -83,17 +83,17 @@ def test_a_face_out_of_sight_is_remembered_so_long():
 def test_the_one_euro_filter_by_hand():
     """1 / 2π s between points: a cutoff of f Hz weights the new value by f / (f + 1)."""
     steadied = OneEuroFilter(min_cutoff_hz=1, beta=2)
-    elapsed, size = 1 / (2 * math.pi), 5 * math.pi
-    points = [np.array([[x, y]]) for x, y in [(0, 0), (3, 4), (3.75, 5), (2.625, 3.5)]]
+    elapsed, size = 1 / (2 * math.pi), 8 * math.pi
+    points = [np.array([[x, y]]) for x, y in [(0, 0), (3, 4), (4.65, 6.2), (2.7, 3.6)]]
     np.testing.assert_array_equal(steadied(points[0], size, elapsed), [[0, 0]])
-    # Velocity 2π (3, 4), half of it after the cutoff of 1 Hz: 5π px/s, one size a second. So the
+    # Velocity 2π (3, 4), 4/5 of it after the cutoff of 4 Hz: 8π px/s, one size a second. So the
     # cutoff is 1 + 2 · 1 Hz, the weight 3/4.
     np.testing.assert_allclose(steadied(points[1], size, elapsed), [[2.25, 3]])
-    # (1.5, 2) further: velocity (3π, 4π), the same as before: again 3/4.
-    np.testing.assert_allclose(steadied(points[2], size, elapsed), [[3.375, 4.5]])
-    # (0.75, 1) back: velocity -(1.5π, 2π), half of each (0.75π, π): 1.25π px/s, 1/4 of a size. The
+    # (2.4, 3.2) further: 2π · 4 px/s, the same as before: again 3/4.
+    np.testing.assert_allclose(steadied(points[2], size, elapsed), [[4.05, 5.4]])
+    # (1.35, 1.8) back: -2π · 2.25 px/s, 4/5 of it and 1/5 of 8π: -2π px/s, 1/4 of a size. The
     # cutoff is 1.5 Hz, the weight 0.6.
-    np.testing.assert_allclose(steadied(points[3], size, elapsed), [[2.925, 3.9]])
+    np.testing.assert_allclose(steadied(points[3], size, elapsed), [[3.24, 4.32]])
 
 
 def test_points_at_rest_stay_and_every_point_has_a_speed_of_its_own():
@@ -112,6 +112,55 @@ def test_a_longer_pause_weights_the_new_points_more():
         steadied(np.zeros((1, 2)), 50, 1 / 30)
         results.append(steadied(np.ones((1, 2)), 50, elapsed)[0, 0])
     np.testing.assert_allclose(results, [1 / (1 + 30 / (2 * math.pi)), 1 / (1 + 0.1 / 2 / math.pi)])
+
+
+SQUARE = np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
+
+
+def test_a_face_that_moves_as_a_whole_and_within_by_hand():
+    """Weights of 1/2, as above: half of the way, half of the square's change to a rectangle."""
+    steadied = FaceFilter(min_cutoff_hz=1, beta=0)
+    elapsed = 1 / (2 * math.pi)
+    np.testing.assert_allclose(steadied(SQUARE, 2, elapsed), SQUARE)
+    np.testing.assert_allclose(
+        steadied(SQUARE * (1.2, 0.8) + (4, 2), 2, elapsed), SQUARE * (1.1, 0.9) + (2, 1)
+    )
+
+
+def test_a_face_that_turns_and_comes_nearer_keeps_its_shape():
+    steadied = FaceFilter(min_cutoff_hz=1, beta=5)
+    for frame in range(8):
+        cosine, sine = math.cos(0.3 * frame), math.sin(0.3 * frame)
+        turned = SQUARE @ [[cosine, sine], [-sine, cosine]] * (1 + 0.1 * frame) + 9 * frame
+        points = steadied(turned, 2, 1 / 25)
+    sides = np.linalg.norm(points - np.roll(points, 1, axis=0), axis=1)
+    np.testing.assert_allclose(sides, sides[0])
+    assert 3.0 < sides[0] < 3.4
+    assert 45 < points.mean() < 63
+
+
+def test_points_within_are_steadied_though_the_face_moves():
+    """By 30 px a frame, noise of 0.3 px: most of that of a face of 100 px at rest is taken away."""
+    rng, raw, left = np.random.default_rng(0), [], []
+    steadied = FaceFilter(min_cutoff_hz=1, beta=30)
+    alone = OneEuroFilter(min_cutoff_hz=1, beta=30)
+    shape = rng.uniform(0, 100, (200, 2))
+    for frame in range(40):
+        points = shape + rng.normal(0, 0.3, shape.shape) + (30 * frame, 0)
+        for results, smooth in ((left, steadied), (raw, alone)):
+            points_now = smooth(points, 100, 1 / 25)
+            results.append(points_now - points_now.mean(axis=0))
+    assert np.std(raw[20:], axis=0).mean() > 0.27
+    assert np.std(left[20:], axis=0).mean() < 0.15
+
+
+@pytest.mark.parametrize("points", [np.ones((1, 2), np.float32), np.ones((3, 2), np.float32)])
+def test_points_in_one_place_are_points(points):
+    steadied = FaceFilter(min_cutoff_hz=1, beta=1)
+    for _ in range(3):
+        result = steadied(points, 1, 1 / 25)
+    np.testing.assert_allclose(result, points)
+    assert result.dtype == np.float32
 
 
 DEVIATION = 1 / math.sqrt(6 * 2 * math.log(2))  # noise whose second differences are 1 px, median

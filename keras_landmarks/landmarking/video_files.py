@@ -15,7 +15,7 @@ from keras_landmarks.files import whole_file
 from keras_landmarks.landmarking.landmarker import Face, Landmarker
 from keras_landmarks.landmarking.photo_files import draw_on, in_batches
 from keras_landmarks.landmarking.tables import Picture, face_tables
-from keras_landmarks.landmarking.tracking import Jitter, OneEuroFilter, Tracks
+from keras_landmarks.landmarking.tracking import FaceFilter, Jitter, OneEuroFilter, Tracks
 from keras_landmarks.progress import progress
 from keras_landmarks.reports import metrics
 
@@ -26,7 +26,7 @@ class Smoothing(NamedTuple):
     """The numbers of a one-euro filter."""
 
     min_cutoff_hz: float = 1.0
-    beta: float = 100.0
+    beta: float = 30.0
 
 
 def landmark_video(
@@ -89,12 +89,12 @@ def _drawn(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], N
 
 
 class _Steady:
-    """Numbers the faces of a video, steadies their points if asked, measures how they shake."""
+    """Numbers the faces of a video, steadies them if asked, measures how they shake."""
 
     def __init__(self, frames_per_s: float, smoothing: Smoothing | None):
         self._frames_per_s, self._smoothing = frames_per_s, smoothing
         self._tracks = Tracks(round(_REMEMBERED_S * frames_per_s))
-        self._filters: dict[int, OneEuroFilter] = {}
+        self._filters: dict[int, tuple[FaceFilter, OneEuroFilter]] = {}
         self._last_frames: dict[int, int] = {}
         self._found, self._steadied = Jitter(), Jitter()
 
@@ -112,12 +112,15 @@ class _Steady:
         self._found.add(number, frame, points, size)
         if self._smoothing is None:
             return face
-        steadied = self._filters.setdefault(number, OneEuroFilter(*self._smoothing))
-        elapsed = frame - self._last_frames.get(number, frame - 1)
-        points = steadied(points, size, elapsed / self._frames_per_s)
+        if number not in self._filters:
+            self._filters[number] = FaceFilter(*self._smoothing), OneEuroFilter(*self._smoothing)
+        of_points, of_box = self._filters[number]
+        elapsed = (frame - self._last_frames.get(number, frame - 1)) / self._frames_per_s
+        points = of_points(points, size, elapsed)
+        box = of_box(face.box_photo_px.reshape(2, 2), size, elapsed).ravel()
         self._last_frames[number] = frame
         self._steadied.add(number, frame, points, size)
-        return dataclasses.replace(face, landmarks_photo_px=points)
+        return dataclasses.replace(face, landmarks_photo_px=points, box_photo_px=box)
 
     @property
     def figures(self) -> dict:
