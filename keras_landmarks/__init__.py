@@ -23,9 +23,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
-    from keras_landmarks.landmarking.landmarker import Face, Landmarker
+    from keras_landmarks.landmarking.landmarker import Face, Landmarker, VideoFrame
 
-__all__ = ["Face", "Landmarker"]
+__all__ = ["Face", "Landmarker", "VideoFrame"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,12 @@ Writes under --out
                        is of them, the points' standard deviations
     pictures/          the photos with their points
     videos/            of each video the same three; its table has a column more, the frame
-    skipped.csv        photos without a face, and files that could not be used: file_name, reason
+    skipped.csv        photos and videos without a face, and what could not be used, wholly or in
+                       part: file_name, reason
+
+Photos are JPEG or PNG, whatever their names; videos end in .3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v
+.mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv. Folders are read with all that they
+hold but hidden files and links to folders.
 
 file_name is the path below the folder that all inputs share. Everything is in pixels of the photo,
 turned as its EXIF orientation says; (0, 0) is the middle of the upper left pixel. Faces are counted
@@ -28,11 +33,13 @@ from keras_landmarks import compilation_cache, config, huge_pages
 from keras_landmarks.data import contest, video
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_folder
+from keras_landmarks.landmarking.following import Smoothing
 from keras_landmarks.landmarking.landmarker import Landmarker
 from keras_landmarks.landmarking.photo_files import NO_FACE, landmark_photos
-from keras_landmarks.landmarking.video_files import Smoothing, landmark_video
+from keras_landmarks.landmarking.video_files import landmark_video
 
 _SKIPPED = "skipped.csv"
+_LINKED = "a link to a folder; name the folder itself"
 _WRITTEN = {"landmarks.csv", "landmarks.json", "pictures", "videos", _SKIPPED}
 
 
@@ -60,6 +67,9 @@ def main(paths: list[str]) -> dict:
     """Reads the flags, finds and predicts, returns the figures."""
     if not paths:
         raise InputError("name photos, folders or videos: landmarks photo.jpg folder/")
+    smoothing = [name for name in ("min_cutoff", "beta") if FLAGS[name].present]
+    if smoothing and not FLAGS.smooth:
+        raise InputError(f"--{smoothing[0]}: without --smooth nothing is steadied")
     huge_pages.use()
     compilation_cache.use(FLAGS.compilation_cache)
     settings = config.read(LandmarksSettings)
@@ -81,19 +91,21 @@ def landmarks(
         settings: how.
 
     Returns:
-        Figures: photos, faces, rate; frames and jitter of each video; how many photos are
-        `without_face` and how many files were `skipped`.
+        Figures: photos that could be read, faces, rate; frames and jitter of each video; how many
+        of both are `without_face` and how many files were `skipped`, wholly or in part.
 
     Raises:
         InputError: a path does not exist, no file could be used, `out` holds something else, or
             there is no such model.
     """
     _check_is_own(out)
-    files = _list_files(paths, out)
+    files, linked = _list_files(paths, out)
     landmarker = _load(workdir, settings)
     with whole_folder(out) as partial:
         figures, skipped = _landmark_files(files, landmarker, partial, settings)
-        _refuse_if_none(skipped, files)
+        if not figures.get("photos") and not figures["videos"]:
+            raise InputError(_why_none(skipped, files))
+        skipped |= dict.fromkeys(linked, _LINKED)
         rows = sorted((contest.printable(name), reason) for name, reason in skipped.items())
         contest.write_rows(partial / _SKIPPED, ("file_name", "reason"), rows)
     _log_skipped(rows, out)
@@ -109,17 +121,21 @@ def _check_is_own(out: Path) -> None:
         raise InputError(f"{out}: holds {min(others)}; give a new folder as --out")
 
 
-def _list_files(paths: Iterable[str | Path], out: Path) -> dict[str, Path]:
-    """Returns the files by their paths below the folder that all inputs share.
+def _list_files(paths: Iterable[str | Path], out: Path) -> tuple[dict[str, Path], list[str]]:
+    """Returns the files by their paths below the folder that all inputs share, and linked folders.
 
     What lies in `out` is not an input but what an earlier run wrote.
     """
     written = os.path.join(os.path.abspath(out), "")
-    files, folders = [], []
+    files, folders, linked = [], [], []
     for path in map(os.path.abspath, paths):
         if os.path.isdir(path):
-            inner = [os.path.join(path, name) for name in contest.list_files(Path(path))]
-            files += [file for file in inner if not _is_hidden(file, path)]
+            for parent, inner, names in os.walk(path):
+                inner[:] = sorted(name for name in inner if not name.startswith("."))
+                names = sorted(name for name in names if not name.startswith("."))
+                files += [os.path.join(parent, name) for name in names]
+                # Not followed: one may lead back, or out into all the disk.
+                linked += filter(os.path.islink, (os.path.join(parent, name) for name in inner))
             folders.append(path)
         elif os.path.exists(path):
             files.append(path)
@@ -130,11 +146,8 @@ def _list_files(paths: Iterable[str | Path], out: Path) -> dict[str, Path]:
     if not files:
         raise InputError(f"{', '.join(dict.fromkeys(folders))}: no files there")
     root = os.path.commonpath(folders)
-    return {os.path.relpath(file, root): Path(file) for file in files}
-
-
-def _is_hidden(file: str, folder: str) -> bool:
-    return any(part.startswith(".") for part in Path(os.path.relpath(file, folder)).parts)
+    by_name = {os.path.relpath(file, root): Path(file) for file in files}
+    return by_name, [os.path.relpath(folder, root) for folder in linked]
 
 
 def _load(workdir: Path, settings: LandmarksSettings) -> Landmarker:
@@ -164,18 +177,21 @@ def _landmark_files(
     for name in videos:
         of_video = name, files[name], landmarker, out / "videos", settings.draw, smoothing
         try:
-            figures["videos"][name] = landmark_video(*of_video)
+            of_video = figures["videos"][name] = landmark_video(*of_video)
         except video.UnreadableError as error:
             skipped[name] = str(error)
+            continue
+        if "frames_expected" in of_video:
+            skipped[name] = "{frames} of {frames_expected} frames can be read".format(**of_video)
+        elif not of_video["faces"]:
+            skipped[name] = NO_FACE
     return figures, skipped
 
 
-def _refuse_if_none(skipped: dict[str, str], files: dict[str, Path]) -> None:
-    """Raises InputError if none of the files could be read."""
-    if len(skipped) == len(files) and NO_FACE not in skipped.values():
-        name, reason = next(iter(skipped.items()))
-        of_all = f" ({len(files)} files, none can be used)" if len(files) > 1 else ""
-        raise InputError(f"{files[name]}: {reason}{of_all}")
+def _why_none(skipped: dict[str, str], files: dict[str, Path]) -> str:
+    name, reason = next(iter(skipped.items()))
+    of_all = f" ({len(files)} files, none can be used)" if len(files) > 1 else ""
+    return f"{files[name]}: {reason}{of_all}"
 
 
 def _log_skipped(rows: list[tuple[str, str]], out: Path) -> None:

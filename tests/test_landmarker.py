@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from photos import face_image, is_around, photo_of
 
-from keras_landmarks import Face, Landmarker
-from keras_landmarks.data import contest, geometry, image_files
+from keras_landmarks import Face, Landmarker, VideoFrame
+from keras_landmarks.data import contest, geometry, image_files, video
 from keras_landmarks.data.face_crops import Cropping, Reach
 from keras_landmarks.data.face_detector import Boxes, FaceDetector
 from keras_landmarks.data.geometry import Frame
@@ -175,6 +175,63 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         landmarker([str(tmp_path / "b.jpg")])
 
 
+@pytest.fixture
+def clip(tmp_path):
+    """Twelve frames, 20 a second, grey 0, 20, 40 ..."""
+    with video.writer(tmp_path / "clip.avi", 20) as write:
+        for frame in range(12):
+            write(np.full((400, 300, 3), 20 * frame, np.uint8))
+    return tmp_path / "clip.avi"
+
+
+def test_faces_of_a_video_come_with_its_frames(clip):
+    """A face that goes right by 2 px a frame; from the fifth frame on there is one left of it."""
+
+    def detector(photo):
+        frame = round(photo.mean() / 20)
+        others = [[9.5, 9.5, 29.5, 29.5]] if frame > 3 else []
+        return detector_of(*others, BOX + np.array([2, 0, 2, 0]) * frame)(photo)
+
+    landmarker = Landmarker(Predictor(), detector, CROPPING, refine=False)
+    frames = list(landmarker.video(clip))
+    assert [type(frame) for frame in frames] == [VideoFrame] * 12
+    assert [frame.frame for frame in frames] == list(range(12))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(12) / 20)
+    np.testing.assert_allclose([f.image.mean() for f in frames], 20 * np.arange(12), atol=4)
+    assert [set(frame.faces) for frame in frames] == [{0}] * 4 + [{0, 1}] * 8
+    np.testing.assert_allclose(
+        [f.faces[0].box_photo_px[0] for f in frames], 99.5 + 2 * np.arange(12)
+    )
+    points = frames[11].faces[0].landmarks_photo_px
+    np.testing.assert_allclose(points, (CROP_POINTS + 0.5) * 2 + [80 + 22, 180] - 0.5, atol=1e-3)
+
+
+def test_faces_of_a_video_are_steadied_if_asked(clip):
+    """A box that goes to and fro by 2 px is held, and what is cropped from it."""
+
+    def detector(photo):
+        return detector_of(BOX + np.array([2, 0, 2, 0]) * (round(photo.mean() / 20) % 2))(photo)
+
+    landmarker = Landmarker(Predictor(), detector, CROPPING, refine=False)
+
+    def spread(**options):
+        faces = [frame.faces[0] for frame in landmarker.video(clip, **options)][4:]
+        return [
+            np.ptp([face.box_photo_px[0] for face in faces]),
+            np.ptp([face.landmarks_photo_px[0, 0] for face in faces]),
+        ]
+
+    np.testing.assert_allclose(spread(), [2, 2], atol=1e-3)
+    assert max(spread(smooth=True, beta=1)) < 0.7
+    assert max(spread(smooth=True, min_cutoff=0.1, beta=0)) < 0.25
+
+
+def test_a_video_that_cannot_be_read_is_told_at_once(tmp_path):
+    (tmp_path / "a.mp4").write_text("nothing")
+    with pytest.raises(InputError, match=r"a\.mp4: not a video that can be read"):
+        Landmarker(Predictor(), detector_of(), CROPPING).video(tmp_path / "a.mp4")
+
+
 def test_three_lines(mean_face, faces, tmp_path):
     """Faces of files and arrays alike, the mean face's points upon them."""
     photo, points = photo_of(faces, (640, 480), [(0, (480, 60)), (1, (250, 120))])
@@ -253,7 +310,7 @@ def test_importing_the_package_and_the_landmarker_is_quick():
 import sys
 import keras_landmarks
 assert not {"numpy", "cv2", "keras", "absl"} & set(sys.modules), "at once"
-from keras_landmarks import Face, Landmarker
+from keras_landmarks import Face, Landmarker, VideoFrame
 assert not {"keras", "jax", "tensorflow", "absl.flags"} & set(sys.modules), "with Landmarker"
 try:
     keras_landmarks.Landmarkers

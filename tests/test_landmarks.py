@@ -10,9 +10,15 @@ from folders import contents
 from photos import face_image, is_around, photo_of
 from PIL import Image
 
+from keras_landmarks import landmarks as module
 from keras_landmarks.data import image_files, video
 from keras_landmarks.errors import InputError
 from keras_landmarks.landmarks import LandmarksSettings, landmarks
+
+NEITHER = (
+    "neither a JPEG nor a PNG, nor named as a video: .3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v .mkv"
+    " .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv"
+)
 
 
 def write_turned(path, photo):
@@ -44,7 +50,9 @@ def album(faces, tmp_path_factory):
     (folder / "sky.jpg").write_bytes(image_files.encode_jpeg(np.full((99, 70, 3), 200, np.uint8)))
     (folder / "broken.jpg").write_bytes((folder / "group.jpg").read_bytes()[:2000])
     (folder / "notes.txt").write_text("eggs, milk")
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
     (folder / ".hidden.jpg").write_bytes((folder / "group.jpg").read_bytes())
+    (folder / "linked").symlink_to(folder / "trip")
     return folder
 
 
@@ -61,11 +69,16 @@ def test_every_photo_of_a_folder_is_predicted_or_named(done, album):
     process, out = done
     assert process.returncode == 0, process.stderr
     figures = json.loads(process.stdout.splitlines()[-1])
-    assert (figures["photos"], figures["faces"]) == (6, 4)
-    assert (figures["without_face"], figures["skipped"]) == (1, 2)
+    assert (figures["photos"], figures["faces"]) == (4, 4)
+    assert (figures["without_face"], figures["skipped"]) == (1, 4)
     assert read(out / "skipped.csv") == [
         {"file_name": "broken.jpg", "reason": "the JPEG is truncated"},
-        {"file_name": "notes.txt", "reason": "neither a JPEG nor a PNG"},
+        {"file_name": "linked", "reason": "a link to a folder; name the folder itself"},
+        {"file_name": "notes.txt", "reason": NEITHER},
+        {
+            "file_name": "phone.heic",
+            "reason": "neither a JPEG nor a PNG: HEIC; convert it to one of them",
+        },
         {"file_name": "sky.jpg", "reason": "no face found"},
     ]
     assert "no face found: sky.jpg" in process.stderr
@@ -168,12 +181,25 @@ def test_a_folder_with_other_files_is_not_written_to(album, mean_face, tmp_path)
         landmarks([folder], mean_face, tmp_path / "own")
 
 
+def test_help_names_the_endings_of_videos():
+    assert {word.rstrip(".") for word in module.__doc__.split()} >= video.SUFFIXES
+
+
+@pytest.mark.parametrize("flag", ["--min_cutoff=2", "--beta=5"])
+def test_numbers_of_smoothing_without_smoothing_are_an_error(album, tmp_path, flag):
+    command = [sys.executable, "-m", "keras_landmarks.landmarks", album, flag, "--out=out"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert process.returncode != 0
+    assert f"{flag.partition('=')[0]}: without --smooth nothing is steadied" in process.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("names", "says"),
     [
         (["nothing.jpg"], r"nothing\.jpg: no such file or folder"),
         (["empty"], "empty: no files there"),
-        (["notes.txt"], r"notes\.txt: neither a JPEG nor a PNG$"),
+        (["notes.txt"], rf"notes\.txt: {NEITHER}$"),
         (["notes.txt", "broken.jpg"], r"\(2 files, none can be used\)"),
         (["clip.mp4"], r"clip\.mp4: not a video that can be read"),
     ],
@@ -213,6 +239,8 @@ def watched(clip, mean_face, tmp_path_factory):
 def test_faces_of_a_video_keep_their_numbers(watched, faces):
     figures, out = watched
     (video_figures,) = figures["videos"].values()
+    assert "frames_expected" not in video_figures
+    assert set(video_figures["jitter_by_face"]) == {0, 1}
     assert (video_figures["frames"], video_figures["faces"]) == (12, 2)
     rows = read(out / "videos" / "clip.avi.csv")
     seen = {number: [r for r in rows if r["face"] == number] for number in ("0", "1")}
@@ -235,7 +263,7 @@ def test_smoothing_takes_jitter_away(watched):
 def test_the_video_is_drawn_at_its_rate_and_size(watched):
     drawn = video.Video(watched[1] / "videos" / "clip.avi.mp4")
     assert (drawn.frames_per_s, drawn.frames) == (20, 12)
-    assert next(iter(drawn)).shape == (480, 640, 3)
+    assert next(iter(drawn))[1].shape == (480, 640, 3)
 
 
 def test_a_broken_video_among_photos_is_skipped(album, mean_face, tmp_path):
@@ -247,3 +275,39 @@ def test_a_broken_video_among_photos_is_skipped(album, mean_face, tmp_path):
         {"file_name": "clip.mp4", "reason": "not a video that can be read"}
     ]
     assert not (tmp_path / "out" / "videos").exists()
+
+
+def test_videos_cut_off_or_without_a_face_are_told(mean_face, clip, tmp_path):
+    content = clip.read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    with video.writer(tmp_path / "sky.mp4", 20) as write:
+        for _ in range(3):
+            write(np.full((120, 160, 3), 200, np.uint8))
+    settings = LandmarksSettings(draw=False, smallest_face=0.06)
+    figures = landmarks([tmp_path], mean_face, tmp_path / "out", settings)
+    cut = figures["videos"]["cut.avi"]
+    assert (cut["frames_expected"], figures["videos"]["sky.mp4"]["faces"]) == (12, 0)
+    assert 0 < cut["frames"] < 12
+    assert (figures["without_face"], figures["skipped"]) == (1, 1)
+    assert read(tmp_path / "out" / "skipped.csv") == [
+        {"file_name": "cut.avi", "reason": f"{cut['frames']} of 12 frames can be read"},
+        {"file_name": "sky.mp4", "reason": "no face found"},
+    ]
+    (tmp_path / "cut.avi").unlink()
+    assert landmarks([tmp_path], mean_face, tmp_path / "out", settings)["without_face"] == 1
+
+
+def test_frames_that_vary_in_length_have_their_times(
+    mean_face, clip, tmp_path, monkeypatch, caplog
+):
+    class Uneven(video.Video):
+        def __iter__(self):
+            for frame, (_, image) in enumerate(super().__iter__()):
+                yield frame**2 / 100, image
+
+    monkeypatch.setattr(video, "Video", Uneven)
+    landmarks([clip], mean_face, tmp_path / "out", LandmarksSettings(smallest_face=0.06))
+    entries = json.loads((tmp_path / "out" / "videos" / "clip.avi.json").read_text())
+    assert [entry["time_s"] for entry in entries[:4]] == [0, 0.01, 0.04, 0.09]
+    # The last: 121 / 100 s instead of 11 / 20 s.
+    assert caplog.text.count("frames vary in length, drawn ones do not: 0.66 s off") == 1

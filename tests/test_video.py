@@ -1,3 +1,7 @@
+import struct
+from types import SimpleNamespace
+
+import cv2
 import numpy as np
 import pytest
 from folders import no_file_beyond
@@ -22,7 +26,8 @@ def test_frames_come_back_in_order_in_rgb(tmp_path):
     write(tmp_path / "clip.mp4", map(plain, reds))
     clip = video.Video(tmp_path / "clip.mp4")
     assert (clip.frames_per_s, clip.frames) == (20, 4)
-    frames = list(clip)
+    times_s, frames = zip(*clip, strict=True)
+    np.testing.assert_allclose(times_s, [0, 0.05, 0.1, 0.15])
     assert frames[0].shape == (48, 64, 3)
     np.testing.assert_allclose([frame[..., 0].mean() for frame in frames], reds, atol=6)
     np.testing.assert_allclose([frame[..., 2].mean() for frame in frames], 0, atol=6)
@@ -39,6 +44,71 @@ def test_what_is_no_video_is_refused_without_a_word_of_opencvs(tmp_path, capfd, 
 def test_a_name_with_a_pattern_is_a_name(tmp_path):
     write(tmp_path / "clip_%02d.mp4", [plain(9)] * 3)
     assert len(list(video.Video(tmp_path / "clip_%02d.mp4"))) == 3
+
+
+def test_times_are_the_files_own(tmp_path):
+    """As phones write: every frame lasts as long as it does. Here one lasts 0.3 s, others 0.1 s."""
+    write(tmp_path / "clip.mp4", map(plain, range(0, 50, 10)), rate=10)
+    content = bytearray((tmp_path / "clip.mp4").read_bytes())
+    # stts: a table of one entry, so many frames of such a length; it grows by two entries.
+    place = content.index(b"stts") - 4
+    *_, count, length = struct.unpack_from(">I4sIIII", content, place)
+    assert count == 5
+    entries = [2, length, 1, 3 * length, 2, length]
+    table = struct.pack(">I4sII6I", 40, b"stts", 0, 3, *entries)
+    content[place : place + 24] = table
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        place = content.index(name) - 4
+        struct.pack_into(">I", content, place, struct.unpack_from(">I", content, place)[0] + 16)
+    place = content.index(b"elst") + 12  # how much of it all is to be shown, ms
+    struct.pack_into(">I", content, place, 700)
+    (tmp_path / "clip.mp4").write_bytes(content)
+    times_s, _ = zip(*video.Video(tmp_path / "clip.mp4"), strict=True)
+    np.testing.assert_allclose(times_s, [0, 0.1, 0.2, 0.5, 0.6], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("told_ms", "expected_s"),
+    [
+        ([0, 0, 0, 0], [0, 0.05, 0.1, 0.15]),
+        ([50, 100, 150, 200], [0, 0.05, 0.1, 0.15]),  # from the end of the first frame
+        ([0, 70, 60, 200], [0, 0.07, 0.12, 0.2]),
+    ],
+)
+def test_times_that_do_not_rise_are_made_up(tmp_path, monkeypatch, told_ms, expected_s):
+    class Capture(SimpleNamespace):
+        def read(self):
+            return bool(told_ms), plain(0)
+
+        def get(self, _):
+            return told_ms.pop(0)
+
+    told_ms = list(told_ms)
+    write(tmp_path / "clip.mp4", [plain(9)])
+    clip = video.Video(tmp_path / "clip.mp4")
+    monkeypatch.setattr(clip, "_capture", Capture())
+    np.testing.assert_allclose([time_s for time_s, _ in clip], expected_s)
+
+
+def test_odd_sides_are_made_even_by_their_last_pixels(tmp_path):
+    write(tmp_path / "clip.mp4", [plain(200, size=(65, 47))])
+    ((_, frame),) = video.Video(tmp_path / "clip.mp4")
+    assert frame.shape == (48, 66, 3)
+    np.testing.assert_allclose(frame[..., 0], 200, atol=6)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("ts", "mpg2"), ("flv", "FLV1"), ("ogv", "VP80")])
+def test_videos_of_other_containers_are_read(tmp_path, suffix, codec):
+    path = tmp_path / f"clip.{suffix}"
+    output = cv2.VideoWriter(
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), 25, (64, 48)
+    )
+    for red in range(0, 240, 30):
+        output.write(plain(red))
+    output.release()
+    assert path.suffix in video.SUFFIXES
+    times_s, _ = zip(*video.Video(path), strict=True)
+    np.testing.assert_allclose(times_s, np.arange(8) / 25)
 
 
 def test_a_full_disk_is_told(tmp_path):

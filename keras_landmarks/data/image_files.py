@@ -6,6 +6,7 @@ row.
 """
 
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -17,11 +18,18 @@ import numpy as np
 from keras_landmarks.data import contest
 from keras_landmarks.errors import InputError
 
+NO_PHOTO = "neither a JPEG nor a PNG"
 _MOST_PIXELS = 100_000_000  # 300 MB decoded
 _MOST_IMAGE_BYTES = 1 << 28
 _LARGEST_ASPECT_RATIO = 100  # the shorter side is scaled to the crop's, and the longer one with it
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_OTHERS = {  # what phones and the web have besides
+    rb"RIFF....WEBP": "WebP",
+    rb"....ftyp(hei|hev|mif1|msf1)": "HEIC",
+    rb"....ftypavi": "AVIF",
+    rb"GIF8": "GIF",
+}
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of segments with the size
 _JPEG_SCAN = 0xDA
 _JPEG_ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers that no segment follows
@@ -63,7 +71,10 @@ def _image_size(content: bytes) -> tuple[int, int]:
     except struct.error:
         raise ValueError("the image does not decode") from None
     # OpenCV reads more formats, some of them (HDR, GIF) wrongly for our purpose.
-    raise ValueError("neither a JPEG nor a PNG")
+    for start, name in _OTHERS.items():
+        if re.match(start, content, re.DOTALL):
+            raise ValueError(f"{NO_PHOTO}: {name}; convert it to one of them")
+    raise ValueError(NO_PHOTO)
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:

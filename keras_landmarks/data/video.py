@@ -11,7 +11,10 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 import numpy as np
 
-SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
+SUFFIXES = {
+    *[".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4"],
+    *[".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"],
+}
 _USUAL_RATE = 25.0  # where a file does not tell its own
 _HIGHEST_RATE = 1000.0
 _CODEC = cv2.VideoWriter.fourcc(*"mp4v")  # the one that OpenCV's wheel has for MP4
@@ -39,19 +42,32 @@ class Video:
         self.frames_per_s = rate if 0 < rate <= _HIGHEST_RATE else _USUAL_RATE
         self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yields the frames, (H, W, 3) uint8 RGB, turned as the file says, up to what is broken."""
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Yields the frames up to what is broken, and their times, s, from 0, rising.
+
+        (H, W, 3) uint8 RGB, turned as the file says.
+        """
+        first_s = last_s = None
         while True:
             with _silence():
                 is_there, frame = self._capture.read()
             if not is_there:
                 return
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if first_s is None:  # some files count from the end of the first frame
+                first_s = last_s = time_s
+            elif time_s > last_s:
+                last_s = time_s
+            else:  # not every file tells times, and some tell wrong ones
+                last_s += 1 / self.frames_per_s
+            yield last_s - first_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 @contextlib.contextmanager
 def writer(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], None]]:
     """Yields what adds a frame, (H, W, 3) uint8 RGB, all of one size, to an MP4 file.
+
+    The codec wants even sides: the last row or column is there twice where they are odd.
 
     Raises:
         OSError: not all frames are in the file at the end, as on a full disk.
@@ -60,6 +76,9 @@ def writer(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], N
 
     def write(frame: np.ndarray) -> None:
         nonlocal written
+        height, width = frame.shape[:2]
+        edges = 0, height % 2, 0, width % 2
+        frame = cv2.copyMakeBorder(frame, *edges, cv2.BORDER_REPLICATE)
         if not written:
             size = frame.shape[1::-1]
             output.open(str(path), cv2.CAP_FFMPEG, _CODEC, frames_per_s, size)

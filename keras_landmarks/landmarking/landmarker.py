@@ -1,4 +1,4 @@
-"""The points of every face in photos, from Python:
+"""The points of every face in photos and videos, from Python:
 
 from keras_landmarks import Landmarker
 
@@ -6,6 +6,9 @@ landmarker = Landmarker.load("work")
 for faces in landmarker([photo]):
     for face in faces:
         face.landmarks_photo_px
+for frame in landmarker.video("clip.mp4", smooth=True):
+    for number, face in frame.faces.items():
+        frame.time_s, number, face.landmarks_photo_px
 """
 
 import contextlib
@@ -16,11 +19,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_landmarks.data import contest, face_crops, image_files, layout
+from keras_landmarks.data import contest, face_crops, image_files, layout, video
 from keras_landmarks.data.face_crops import CONTEST_CROPPING, Cropping
 from keras_landmarks.data.face_detector import FaceDetector
 from keras_landmarks.data.geometry import Framing, Region, turn_back
 from keras_landmarks.errors import InputError
+from keras_landmarks.landmarking.following import Follower, Smoothing, VideoFrame, follow
 
 if TYPE_CHECKING:  # Keras takes seconds to import
     from keras_landmarks.models.predictor import Predictor
@@ -50,7 +54,7 @@ class Face:
 
 
 class Landmarker:
-    """Finds the faces in photos and predicts the points of each.
+    """Finds the faces in photos and videos and predicts the points of each.
 
     Attributes:
         points: how many each face has.
@@ -143,6 +147,32 @@ class Landmarker:
             sigmas = of_face[:, 2] if of_face.shape[1] == 3 else None
             faces[owner].append(Face(box, float(score), np.float32(points), sigmas))
         return faces
+
+    def video(
+        self,
+        path: str | Path,
+        *,
+        smooth: bool = False,
+        min_cutoff: float = Smoothing().min_cutoff_hz,
+        beta: float = Smoothing().beta,
+    ) -> Iterator[VideoFrame]:
+        """Yields the frames of a video, with their faces by numbers that they keep.
+
+        Args:
+            path: of the file.
+            smooth: steady the faces, by a one-euro filter.
+            min_cutoff: of it: cutoff of points at rest, Hz; less steadies more.
+            beta: of it: Hz that the cutoff rises at a speed of one face a second; more lags less.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        try:
+            clip = video.Video(Path(path))
+        except video.UnreadableError as error:
+            raise InputError(f"{path}: {error}") from None
+        smoothing = Smoothing(min_cutoff, beta) if smooth else None
+        return follow(clip, self, Follower(clip.frames_per_s, smoothing))
 
     def _predict(self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the points of the face in each photo's box: (n, k, 2 or 3), as Predictor does."""

@@ -1,25 +1,22 @@
 """Photos in files: their faces into tables, and drawn on them."""
 
-import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from keras_landmarks.data import image_files
+from keras_landmarks.data import image_files, video
 from keras_landmarks.files import write_whole
+from keras_landmarks.landmarking.following import in_batches
 from keras_landmarks.landmarking.landmarker import Face, Landmarker
 from keras_landmarks.landmarking.tables import Picture, face_tables
 from keras_landmarks.progress import progress
 from keras_landmarks.reports import drawing
 
 NO_FACE = "no face found"
-_IN_MEMORY = 8  # photos, or frames of a video
-Item = TypeVar("Item")
 
 
 def landmark_photos(
@@ -28,9 +25,9 @@ def landmark_photos(
     """Writes `landmarks.csv`, `landmarks.json` and, if asked, `pictures/` into the folder `out`.
 
     Returns:
-        Figures, and by their names why some photos are without points.
+        Figures, of the photos that could be read, and by their names why some are without points.
     """
-    skipped, count, started = {}, 0, time.monotonic()
+    skipped, read, count, started = {}, 0, 0, time.monotonic()
     tables = out / "landmarks.csv", out / "landmarks.json"
     with face_tables(*tables, landmarker.points) as write:
         every = _landmark_each(photos, landmarker)
@@ -38,6 +35,7 @@ def landmark_photos(
             if isinstance(image, str):
                 skipped[name] = image
                 continue
+            read += 1
             numbered = dict(enumerate(faces))
             write(Picture(name, image.shape[1::-1], numbered))
             count += len(faces)
@@ -45,15 +43,8 @@ def landmark_photos(
                 skipped[name] = NO_FACE
             elif draw:
                 _write_picture(out / "pictures" / name, draw_on(image, numbered, enlarge=True))
-    rate = len(photos) / (time.monotonic() - started)
-    return {"photos": len(photos), "faces": count, "photos_per_s": round(rate, 2)}, skipped
-
-
-def in_batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Yields as many of the items at a time as should be in memory."""
-    items = iter(items)
-    while some := list(itertools.islice(items, _IN_MEMORY)):
-        yield some
+    rate = read / (time.monotonic() - started)
+    return {"photos": read, "faces": count, "photos_per_s": round(rate, 2)}, skipped
 
 
 def draw_on(image: np.ndarray, faces: dict[int, Face], enlarge: bool) -> np.ndarray:
@@ -81,7 +72,8 @@ def _read(path: Path) -> np.ndarray | str:
     try:
         return image_files.read_photo(path)
     except ValueError as error:
-        return str(error)
+        nor_video = f", nor named as a video: {' '.join(sorted(video.SUFFIXES))}"
+        return f"{error}{nor_video if str(error) == image_files.NO_PHOTO else ''}"
 
 
 def _write_picture(path: Path, picture: np.ndarray) -> None:
