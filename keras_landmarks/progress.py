@@ -32,5 +32,8 @@ def progress(
 
 def _print_line(label: str, done: int, total: int | None, unit: str, seconds: float) -> None:
     rate = done / max(seconds, 1e-9)
+    decimals = 1 if rate < 10 else 0
     of_total = f" of {total:,}" if total else ""
-    print(f"{label}: {done:,}{of_total} {unit}, {rate:,.0f}/s", file=sys.stderr, flush=True)
+    print(
+        f"{label}: {done:,}{of_total} {unit}, {rate:,.{decimals}f}/s", file=sys.stderr, flush=True
+    )

@@ -34,6 +34,16 @@ def test_a_long_job_tells_now_and_then(capsys, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(0.5, "3 rows, 6.0/s"), (12, "3 rows, 0.2/s"), (0.001, "3 rows, 3,000/s")]
+)
+def test_slow_jobs_have_a_decimal(capsys, monkeypatch, seconds, says):
+    now = iter([0, 0, 0, 0, seconds])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
+    list(progress(range(3), "reading", "rows"))
+    assert capsys.readouterr().err == f"reading: {says}\n"
+
+
 def test_a_reader_that_stops_early_is_told_how_far_it_came(capsys):
     items = progress(itertools.count(), "reading", "rows")
     assert list(itertools.islice(items, 5)) == [0, 1, 2, 3, 4]
