@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -153,17 +154,35 @@ def test_a_wild_point_does_not_make_a_huge_crop():
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        (PHOTO, "must be a list"),
-        ("photo.jpg", "must be a list"),
+        (PHOTO, r"must be a list, not uint8 \(400, 300, 3\)"),
+        ("photo.jpg", "must be a list, not str"),
         (Path("photo.jpg"), "must be a list"),
-        ([PHOTO[..., 0]], r"uint8 \(400, 300\)"),
-        ([PHOTO / 255], r"float64 \(400, 300, 3\)"),
-        ([None], "NoneType"),
+        (None, "must be a list, not NoneType"),
+        (
+            [PHOTO[..., 0]],
+            r"uint8 \(400, 300\); cv2.cvtColor\(image, cv2.COLOR_GRAY2RGB\) makes one",
+        ),
+        ([PHOTO[..., :1]], r"uint8 \(400, 300, 1\); .*GRAY2RGB"),
+        ([np.dstack([PHOTO, PHOTO[..., 0]])], r"uint8 \(400, 300, 4\); .*COLOR_RGBA2RGB"),
+        ([PHOTO / 255], r"float64 \(400, 300, 3\); .* \(255 \* image\).astype\(np.uint8\)"),
+        ([None], "NoneType$"),
     ],
 )
 def test_what_is_no_list_of_photos_is_refused(images, says):
     with pytest.raises(TypeError, match=says):
         Landmarker(Predictor(), detector_of(), CROPPING)(images)
+
+
+def test_a_photo_without_pixels_is_refused():
+    with pytest.raises(ValueError, match=r"without pixels: \(0, 0, 3\)"):
+        Landmarker(Predictor(), detector_of(), CROPPING)([PHOTO[:0, :0]])
+
+
+def test_faces_are_equal_if_they_are_the_same():
+    face = Face(np.zeros(4), 0.5, np.zeros((3, 2)))
+    assert face == face
+    assert face != Face(np.zeros(4), 0.5, np.zeros((3, 2)))
+    assert len({face, face}) == 1
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
@@ -250,16 +269,46 @@ def test_three_lines(mean_face, faces, tmp_path):
         )
 
 
+@pytest.mark.parametrize("set_by", ["nobody", "a folder", "turned off"])
+def test_compilations_are_kept_unless_the_program_has_chosen(mean_face, tmp_path, set_by):
+    program = f"""
+import jax
+from keras_landmarks import Landmarker
+if {set_by!r} == "a folder":
+    jax.config.update("jax_compilation_cache_dir", "mine")
+if {set_by!r} == "turned off":
+    jax.config.update("jax_enable_compilation_cache", False)
+Landmarker.load({str(mean_face)!r})
+print(jax.config.jax_compilation_cache_dir)
+"""
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        **{"capture_output": True, "text": True, "cwd": tmp_path, "timeout": 60},
+        env=environment,
+    )
+    usual = tmp_path / "cache" / "keras_landmarks" / "xla"
+    expected = {"nobody": str(usual), "a folder": "mine", "turned off": "None"}
+    assert done.stdout.splitlines()[-1] == expected[set_by], done.stderr
+    assert usual.exists() == (set_by == "nobody")
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"tta": "mirorr"}, "tta='mirorr' is none of 'none', 'mirror', 'crops', 'mirror,crops'"),
         ({"min_score": 75}, "min_score=75 is not between 0 and 1"),
         ({"smallest_face": 0}, "smallest_face=0 is not between 0 and 1"),
+        ({"batch_size": 0}, "batch_size=0 is not 1 or more"),
+        ({"batch_size": -1}, "batch_size=-1 is not 1 or more"),
+        ({"batch_size": 2.5}, r"batch_size=2\.5 is not 1 or more"),
+        ({"min_score": "a"}, "min_score='a' is no number"),
+        ({"batch_size": None}, "batch_size=None is no number"),
     ],
 )
 def test_options_that_there_are_not_are_told(mean_face, options, says):
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises((TypeError, ValueError), match=says):
         Landmarker.load(mean_face, **options)
 
 

@@ -12,13 +12,15 @@ for frame in landmarker.video("clip.mp4", smooth=True):
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_landmarks import compilation_cache
 from keras_landmarks.data import contest, face_crops, image_files, layout, video
 from keras_landmarks.data.face_crops import CONTEST_CROPPING, Cropping
 from keras_landmarks.data.face_detector import FaceDetector
@@ -32,7 +34,7 @@ if TYPE_CHECKING:  # Keras takes seconds to import
 _MEASURED_PHOTOS = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth
 class Face:
     """A face in a photo.
 
@@ -91,6 +93,10 @@ class Landmarker:
     ) -> "Landmarker":
         """Loads the model of a training's work directory; takes some seconds.
 
+        The model is compiled once for each number of faces predicted together, rounded up to a
+        power of two. What is compiled is kept for other processes in ~/.cache/keras_landmarks/xla,
+        unless JAX has a compilation cache, or has it turned off, already.
+
         Args:
             workdir: with model.json and best.weights.h5.
             data: the folder that the model was trained on: faces are cropped as its training photos
@@ -106,10 +112,15 @@ class Landmarker:
             InputError: there is no such model, no mirror map, no photos in `data` or photos of
                 another number of points, or the model's points are not the contest's and there is
                 no `data`.
-            ValueError: `tta`, `min_score` or `smallest_face` is none that there is.
+            TypeError: what should be a number is none.
+            ValueError: `tta`, `min_score`, `smallest_face` or `batch_size` is none that there is.
         """
         from keras_landmarks.models.predictor import Predictor
 
+        _check_numbers(min_score=min_score, smallest_face=smallest_face, batch_size=batch_size)
+        if batch_size != int(batch_size) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} is not 1 or more")
+        compilation_cache.use_unless_set()
         predictor = Predictor(Path(workdir), tta, mirror)
         detector = FaceDetector(min_score, smallest_face)
         points = predictor.spec.points
@@ -119,7 +130,7 @@ class Landmarker:
                 f"{workdir}: {points} points, not the contest's; give --data, the"
                 " photos that the model was trained on, so that faces are cropped alike"
             )
-        return cls(predictor, detector, cropping, refine, batch_size)
+        return cls(predictor, detector, cropping, refine, int(batch_size))
 
     def __call__(self, images: Sequence[np.ndarray | str | Path]) -> list[list[Face]]:
         """Returns the faces of each photo, the largest first; an empty list where there is none.
@@ -130,9 +141,13 @@ class Landmarker:
         Raises:
             InputError: a file, named, cannot be read.
             TypeError: `images` is a single photo or path, or one of them is no photo.
+            ValueError: a photo is empty.
         """
-        if isinstance(images, (str, Path)) or getattr(images, "ndim", 4) != 4:
-            raise TypeError("images must be a list; put a single one into [ ]")
+        is_single = isinstance(images, (str, Path)) or getattr(images, "ndim", 4) != 4
+        if is_single or not isinstance(images, Iterable):
+            raise TypeError(
+                f"images must be a list, not {_kind(images)}; put a single photo or path into [ ]"
+            )
         photos = list(map(_as_photo, images))
         found = [
             (owner, *face)
@@ -235,9 +250,33 @@ def _as_photo(image: np.ndarray | str | Path) -> np.ndarray:
         except ValueError as error:
             raise InputError(f"{image}: {error}") from None
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
-        what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
-        raise TypeError(f"a photo is an array (H, W, 3) uint8, RGB, or a path; not {what}")
+        given = f"{_kind(image)}{_advice(image)}"
+        raise TypeError(f"a photo is an array (H, W, 3) uint8, RGB, or a path; not {given}")
+    if not image.size:
+        raise ValueError(f"a photo without pixels: {image.shape}")
     return image
+
+
+def _kind(image: Any) -> str:
+    """Returns in words what was given for a photo."""
+    is_array = isinstance(image, np.ndarray)
+    return f"{image.dtype} {image.shape}" if is_array else type(image).__name__
+
+
+def _advice(image: Any) -> str:
+    """Returns how to make a photo of what is nearly one, for an error."""
+    shape, dtype = getattr(image, "shape", ()), getattr(image, "dtype", None)
+    if dtype != np.uint8 and shape[2:] == (3,):
+        return "; of values from 0 to 1 (255 * image).astype(np.uint8) makes one"
+    if len(shape) == 2 or shape[2:] == (1,):
+        return "; cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) makes one"
+    return "; cv2.cvtColor(image, cv2.COLOR_RGBA2RGB) makes one" if shape[2:] == (4,) else ""
+
+
+def _check_numbers(**options: Any) -> None:
+    for name, value in options.items():
+        if not isinstance(value, Real):
+            raise TypeError(f"{name}={value!r} is no number")
 
 
 def _upright(photo: np.ndarray, box: np.ndarray, turn: int) -> tuple[np.ndarray, np.ndarray]:
