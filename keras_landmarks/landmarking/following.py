@@ -102,6 +102,6 @@ def in_batches(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _jitter_figures(name: str, jitter: Jitter) -> dict:
-    by_face = {face: round(share, 5) for face, share in jitter.by_face.items()}
+    by_face = {face: round(share, 5) for face, share in sorted(jitter.by_face.items())}
     overall = None if jitter.share is None else round(jitter.share, 5)
     return {name: overall, f"{name}_by_face": by_face}
