@@ -82,7 +82,7 @@ class Tracks:
 
 
 def _place(box: np.ndarray) -> np.ndarray:
-    return np.float64([*(box[:2] + box[2:]) / 2, box[2] - box[0]])
+    return np.float64([*(box[:2] + box[2:]) / 2, max(1, box[2] - box[0])])
 
 
 def _camera_shift(off: np.ndarray, reach: np.ndarray) -> np.ndarray:
