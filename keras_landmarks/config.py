@@ -62,7 +62,7 @@ flags.DEFINE_string("rejects", None, "Table to write of what cannot be used: nam
 flags.DEFINE_string(
     "out",
     None,
-    "What to write: a picture, contact_sheet.png unless told; of landmarks a folder, faces; of"
+    "What to write: a picture, contact_sheet.png unless told; of landmarks a folder, found; of"
     " export a folder, in --workdir.",
 )
 flags.DEFINE_string("html", None, "Page to write; unless told, report.html in --workdir.")

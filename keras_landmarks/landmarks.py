@@ -1,6 +1,6 @@
 """Finds the faces in your own photos and videos and predicts the points of each.
 
-    python -m keras_landmarks.landmarks photo.jpg folder/ clip.mp4 --workdir=work --out=faces
+    python -m keras_landmarks.landmarks photo.jpg folder/ clip.mp4 --workdir=work --out=found
 
 Writes under --out
 
@@ -73,7 +73,7 @@ def main(paths: list[str]) -> dict:
     huge_pages.use()
     compilation_cache.use(FLAGS.compilation_cache)
     settings = config.read(LandmarksSettings)
-    return landmarks(paths, Path(FLAGS.workdir), Path(FLAGS.out or "faces"), settings)
+    return landmarks(paths, Path(FLAGS.workdir), Path(FLAGS.out or "found"), settings)
 
 
 def landmarks(

@@ -5,7 +5,6 @@ from array import array
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 # The paper has 1 Hz. A mouth opens within 0.2 s, and the filter must know it by then.
 _SPEED_CUTOFF_HZ = 4.0
@@ -105,6 +104,9 @@ def _assign(off: np.ndarray, reach: np.ndarray, just_seen: np.ndarray) -> list[t
 
     Tracks that were just seen come first: a face out of sight must not take another's place.
     """
+    # Not at the top: SciPy takes as long to import as all the rest of a command's --help.
+    from scipy.optimize import linear_sum_assignment
+
     costs = _squared_shares(off, reach) - 1
     within = costs < 0
     rows, faces = linear_sum_assignment(np.where(within, costs - just_seen[:, None], 0))
