@@ -22,6 +22,7 @@ from keras_landmarks.command_help import command_help
 from keras_landmarks.data import geometry, variation
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
+from keras_landmarks.progress import end_bars
 from keras_landmarks.training.settings import parse_fold
 
 FLAGS = flags.FLAGS
@@ -533,9 +534,7 @@ def _report(main: Callable[[Any], dict[str, Any]], paths: list[str]) -> None:
     try:
         figures = main(paths)
     except KeyboardInterrupt as how_to_go_on:
-        _fail(
-            ": ".join(filter(None, ["interrupted", str(how_to_go_on)])), status=interruption.STATUS
-        )
+        _stop(": ".join(filter(None, ["stopped", str(how_to_go_on)])), interruption.STATUS)
     except (InputError, OSError) as error:
         _fail(str(error))
     print(json.dumps(figures), flush=True)
@@ -550,8 +549,14 @@ def _log_plainly() -> None:
         getLogger(name).setLevel("WARNING")
 
 
-def _fail(message: str, status: int = 1) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+def _fail(message: str) -> None:
+    _stop(f"error: {message}", 1)
+
+
+def _stop(message: str, status: int) -> None:
+    """Ends the process with one line."""
+    end_bars()
+    print(" ".join(message.split()), file=sys.stderr, flush=True)
     sys.stdout.flush()
     # Not sys.exit: a tf.data thread that is amid a NumPy function blocks the interpreter's end.
     os._exit(status)

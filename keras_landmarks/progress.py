@@ -1,5 +1,7 @@
 """How far a long job is: a bar on a terminal, plain lines in a log."""
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -9,6 +11,7 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 _SECONDS_BETWEEN_LINES = 10
+_USUAL_WIDTH = 80
 
 
 def progress(
@@ -37,3 +40,35 @@ def _print_line(label: str, done: int, total: int | None, unit: str, seconds: fl
     print(
         f"{label}: {done:,}{of_total} {unit}, {rate:,.{decimals}f}/s", file=sys.stderr, flush=True
     )
+
+
+def end_bars() -> None:
+    """Ends the bars that are open, so that what is printed next has a line of its own."""
+    for bar in list(tqdm._instances):
+        bar.close()
+
+
+def terminal_width() -> int:
+    """Returns the columns of the terminal that standard error is, now."""
+    with contextlib.suppress(OSError, ValueError):  # it is none
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_WIDTH
+    return _USUAL_WIDTH
+
+
+def fitting(texts: Iterable[str], width: int) -> str:
+    """Returns the first of the texts, with commas, as many as are no wider together."""
+    line = ""
+    for text in texts:
+        longer = f"{line}, {text}" if line else text
+        if len(longer) > width:
+            break
+        line = longer
+    return line
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words: 45 s, 3 min, 2 h 10 min."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -30,7 +30,14 @@ from keras_landmarks import beam, compilation_cache, config, huge_pages
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest, grouping, layout, mirror
 from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.samples import Samples, fold_rows, leave_out, load_samples, split_rows
+from keras_landmarks.data.samples import (
+    Samples,
+    fingerprint_rows,
+    fold_rows,
+    leave_out,
+    load_samples,
+    split_rows,
+)
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_json
 from keras_landmarks.training.history import VALIDATION_FILE
@@ -92,6 +99,8 @@ def train(
             Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
         )
         train_rows, validation_rows = split(samples, settings)
+        images = fingerprint_rows(samples, train_rows)
+        run.check_images(settings, images)
         mirror_map = _mirror_map(samples, train_rows, settings)
         parts = [(samples, train_rows)]
         if augment_settings.augment_count:
@@ -109,7 +118,7 @@ def train(
             [(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)]
         )
         validation = ImageSet([(sources[0], validation_rows)])
-        history = run.fit(model, settings, training, validation, mirror_map)
+        history = run.fit(model, settings, training, validation, mirror_map, images)
     return {
         "workdir": settings.workdir,
         "model": settings.model,

@@ -186,7 +186,7 @@ def test_an_interrupted_training_leaves_at_once_and_goes_on_when_started_again(t
     training.send_signal(signal.SIGTERM)
     _, errors = training.communicate(timeout=60)
     assert training.returncode == 130
-    assert errors.splitlines()[-1].startswith("error: interrupted: the same command goes on with")
+    assert errors.splitlines()[-1].startswith("stopped: the same command goes on with")
     done = len((work / "history.csv").read_text().splitlines()) - 1
     again = run("train", *flags, f"--epochs={done + 1}")
     assert json.loads(again.stdout.splitlines()[-1])["epochs"] == done + 1

@@ -164,7 +164,7 @@ def test_a_signal_to_one_has_all_leave_after_the_same_step(losses, steps20, tmp_
     assert [status for status, _, _ in ends] == [130, 130]
     last_lines = {said.splitlines()[-1] for _, _, said in ends}
     assert len(last_lines) == 1
-    assert last_lines.pop().startswith("error: interrupted: the same command goes on with")
+    assert last_lines.pop().startswith("stopped: the same command goes on with")
     finish_well(start(settings, tmp_path, 2))
     np.testing.assert_allclose(read_losses(workdir), losses, rtol=TOLERANCE)
 
@@ -214,7 +214,7 @@ config.run(lambda _: (sys.argv.extend(given), main(_)))
     ("timeout_s", "number", "status", "says"),
     [
         (1, 0, 1, "error: the other processes did not come within 1 s: were all of them started,"),
-        (100, signal.SIGTERM, 130, "error: interrupted"),
+        (100, signal.SIGTERM, 130, "stopped"),
     ],
 )
 def test_who_waits_for_the_others_in_vain_says_so_and_heeds_signals(

@@ -38,7 +38,7 @@ def test_it_runs_from_the_first_cell_to_the_pictures(notebook, monkeypatch):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs)
     assert "error:" not in printed
-    for figure in ['"train_images": 40', '"best_epoch": 0', '"images": 50', '"mse_interval"']:
+    for figure in ['"train_images": 40', '"best_epoch": 1', '"images": 50', '"mse_interval"']:
         assert figure in printed
     pictures = [set(output.data) for output in outputs if "data" in output]
     assert len(pictures) == 2

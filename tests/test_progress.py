@@ -55,3 +55,27 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert list(progress(range(3), "reading", "rows", total=3)) == [0, 1, 2]
     assert "reading: 100%" in sys.stderr.getvalue()
+
+
+def test_an_open_bar_is_ended_so_that_an_error_has_its_own_line(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    items = progress(range(3), "reading", "rows", total=3)
+    next(items)
+    module.end_bars()
+    assert sys.stderr.getvalue().endswith("\n")
+
+
+def test_without_a_terminal_lines_are_as_wide_as_usual():
+    assert module.terminal_width() == 80
+
+
+@pytest.mark.parametrize(("width", "line"), [(0, ""), (3, ""), (4, "loss"), (9, "loss, mse")])
+def test_what_does_not_fit_is_left_out_from_the_end(width, line):
+    assert module.fitting(["loss", "mse", "pace"], width) == line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (190, "3 min"), (7900, "2 h 12 min")]
+)
+def test_times_are_told_in_words(seconds, words):
+    assert module.duration(seconds) == words

@@ -75,7 +75,7 @@ def test_a_run_that_was_ended_amid_an_epoch_comes_to_the_same_bits(
         epochs, steps = divmod(saved_step(workdir), STEPS)
         assert process.returncode == 130
         words = f"the same command goes on with epoch {epochs + 1}, step {steps + 1}"
-        assert said.endswith(f"error: interrupted: {words}\n")
+        assert said.endswith(f"stopped: {words}\n")
     assert saved_step(workdir) < EPOCHS * STEPS
     train(settings, AugmentSettings(0))
     last = "last.safetensors"

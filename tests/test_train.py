@@ -1,12 +1,13 @@
 import csv
 import dataclasses
 import json
-import time
+import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.config import FLAGS
@@ -19,7 +20,7 @@ from keras_landmarks.models import heads, networks
 from keras_landmarks.models.spec import load_trained
 from keras_landmarks.train import split, train
 from keras_landmarks.training import callbacks
-from keras_landmarks.training.callbacks import Pace, ResetOptimizer, Waiting
+from keras_landmarks.training.callbacks import ResetOptimizer
 from keras_landmarks.training.losses import LOSSES
 from keras_landmarks.training.state import save_state
 
@@ -105,10 +106,12 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_weights(settin
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_finished_run_is_not_trained_on(tiny_run):
+def test_a_finished_run_says_so_and_is_not_trained_on(tiny_run, caplog):
     settings, figures = tiny_run
     before = (Path(settings.workdir) / "last.safetensors").read_bytes()
-    again = train(settings, NO_EXTRA)
+    caplog.set_level("INFO", logger="absl")
+    again = train(dataclasses.replace(settings, epochs=1), NO_EXTRA)
+    assert caplog.messages[-1] == "nothing to do: epochs done 2, asked for 1"
     assert again["best_loss"] == pytest.approx(figures["best_loss"], rel=1e-5)
     assert (Path(settings.workdir) / "last.safetensors").read_bytes() == before
 
@@ -119,7 +122,7 @@ def test_the_weights_with_the_lowest_training_loss_are_kept(settings):
     before = best_weights(first.workdir)
     ruined = dataclasses.replace(settings, learning_rates="0:1e-2,1:1e3")
     figures = train(ruined, NO_EXTRA)
-    assert figures["best_epoch"] == 0
+    assert figures["best_epoch"] == 1
     for ours, theirs in zip(best_weights(ruined.workdir), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -134,6 +137,38 @@ def test_another_model_in_the_work_directory_is_refused(tiny_run):
     settings, _ = tiny_run
     with pytest.raises(InputError, match=r"image_size='32x32'.* give another --workdir"):
         train(dataclasses.replace(settings, image_size="64"), NO_EXTRA)
+
+
+def test_other_images_than_the_run_was_begun_with_are_refused(settings, own_faces, tmp_path):
+    first = dataclasses.replace(
+        settings, data=str(own_faces), prepared=str(tmp_path / "prepared"), epochs=1
+    )
+    train(first, NO_EXTRA)
+    elsewhere = str(own_faces.rename(tmp_path / "moved"))
+    moved = dataclasses.replace(first, data=elsewhere, epochs=2)
+    assert train(moved, NO_EXTRA)["epochs"] == 2
+    notes = (Path(first.workdir) / "flags.cfg").read_bytes()
+    fewer = dataclasses.replace(moved, train_fraction=0.8)
+    with pytest.raises(InputError, match=r"work was trained on other images .* --init_weights="):
+        train(fewer, NO_EXTRA)
+    table = Path(elsewhere) / "train" / "landmarks.csv"
+    header, row, *rows = table.read_text().splitlines()
+    name, _, *points = row.split("\t")
+    table.write_text("\n".join([header, "\t".join([name, "9", *points]), *rows]))
+    with pytest.raises(InputError, match="was trained on other images"):
+        train(moved, NO_EXTRA)
+    assert (Path(first.workdir) / "flags.cfg").read_bytes() == notes
+    assert train(dataclasses.replace(fewer, resume=False), NO_EXTRA)["train_images"] == 19
+
+
+def test_a_run_of_before_such_a_note_goes_on(tiny_run, tmp_path):
+    settings, _ = tiny_run
+    work = shutil.copytree(settings.workdir, tmp_path / "work")
+    arrays = safetensors.numpy.load_file(work / "last.safetensors")
+    facts = {"epoch": 2, "step": 0, "steps_per_epoch": 2}
+    safetensors.numpy.save_file(arrays, work / "last.safetensors", {"run": json.dumps(facts)})
+    other = dataclasses.replace(settings, workdir=str(work), limit=20)
+    assert train(other, NO_EXTRA)["epochs"] == 2
 
 
 def test_persons_and_copies_together_are_kept_on_one_side(settings, faces, tmp_path):
@@ -236,44 +271,6 @@ def test_resetting_the_optimiser_keeps_the_learning_rate_only():
     assert float(learning_rate) == 0.5
     assert all(not np.any(v.numpy()) for v in rest if v is not learning_rate)
     assert len(rest) == 2 + 3 * 2  # iteration and rate; two moments and the AMSGrad maximum
-
-
-def test_waiting_is_the_share_of_an_epoch_that_data_took_to_come():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", loss="mse")
-    waiting = Waiting()
-    delays = [0.0] * 4 + [0.1] * 4 + [0.0] * 4
-
-    def batches():
-        for delay in delays:
-            time.sleep(delay)
-            yield np.ones((4, 2)), np.ones((4, 1))
-
-    history = model.fit(
-        waiting.timed(batches()),
-        steps_per_epoch=4,
-        epochs=3,
-        shuffle=False,
-        verbose=0,
-        callbacks=[waiting],
-    )
-    _, slow, fast = history.history["waiting"]
-    assert 0 <= fast < slow <= 1
-    assert slow > 0.5
-
-
-def test_a_bar_has_the_pace_and_the_time_that_the_run_still_takes(monkeypatch):
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    waiting = Waiting()
-    pace = Pace(waiting, batch_size=32, steps_left=100)
-    for callback in (pace, waiting):
-        callback.on_epoch_begin(0)
-    now, logs = 2.0, {"loss": 1.0}  # 2 s for a step of 32 images, 99 are left
-    pace.on_train_batch_end(0, logs)
-    assert logs == {"loss": 1.0, "images_per_s": 16, "waiting": 0, "minutes_left": 99 * 2 / 60}
-    pace.on_epoch_end(0, logs)
-    assert logs == {"loss": 1.0}
 
 
 # ── beyond the recipe ──

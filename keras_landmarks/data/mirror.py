@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import logging
-from scipy.optimize import linear_sum_assignment
 
 from keras_landmarks.data import layout
 from keras_landmarks.errors import InputError
@@ -268,6 +267,9 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _assign(costs: np.ndarray) -> np.ndarray:
+    # Not at the top: SciPy takes as long to import as all the rest of a command's --help.
+    from scipy.optimize import linear_sum_assignment
+
     return linear_sum_assignment(costs)[1]
 
 

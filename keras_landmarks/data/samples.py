@@ -7,6 +7,7 @@ are mapped into memory, so memory does not grow with the table.
 
 import array
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -29,6 +30,7 @@ _LANDMARKS, _INDEX = "landmarks.bin", "index.json"
 _FORMAT = 3  # rises when other samples come to be sound, or more is remembered of them
 
 
+_ROWS_FINGERPRINTED = 1000
 # A point may lie outside its image by so many times the image's longer side.
 _FARTHEST_OUTSIDE = 1
 
@@ -109,6 +111,20 @@ def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
     """
     folder = (prepared / f"samples-{samples.fingerprint}").absolute()
     return functools.partial(_reopen, folder, samples.image_folder.absolute(), samples.fingerprint)
+
+
+def fingerprint_rows(samples: Samples, rows: np.ndarray) -> str:
+    """Returns what changes when other images are in these rows, or their points are others.
+
+    Points are looked at in a thousand rows at most: of a large table all are gigabytes. Where the
+    folder lies makes no difference.
+    """
+    known = hashlib.sha256()
+    for row in rows:
+        known.update(samples.file_names[row].encode() + b"\n")
+    some = rows[:: len(rows) // _ROWS_FINGERPRINTED + 1]
+    known.update(samples.landmarks_photo_px[some].tobytes())
+    return known.hexdigest()
 
 
 def split_rows(

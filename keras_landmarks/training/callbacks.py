@@ -4,9 +4,8 @@ import contextlib
 import csv
 import io
 import statistics
-import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -18,6 +17,7 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 from keras_landmarks.training import distribution
 from keras_landmarks.training.history import read_history
+from keras_landmarks.training.progress_callbacks import Pace
 from keras_landmarks.training.state import Position, save_state
 
 
@@ -164,10 +164,12 @@ class SaveState(keras.callbacks.Callback):
     for all must leave after the same step; the first one writes.
     """
 
-    def __init__(self, path: Path, every_steps: int, steps_per_epoch: int, first_step: int):
-        """`first_step` is where the first epoch begins."""
+    def __init__(
+        self, path: Path, every_steps: int, steps_per_epoch: int, first_step: int, images: str
+    ):
+        """Takes where the first epoch begins, and the fingerprint of what is trained on."""
         super().__init__()
-        self._path, self._every_steps = path, every_steps
+        self._path, self._every_steps, self._images = path, every_steps, images
         self._steps_per_epoch, self._first_step = steps_per_epoch, first_step
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -187,88 +189,22 @@ class SaveState(keras.callbacks.Callback):
 
     def _save(self, position: Position, asked: bool):
         if distribution.is_first():
-            save_state(self._path, self.model, position, self._steps_per_epoch)
+            save_state(self._path, self.model, position, self._steps_per_epoch, self._images)
         if asked:
             raise KeyboardInterrupt(f"the same command goes on with {position}")
-
-
-class Waiting(keras.callbacks.Callback):
-    """Adds `waiting` to every epoch's figures: the share of its time, 0 to 1, spent on waiting for
-    data. It must come before the callbacks that write the figures.
-
-    Keras fetches a step's loss before it asks for another batch (LogLines and TensorBoard want it),
-    so the device is idle meanwhile. What was prefetched in time costs nothing here.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self._waited_s = 0.0
-
-    def timed(self, batches: Iterable) -> Iterator:
-        """Yields the batches, and adds up the time that they were waited for."""
-        batches = iter(batches)
-        while True:
-            start = time.monotonic()
-            batch = next(batches, None)
-            self._waited_s += time.monotonic() - start
-            if batch is None:
-                return
-            yield batch
-
-    @property
-    def share(self) -> float:
-        """The share of the epoch so far."""
-        return self._waited_s / (time.monotonic() - self._start)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._start, self._waited_s, self._share = time.monotonic(), 0.0, None
-
-    def on_test_begin(self, logs=None):  # validation is not training time
-        self._share = self.share
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["waiting"] = self.share if self._share is None else self._share
-
-
-class Pace(keras.callbacks.Callback):
-    """Adds to the figures that Keras's bar shows, not to the epoch's: images/s, waiting, time left.
-
-    `minutes_left` is of the whole run, its validations left out. It must come before `Waiting`.
-    """
-
-    _FIGURES = "images_per_s", "waiting", "minutes_left"
-
-    def __init__(self, waiting: Waiting, batch_size: int, steps_left: int):
-        """Takes the steps that the run has left."""
-        super().__init__()
-        self._waiting, self._batch_size, self._steps_left = waiting, batch_size, steps_left
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.monotonic()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._steps_left -= 1
-        step_s = (time.monotonic() - self._start) / (batch + 1)
-        pace = self._batch_size / step_s, self._waiting.share, self._steps_left * step_s / 60
-        logs.update(zip(self._FIGURES, pace, strict=True))
-
-    def on_epoch_end(self, epoch, logs=None):
-        for name in self._FIGURES:  # Keras makes the epoch's figures of the last step's
-            logs.pop(name, None)
 
 
 class History(keras.callbacks.Callback):
     """Keeps every epoch's figures, across restarts, in a CSV that the first process writes.
 
     Columns: epoch (from 0), the epoch's figures from Keras and the callbacks before this one,
-    seconds and images_per_s of training.
+    seconds of training and, by the pace, images_per_s.
     """
 
-    def __init__(self, path: Path, batch_size: int, epochs_done: int):
+    def __init__(self, path: Path, pace: Pace, epochs_done: int):
         """Takes up what `path` says of the first `epochs_done` epochs."""
         super().__init__()
-        self._path = path
-        self._batch_size = batch_size
+        self._path, self._pace = path, pace
         self.rows = read_history(path)[:epochs_done]
 
     @property
@@ -282,18 +218,14 @@ class History(keras.callbacks.Callback):
         rate = statistics.median(row["images_per_s"] for row in self.rows)
         return {
             "epochs": len(self.rows),
-            "best_epoch": int(best["epoch"]),
+            "best_epoch": int(best["epoch"]) + 1,  # as all that is said of epochs: from 1
             "best_loss": round(best["loss"], 5),
             "best_val_loss": round(best["val_loss"], 5) if "val_loss" in best else None,
             "images_per_s": round(rate, 2),
         }
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.monotonic()
-        self._seconds, self._steps = None, 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._steps += 1
+        self._start, self._seconds = time.monotonic(), None
 
     def on_test_begin(self, logs=None):  # validation is not training time
         self._seconds = time.monotonic() - self._start
@@ -301,8 +233,8 @@ class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = self._seconds or time.monotonic() - self._start
         figures = {name: float(value) for name, value in logs.items()}
-        rate = self._steps * self._batch_size / seconds
-        self.rows.append({"epoch": epoch, **figures, "seconds": seconds, "images_per_s": rate})
+        figures |= {"seconds": seconds, "images_per_s": self._pace.images_per_s}
+        self.rows.append({"epoch": epoch, **figures})
         if distribution.is_first():
             self._write()
 
@@ -312,31 +244,3 @@ class History(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows({name: f"{value:.7g}" for name, value in row.items()} for row in self.rows)
         write_whole(self._path, text.getvalue())
-
-
-class LogLines(keras.callbacks.Callback):
-    """Plain lines about the training on standard error, where no terminal can show a bar."""
-
-    def __init__(self, steps_per_epoch: int, first_step: int, seconds_between_lines: float = 30):
-        """`first_step` is where the first epoch begins."""
-        super().__init__()
-        self._steps_per_epoch, self._first_step = steps_per_epoch, first_step
-        self._seconds_between_lines = seconds_between_lines
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._last = epoch, time.monotonic()
-
-    def on_train_batch_end(self, batch, logs=None):
-        if time.monotonic() - self._last > self._seconds_between_lines:
-            self._last = time.monotonic()
-            step = self._first_step + batch + 1
-            self._print(f"step {step} of {self._steps_per_epoch}", logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._first_step = 0
-        self._print("done", logs)
-
-    def _print(self, where: str, logs: dict):
-        figures = ", ".join(f"{name} {float(value):.4g}" for name, value in logs.items())
-        epoch = f"epoch {self._epoch + 1} of {self.params['epochs']}"
-        print(f"{epoch}, {where}: {figures}", file=sys.stderr, flush=True)

@@ -21,10 +21,11 @@ from keras_landmarks.data.shape_basis import find_shape_basis
 from keras_landmarks.data.variation import Variation
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import heads, networks, pretrained, spec
-from keras_landmarks.training import callbacks, distribution, optimizer
+from keras_landmarks.training import callbacks, distribution, optimizer, state
 from keras_landmarks.training.callbacks import History
 from keras_landmarks.training.history import HISTORY_FILE
 from keras_landmarks.training.objective import Objective
+from keras_landmarks.training.progress_callbacks import Bar, LogLines, Pace
 from keras_landmarks.training.schedule import step_schedule
 from keras_landmarks.training.settings import TrainSettings
 from keras_landmarks.training.state import Position, restore_state
@@ -40,6 +41,12 @@ def check(settings: TrainSettings) -> None:
     if settings.ema_momentum and settings.average_last_epochs:
         raise InputError("--ema_momentum and --average_last_epochs: give one of them")
     distribution.check_batch_size(settings.batch_size)
+
+
+def check_images(settings: TrainSettings, images: str) -> None:
+    """Raises InputError if the run to go on with was begun on images of another fingerprint."""
+    if settings.resume:
+        state.check_images(Path(settings.workdir) / _LAST_STATE, images)
 
 
 def open_workdir(
@@ -106,6 +113,7 @@ def fit(
     training: ImageSet,
     validation: ImageSet,
     mirror_map: np.ndarray | None = None,
+    images: str = "",
 ) -> History:
     """Trains up to `settings.epochs` epochs, going on from what the work directory holds.
 
@@ -115,7 +123,7 @@ def fit(
 
     Over several devices or processes `settings.batch_size` is still the images of a step: each
     takes its share. Validation leaves out its last images, fewer than there are devices, if they do
-    not share out.
+    not share out. `images` is the fingerprint that `check_images` was given.
 
     Returns:
         The figures of every epoch.
@@ -133,7 +141,9 @@ def fit(
     workdir, steps = Path(settings.workdir), len(training) // settings.batch_size
     objective = compiled_objective(model, settings, steps)
     position, metrics = restore_state(workdir / _LAST_STATE, objective, steps)
-    history = History(workdir / HISTORY_FILE, settings.batch_size, position.epoch)
+    pace = Pace(settings.batch_size)
+    history = History(workdir / HISTORY_FILE, pace, position.epoch)
+    _say_how_it_goes_on(position, settings.epochs)
     validation_batches = _validation_batches(validation, settings, share)
     with (
         _augment_pool(training.points, mirror_map, settings) as augment_pool,
@@ -146,18 +156,24 @@ def fit(
             batches = pipeline.train_batches(
                 training, settings.batch_size, settings.seed, augment_pool, *start, share
             )
-            waiting = callbacks.Waiting()
             objective.fit(
-                waiting.timed(batches.as_numpy_iterator()),
+                pace.timed(batches.as_numpy_iterator()),
                 validation_data=validation_batches,
                 steps_per_epoch=steps - start.step,
                 shuffle=False,
                 initial_epoch=start.epoch,
                 epochs=end,
-                verbose=int(_shows_bar()),
-                callbacks=_callbacks(settings, history, waiting, steps, start, metrics),
+                verbose=0,
+                callbacks=_callbacks(settings, history, pace, steps, start, metrics, images),
             )
     return history
+
+
+def _say_how_it_goes_on(position: Position, epochs: int) -> None:
+    if position.epoch >= epochs:
+        logging.info("nothing to do: epochs done %d, asked for %d", position.epoch, epochs)
+    elif position != Position(0):
+        logging.info("going on at %s", position)
 
 
 def _stretches(position: Position, epochs: int) -> Iterator[tuple[Position, int]]:
@@ -214,25 +230,18 @@ def _validation_batches(images: ImageSet, settings: TrainSettings, share: Share)
     return pipeline.validation_batches(images, settings.batch_size, count, share)
 
 
-def _shows_bar() -> bool:
-    return sys.stdout.isatty() and distribution.is_first()
-
-
 def _callbacks(
     settings: TrainSettings,
     history: History,
-    waiting: callbacks.Waiting,
+    pace: Pace,
     steps: int,
     start: Position,
     metrics: list[np.ndarray],
+    images: str,
 ) -> list:
     workdir, first_step = Path(settings.workdir), start.step
     by_epoch = settings.schedule == "steps"
-    chosen = []
-    if _shows_bar():
-        steps_left = (settings.epochs - start.epoch) * steps - first_step
-        chosen.append(callbacks.Pace(waiting, settings.batch_size, steps_left))
-    chosen.append(waiting)
+    chosen = [pace]
     if by_epoch:
         rates = step_schedule(settings.learning_rates)
         chosen.append(keras.callbacks.LearningRateScheduler(rates))
@@ -252,9 +261,10 @@ def _callbacks(
     if distribution.is_first():
         chosen.append(keras.callbacks.TensorBoard(workdir / _LOGS, write_graph=False))
     chosen.append(history)
-    if distribution.is_first() and not _shows_bar():
-        chosen.append(callbacks.LogLines(steps, first_step))
+    if distribution.is_first():
+        told = Bar if sys.stderr.isatty() else LogLines
+        chosen.append(told(pace, settings.epochs, steps, start))
     # Last: what it writes counts as done, so all of the above must be on disk.
-    state = workdir / _LAST_STATE
-    chosen.append(callbacks.SaveState(state, settings.save_every_steps, steps, first_step))
+    last_state, every_steps = workdir / _LAST_STATE, settings.save_every_steps
+    chosen.append(callbacks.SaveState(last_state, every_steps, steps, first_step, images))
     return chosen

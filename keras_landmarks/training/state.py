@@ -1,8 +1,10 @@
 """The state of a training run on disk: one file, written whole, without pickle."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,13 +26,35 @@ class Position(NamedTuple):
         return f"epoch {self.epoch + 1}, step {self.step + 1}"  # the next ones, counted from 1
 
 
-def save_state(path: Path, model: keras.Model, position: Position, steps_per_epoch: int) -> None:
-    """Writes the variables of the model, of its optimiser and of its metrics, and how far it is."""
+def save_state(
+    path: Path,
+    model: keras.Model,
+    position: Position,
+    steps_per_epoch: int,
+    images: str | None = None,
+) -> None:
+    """Writes the variables of the model, of its optimiser and of its metrics, and how far it is.
+
+    `images` is the fingerprint of what it is trained on.
+    """
     variables = _variables(model) | _metrics(model)
     arrays = {name: variable.numpy() for name, variable in variables.items()}
-    facts = position._asdict() | {"steps_per_epoch": steps_per_epoch}
+    facts = position._asdict() | {"steps_per_epoch": steps_per_epoch, "images": images}
     # One entry: several would be written in an order that changes from run to run.
     write_whole(path, safetensors.numpy.save(arrays, {"run": json.dumps(facts)}))
+
+
+def check_images(path: Path, images: str) -> None:
+    """Raises InputError if `path` is the state of a run on images of another fingerprint.
+
+    A state that tells none, of an earlier version of this program, goes with any.
+    """
+    if path.exists() and _read_facts(path).get("images") not in (None, images):
+        raise InputError(
+            f"{path.parent} was trained on other images (--data, their points, or which of them to"
+            " train on); give another --workdir, or --noresume to start over, or"
+            f" --init_weights={path.parent} to train on from it in another"
+        )
 
 
 def restore_state(
@@ -55,12 +79,9 @@ def _read(path: Path, steps_per_epoch: int) -> tuple[Position, dict[str, np.ndar
     """Returns how far the run had come and its arrays, by name; None if there is no file."""
     if not path.exists():
         return Position(0), None
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            position, steps = _read_position(file.metadata()["run"])
+    with _input_errors(path):
+        position, steps = _read_position(_read_facts(path))
         arrays = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged ({error}); --noresume starts over") from None
     if position.step and steps != steps_per_epoch:
         raise InputError(
             f"{path}: amid an epoch of {steps} steps; now there are {steps_per_epoch}: give the"
@@ -82,13 +103,26 @@ def _fill(path: Path, model: keras.Model, arrays: dict[str, np.ndarray]) -> list
     return [arrays[name] for name in metrics]
 
 
-def _read_position(text: str) -> tuple[Position, int]:
+@contextlib.contextmanager
+def _input_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({error}); --noresume starts over") from None
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """Returns what a state tells of itself."""
+    with _input_errors(path), safetensors.safe_open(path, "numpy") as file:
+        return dict(json.loads(file.metadata()["run"]))
+
+
+def _read_position(facts: dict[str, Any]) -> tuple[Position, int]:
     """Returns how far the run had come, and the steps of an epoch; ValueError if that is absurd."""
-    facts = json.loads(text)
     numbers = [facts[name] for name in (*Position._fields, "steps_per_epoch")]
     *position, steps = numbers
     if any(type(number) is not int or number < 0 for number in numbers) or position[1] >= steps:
-        raise ValueError(f"it says {text[:80]}")
+        raise ValueError(f"it says {str(facts)[:80]}")
     return Position(*position), steps
 
 

@@ -1,0 +1,184 @@
+"""Keras callbacks that tell how far training is and how fast it goes."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+import keras
+from tqdm import tqdm
+
+from keras_landmarks.progress import duration, fitting, terminal_width
+from keras_landmarks.training.state import Position
+
+_FEW_STEPS = 3
+
+
+class Pace(keras.callbacks.Callback):
+    """How fast an epoch's steps go, and the share of the time, 0 to 1, spent on waiting for data.
+
+    The first step after a start is compiled: it is left out where more than a few follow. This adds
+    `waiting` to every epoch's figures. It must come before the callbacks that ask for the pace.
+
+    Keras fetches a step's loss before it asks for another batch (the lines below and TensorBoard
+    want it), so the device is idle meanwhile. What was prefetched in time costs nothing here.
+    """
+
+    def __init__(self, batch_size: int):
+        super().__init__()
+        self._batch_size, self._compiles = batch_size, True
+        self._begin()
+
+    def timed(self, batches: Iterable) -> Iterator:
+        """Yields the batches, and adds up the time that they were waited for."""
+        batches = iter(batches)
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self._waited_s += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    @property
+    def waiting(self) -> float:
+        """The share of the epoch so far."""
+        return self._waited_s / self._seconds
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """None before the first step that counts."""
+        return self._seconds / self._steps if self._steps else None
+
+    @property
+    def images_per_s(self) -> float:
+        """Of the epoch so far."""
+        return self._steps * self._batch_size / self._seconds
+
+    @property
+    def _seconds(self) -> float:
+        return (self._end or time.monotonic()) - self._start
+
+    def _begin(self):
+        self._start, self._end = time.monotonic(), None
+        self._waited_s, self._steps = 0.0, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begin()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+        if self._compiles and self.params["steps"] > _FEW_STEPS:
+            self._begin()
+        self._compiles = False
+
+    def on_test_begin(self, logs=None):  # validation is not training time
+        self._end = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._end = self._end or time.monotonic()
+        logs["waiting"] = self.waiting
+
+
+class LogLines(keras.callbacks.Callback):
+    """Plain lines on standard error: every epoch's figures and, now and then, those of a step.
+
+    The time left is of the whole training, its validations left out.
+    """
+
+    def __init__(
+        self,
+        pace: Pace,
+        epochs: int,
+        steps_per_epoch: int,
+        start: Position,
+        seconds_between_lines: float = 30,
+    ):
+        """Takes what the whole run will have been, and where it is taken up."""
+        super().__init__()
+        self._pace, self._epochs, self._steps_per_epoch = pace, epochs, steps_per_epoch
+        self._start, self._seconds_between_lines = start, seconds_between_lines
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._last = epoch, time.monotonic()
+        self._step = self._start.step if epoch == self._start.epoch else 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step += 1
+        if time.monotonic() - self._last > self._seconds_between_lines:
+            self._last = time.monotonic()
+            self._print(f"step {self._step} of {self._steps_per_epoch}", logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._print("done", logs)
+
+    @property
+    def _title(self) -> str:
+        return f"epoch {self._epoch + 1} of {self._epochs}"
+
+    def _print(self, where: str, logs: dict):
+        figures = ", ".join(_figures(logs) + self._pace_figures())
+        print(f"{self._title}, {where}: {figures}", file=sys.stderr, flush=True)
+
+    def _pace_figures(self) -> list[str]:
+        """Returns the time left, the rate and the waiting, once a step has shown them."""
+        step_s = self._pace.seconds_per_step
+        if step_s is None:
+            return []
+        steps_left = (self._epochs - self._epoch) * self._steps_per_epoch - self._step
+        left = [f"{duration(steps_left * step_s)} left"] if steps_left else []
+        rate, waiting = self._pace.images_per_s, 100 * self._pace.waiting
+        return [*left, f"{rate:,.0f} images/s", f"waiting {waiting:.0f} %"]
+
+
+class Bar(LogLines):
+    """The same on a terminal: in place of the steps' lines one that stays, as wide as it is."""
+
+    _NARROWEST = 5
+    _SPARE = 3  # Ctrl-C writes ^C there
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch)
+        self._bar = tqdm(
+            desc=self._title,
+            initial=self._step,
+            total=self._steps_per_epoch,
+            leave=False,
+            bar_format="{desc}",
+        )
+        self._show(["compiling" if epoch == self._start.epoch else self._steps])
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step += 1
+        loss, *others = _figures(logs)
+        self._fill([loss, *self._pace_figures(), self._steps, *others])
+        self._bar.update()
+
+    def on_test_begin(self, logs=None):
+        self._show(["validating"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._bar.close()
+        super().on_epoch_end(epoch, logs)
+
+    @property
+    def _steps(self) -> str:
+        return f"{self._step}/{self._steps_per_epoch} steps"
+
+    def _show(self, figures: list[str]):
+        self._fill(figures)
+        self._bar.refresh()
+
+    def _fill(self, figures: list[str]):
+        """Gives the bar these figures, as many as fit: the first ones matter most."""
+        self._bar.ncols = terminal_width() - self._SPARE
+        room = self._bar.ncols - len(f"{self._title}: 100 %|| ") - self._NARROWEST
+        self._bar.bar_format = f"{{desc}}: {{percentage:.0f}} %|{{bar}}| {fitting(figures, room)}"
+
+
+def _figures(logs: dict) -> list[str]:
+    """Returns Keras's figures in words, the loss first; the waiting is the pace's to tell."""
+    return [
+        f"{name} {float(value):.4g}"
+        for name, value in sorted(logs.items(), key=lambda item: item[0] != "loss")
+        if name != "waiting"
+    ]
