@@ -8,10 +8,13 @@ Importing the package chooses Keras's JAX backend; it must come before `import k
 """
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
-from keras_landmarks import xla_flags
+from keras_landmarks import interruption, xla_flags
 
+if sys.argv[:1] == ["-m"]:  # `python -m keras_landmarks.train`: a command, whose process is ours
+    interruption.leave_at_once()
 xla_flags.set_cpu_flags()
 os.environ["KERAS_BACKEND"] = "jax"
 # TensorFlow only feeds data here: its start-up notes would bury our own lines.

@@ -39,6 +39,7 @@ from keras_landmarks.benchmarks.stages import STAGES
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload
 from keras_landmarks.data import contest
 from keras_landmarks.errors import InputError
+from keras_landmarks.models import names
 from keras_landmarks.synthesize import synthesize
 
 FLAGS = config.use(BenchmarkSettings, "stages", "peer", "aot")
@@ -106,14 +107,11 @@ def benchmark(
     Raises:
         InputError: there is no such stage or model, the data is not right, or PyTorch is missing.
     """
-    # Not at the top: --help does without Keras.
-    from keras_landmarks.models import networks, resnet
-
     if unknown := [name for name in stages if name not in STAGES]:
         raise InputError(f"--stages={unknown[0]}: choose from {','.join(STAGES)}")
-    networks.check(settings.model)
-    if peer_name and settings.model not in resnet.FAMILY:
-        raise InputError(f"--peer={peer_name} has {', '.join(resnet.FAMILY)} only")
+    names.check(settings.model)
+    if peer_name and settings.model not in names.FAMILY:
+        raise InputError(f"--peer={peer_name} has {', '.join(names.FAMILY)} only")
     load = os.getloadavg()[0]  # before this command adds to it
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         workload = Workload(settings, _data(settings, Path(scratch)), Path(scratch))

@@ -22,6 +22,7 @@ from keras_landmarks.command_help import command_help
 from keras_landmarks.data import geometry, variation
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
+from keras_landmarks.models import names
 from keras_landmarks.progress import end_bars
 from keras_landmarks.training.settings import parse_fold
 
@@ -40,9 +41,25 @@ def _flags_here() -> list[flags.Flag]:
     return FLAGS.flags_by_module_dict().get(__name__, [])
 
 
+def _define_path(name: str, default: str | None, meaning: str) -> None:
+    """Defines a flag whose value is a path: none is empty."""
+    flags.DEFINE_string(name, default, meaning)
+    flags.register_validator(name, lambda path: path != "", "it is empty; give a path")
+
+
+def _define_folder(name: str, default: str | None, meaning: str) -> None:
+    """Defines a flag whose value is a folder, there or not."""
+    _define_path(name, default, meaning)
+    flags.register_validator(
+        name,
+        lambda path: path is None or not os.path.exists(path) or os.path.isdir(path),
+        "it is no folder",
+    )
+
+
 _subject("Where things are")
-flags.DEFINE_string("data", None, "Folder in the contest's form: train/ and test/ with images.")
-flags.DEFINE_string(
+_define_folder("data", None, "Folder in the contest's form: train/ and test/ with images.")
+_define_folder(
     "prepared", "prepared", "Folder for everything made from --data, which is never written to."
 )
 flags.DEFINE_bool(
@@ -50,26 +67,26 @@ flags.DEFINE_bool(
     True,
     "Decode every image once and keep the crops under --prepared; otherwise in every epoch.",
 )
-flags.DEFINE_string("workdir", "work", "Folder of one training run: weights, history, logs.")
-flags.DEFINE_string(
+_define_folder("workdir", "work", "Folder of one training run: weights, history, logs.")
+_define_path(
     "split", "test", "Folder of --data with images and a table of them: train, test, or another."
 )
-flags.DEFINE_string("submission", None, "The contest's CSV: the asked points of every image.")
-flags.DEFINE_string("predictions", None, "All points of every image: .npz, no pickle inside.")
-flags.DEFINE_string("truth", None, "Table of true points, in the form of landmarks.csv.")
-flags.DEFINE_string("test_points", None, "Table that says which points are asked of an image.")
-flags.DEFINE_string("layout", None, "JSON file with the points' regions and mirror map.")
-flags.DEFINE_string("rejects", None, "Table to write of what cannot be used: name, row, reason.")
-flags.DEFINE_string(
+_define_path("submission", None, "The contest's CSV: the asked points of every image.")
+_define_path("predictions", None, "All points of every image: .npz, no pickle inside.")
+_define_path("truth", None, "Table of true points, in the form of landmarks.csv.")
+_define_path("test_points", None, "Table that says which points are asked of an image.")
+_define_path("layout", None, "JSON file with the points' regions and mirror map.")
+_define_path("rejects", None, "Table to write of what cannot be used: name, row, reason.")
+_define_path(
     "out",
     None,
     "What to write: a picture, contact_sheet.png unless told; of landmarks a folder, found; of"
     " export a folder, in --workdir.",
 )
-flags.DEFINE_string("html", None, "Page to write; unless told, report.html in --workdir.")
+_define_path("html", None, "Page to write; unless told, report.html in --workdir.")
 
 _subject("Converting")
-flags.DEFINE_string(
+_define_path(
     "source",
     None,
     "Annotations to convert: a table, COCO's JSON, a list, a folder of .pts files.",
@@ -80,7 +97,7 @@ flags.DEFINE_enum(
     ["auto", "table", "coco", "list", "pts"],
     "What they are; auto: by the name, .json is coco, .txt a list, a folder pts, others a table.",
 )
-flags.DEFINE_string(
+_define_path(
     "photos", None, "Folder that the photos' names are relative to; where --source is unless told."
 )
 flags.DEFINE_float(
@@ -138,7 +155,7 @@ flags.DEFINE_string(
 )
 
 _subject("The network and its input")
-flags.DEFINE_string("model", "resnext50_32x4d", "Network; a wrong name lists the right ones.")
+flags.DEFINE_string("model", "resnext50_32x4d", f"Network: {', '.join(names.NAMES)}.")
 flags.DEFINE_string(
     "init_weights",
     "imagenet",
@@ -184,7 +201,6 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "loss_unit", "crop", ["crop", "photo"], "Pixels of the loss; the contest scores the photo's."
 )
-flags.DEFINE_integer("batch_size", 256, "Images per step, over all devices.", lower_bound=1)
 flags.DEFINE_integer("epochs", 18, "Passes over the training images.", lower_bound=1)
 flags.DEFINE_enum(
     "optimizer", "adam", ["adam", "adamw", "sgd"], "adam: with AMSGrad; sgd: with momentum."
@@ -256,6 +272,12 @@ flags.DEFINE_integer("limit", None, "Use only this many of the first rows.", low
 flags.DEFINE_bool("strict", False, "End at the first broken sample rather than skip it.")
 
 _subject("The run")
+flags.DEFINE_integer(
+    "batch_size",
+    256,
+    "Images at once: of a training step, over all devices; of a prediction.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
 flags.DEFINE_bool(
     "resume", True, "Go on from what --workdir holds; --noresume removes that and starts over."
@@ -358,7 +380,7 @@ flags.DEFINE_list(
 flags.DEFINE_bool(
     "partial", False, "Score the images that are predicted, if they are not all of --truth."
 )
-flags.DEFINE_string(
+_define_path(
     "only",
     None,
     "Table whose first column, file_name, says which images to predict or score, and no others:"
@@ -377,13 +399,11 @@ flags.DEFINE_list(
 
 _subject("Clean data")
 flags.DEFINE_list("splits", ["train", "test"], "Folders of --data to look for copies in.")
-flags.DEFINE_string(
-    "duplicates", "duplicates", "Folder for the tables and the picture of copies found."
-)
-flags.DEFINE_string(
+_define_folder("duplicates", "duplicates", "Folder for the tables and the picture of copies found.")
+_define_path(
     "suspects", "suspects.tsv", "Table to write of labels that may be wrong; --exclude takes it."
 )
-flags.DEFINE_string(
+_define_path(
     "exclude", None, "Table whose first column, file_name, says what not to train or validate on."
 )
 
@@ -394,6 +414,15 @@ flags.DEFINE_enum(
     "peer", None, ["torch", "auto"], "Run the same network in PyTorch; auto: if it is installed."
 )
 flags.DEFINE_string("aot", None, "Compile the train step for this TPU topology: v5e:2x2.")
+
+
+@flags.validator("model")
+def _check_model(value: str) -> bool:
+    try:
+        names.check(value)
+    except InputError as error:
+        raise flags.ValidationError(str(error)) from None
+    return True
 
 
 @flags.validator("image_size")
@@ -424,12 +453,12 @@ def _check_augment_online(kinds: list[str]) -> bool:
 flags.disclaim_key_flags()
 
 
-def use(*names: str | type) -> flags.FlagValues:
+def use(*wanted: str | type) -> flags.FlagValues:
     """Declares the flags that a command reads, for its --help. Returns all flags.
 
     A settings dataclass stands for the flags with the names of its fields.
     """
-    for name in names:
+    for name in wanted:
         for flag in [name] if isinstance(name, str) else _field_names(name):
             flags.declare_key_flag(flag)
     return FLAGS
@@ -475,13 +504,15 @@ def require(*names: str) -> None:
             raise InputError(f"--{name} is needed: {FLAGS[name].help}")
 
 
-def run(main: Callable[[Any], dict[str, Any]], takes_paths: bool = False) -> None:
+def run(main: Callable[[Any], dict[str, Any]], takes_paths: bool = False, **defaults: Any) -> None:
     """Runs a command: `main` returns its figures, printed as one JSON line, the last on stdout.
 
     With `takes_paths` what is no flag is a path, and `main` gets their list; otherwise that is a
     mistake, and `main` gets an empty list. What a user can mend ends with one line on standard
-    error and exit status 1.
+    error and exit status 1. `defaults` are of flags that have others here than elsewhere.
     """
+    for name, value in defaults.items():
+        FLAGS.set_default(name, value)
     parse = functools.partial(_parse_flags, takes_paths=takes_paths)
     app.run(lambda argv: _report(main, argv[1:]), flags_parser=parse)
 
@@ -496,7 +527,7 @@ def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
         command, *rest = FLAGS(argv)
         _refuse_others_flags(argv)
     except flags.Error as error:
-        _fail(str(error))
+        _fail(str(error).removeprefix("ERROR:: "))
     except (ValueError, RecursionError) as error:  # absl lets them through
         _fail(f"a flag or the file of --flagfile is broken: {error}")
     if rest and not takes_paths:
@@ -537,6 +568,10 @@ def _report(main: Callable[[Any], dict[str, Any]], paths: list[str]) -> None:
         _stop(": ".join(filter(None, ["stopped", str(how_to_go_on)])), interruption.STATUS)
     except (InputError, OSError) as error:
         _fail(str(error))
+    except Exception:
+        if not interruption.is_asked():
+            raise
+        _stop("stopped", interruption.STATUS)  # an import that failed of it with another exception
     print(json.dumps(figures), flush=True)
 
 

@@ -64,7 +64,7 @@ def main(_) -> dict:
     return convert(
         Path(FLAGS.source),
         Path(FLAGS.data),
-        FLAGS.split if FLAGS["split"].present else "train",
+        FLAGS.split,
         FLAGS.source_format,
         Path(FLAGS.photos) if FLAGS.photos else None,
         FLAGS.face_share,
@@ -317,4 +317,4 @@ def _summary(rejects: Sequence[Reject]) -> str:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    config.run(main, split="train")

@@ -3,12 +3,25 @@
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 STATUS = 130  # what shells report for a command that Ctrl-C ended
 
 _asked = False
 _deferred = False
+
+
+def leave_at_once() -> None:
+    """Has both signals end the process: until `listen`, a command only imports what it needs."""
+    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(_number, _frame) -> None:
+    # Not an exception: one that strikes within an import may come out as another.
+    os.write(sys.stderr.fileno(), b"stopped\n")
+    os._exit(STATUS)
 
 
 def listen() -> None:

@@ -50,3 +50,18 @@ def test_titles_are_bold_on_a_terminal_alone(some, monkeypatch):
     assert "\033[1mThe run\033[0m" in command_help("", {"The run": some}, is_terminal=True)
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\033" not in command_help("", {"The run": some}, is_terminal=True)
+
+
+def test_paragraphs_are_wrapped_and_what_is_indented_stays():
+    words = "Trains a model on a contest folder and keeps the weights with the lowest loss."
+    table = "    best.weights.h5    the weights of the epoch with the lowest training loss"
+    text = command_help(f"{words}\n\n{table}\n", {}, is_terminal=False)
+    wrapped = "Trains a model on a contest folder and keeps the weights\nwith the lowest loss."
+    assert text.startswith(f"{wrapped}\n\n{table}\n")
+
+
+@pytest.mark.parametrize("columns", [5, 20, 40])
+def test_on_a_narrow_terminal_explanations_are_below_the_names(some, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = command_help("", {"The run": some[:3]}, is_terminal=False)
+    assert "  --data\n      Folder.\n" in text

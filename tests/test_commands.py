@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_landmarks.__main__ import commands
 from keras_landmarks.config import FLAGS
 
 FLAGFILES = sorted((Path(__file__).parent.parent / "flags").rglob("*.cfg"))
@@ -59,7 +60,9 @@ def test_help_that_nobody_reads_to_its_end_says_nothing_of_it():
         ("train", ["--noprepare=yes"], "--noprepare=yes does not take an argument"),
         ("train", ["--" + "x" * 2000], "a flag or the file of --flagfile is broken"),
         ("train", ["data=x"], "'data=x' is not a flag"),
-        ("train", ["--flagfile=nowhere.cfg"], "nowhere.cfg"),
+        ("train", ["--flagfile=nowhere.cfg"], "error: Unable to open flagfile: [Errno 2]"),
+        ("train", ["--workdir="], "flag --workdir=: it is empty; give a path"),
+        ("train", ["--workdir=faces/train/landmarks.csv"], "landmarks.csv: it is no folder"),
         ("check", [], "--data is needed"),
         ("check", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("augment", ["--data=x"], "--augment_count is needed"),
@@ -105,6 +108,24 @@ def test_a_mistake_is_one_line_and_a_status(faces, command, flags, says):
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_the_package_lists_its_commands():
+    command = [sys.executable, "-m", "keras_landmarks"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "keras_landmarks.train\n      Trains a model on a contest folder" in done.stdout
+    assert set(commands()) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_while_it_is_imported_says_no_more(number):
+    # As early as the package's own import lets us.
+    script = (
+        "import os, sys; sys.argv = ['-m'];"
+        f"import keras_landmarks; os.kill(os.getpid(), {int(number)})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
 def test_a_flagfile_that_is_no_text_is_told_in_one_line(tmp_path):

@@ -28,7 +28,7 @@ def test_what_a_work_directory_is_claimed_for_is_read_back(tmp_path):
 )
 def test_a_model_that_is_shown_other_images_is_another(tmp_path, other):
     spec.claim_workdir(tmp_path, SPEC)
-    with pytest.raises(InputError, match=r"holds ModelSpec\(.*; give another --workdir"):
+    with pytest.raises(InputError, match=r"holds a run with .*, not .*; give another --workdir"):
         spec.claim_workdir(tmp_path, other)
 
 

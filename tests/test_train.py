@@ -135,7 +135,9 @@ def test_an_earlier_work_directory_gives_the_first_weights(tiny_run, settings):
 
 def test_another_model_in_the_work_directory_is_refused(tiny_run):
     settings, _ = tiny_run
-    with pytest.raises(InputError, match=r"image_size='32x32'.* give another --workdir"):
+    with pytest.raises(
+        InputError, match="holds a run with --image_size=32x32, not --image_size=64x64; give"
+    ):
         train(dataclasses.replace(settings, image_size="64"), NO_EXTRA)
 
 

@@ -63,9 +63,9 @@ class Peer:
 def _start(model: str, batch: tuple[np.ndarray, np.ndarray], threads: int, device: str) -> None:
     global _trainer
     from keras_landmarks.benchmarks.torch_resnet import TorchTrainer
-    from keras_landmarks.models import resnet
+    from keras_landmarks.models import names
 
-    _trainer = TorchTrainer(resnet.FAMILY[model], batch, threads, device)
+    _trainer = TorchTrainer(names.FAMILY[model], batch, threads, device)
 
 
 def _time(what: str, steps: int) -> list[float]:

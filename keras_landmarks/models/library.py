@@ -7,18 +7,12 @@ depthwise convolution.
 import keras
 
 from keras_landmarks.errors import InputError
-
-MODELS = {
-    # Howard et al., "Searching for MobileNetV3", 2019; its weights want --normalisation=half.
-    "mobilenet_v3_large": keras.applications.MobileNetV3Large,
-    # Tan and Le, "EfficientNetV2", 2021; its weights want --normalisation=imagenet.
-    "efficientnet_v2_b0": keras.applications.EfficientNetV2B0,
-}
+from keras_landmarks.models.names import LIBRARY
 
 
 def features(name: str, x):
     """Returns the last feature map (N, height / 32, width / 32, channels) of normalised pixels."""
-    model = MODELS[name](
+    model = _maker(name)(
         include_top=False, weights=None, include_preprocessing=False, input_tensor=x
     )
     return model.output
@@ -31,7 +25,7 @@ def set_imagenet_weights(model: keras.Model, name: str) -> None:
         InputError: they cannot be downloaded.
     """
     try:
-        source = MODELS[name](include_top=False, weights="imagenet", include_preprocessing=False)
+        source = _maker(name)(include_top=False, weights="imagenet", include_preprocessing=False)
     except Exception as error:  # urllib's, and Keras's own for a broken file
         reason = " ".join(str(error).split())
         raise InputError(
@@ -39,3 +33,7 @@ def set_imagenet_weights(model: keras.Model, name: str) -> None:
         ) from error
     for layer in source.layers[1:]:  # the first is the input
         model.get_layer(layer.name).set_weights(layer.get_weights())
+
+
+def _maker(name: str):
+    return getattr(keras.applications, LIBRARY[name])

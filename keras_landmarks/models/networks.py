@@ -5,23 +5,15 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_landmarks.errors import InputError
-from keras_landmarks.models import heads, library, resnet
+from keras_landmarks.models import heads, library, names, resnet
 from keras_landmarks.models.heads import Head
-from keras_landmarks.models.resnet import Member
+from keras_landmarks.models.names import Member
 
 # Mean and deviation of pixels of 0 to 1; ImageNet's by channel, as torchvision's weights want them.
 NORMALISATIONS = {
     "half": (0.5, 0.5),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-
-
-def check(name: str) -> None:
-    """Raises InputError if there is no network of that name."""
-    names = [*resnet.FAMILY, *library.MODELS]
-    if name not in names:
-        raise InputError(f"model {name!r} is unknown: choose one of {', '.join(names)}")
 
 
 def build(
@@ -56,7 +48,7 @@ def _normalise(image, mean: np.ndarray, std: np.ndarray):
 def _features(name_or_member: str | Member, x):
     if isinstance(name_or_member, Member):
         return resnet.features(name_or_member, x)
-    check(name_or_member)
-    if name_or_member in library.MODELS:
+    names.check(name_or_member)
+    if name_or_member in names.LIBRARY:
         return library.features(name_or_member, x)
-    return resnet.features(resnet.FAMILY[name_or_member], x)
+    return resnet.features(names.FAMILY[name_or_member], x)

@@ -12,7 +12,7 @@ from absl import logging
 
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
-from keras_landmarks.models import heads, library
+from keras_landmarks.models import heads, library, names
 
 # PyTorch's names of a layer's variables, by how many Keras keeps of it and in Keras' order: a layer
 # without any, a convolution, the linear head, a batch normalisation.
@@ -38,7 +38,7 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
     """
     if source == "none":
         return
-    if source == "imagenet" and name in library.MODELS:
+    if source == "imagenet" and name in names.LIBRARY:
         library.set_imagenet_weights(model, name)
         return
     path = fetch_imagenet(name) if source == "imagenet" else source

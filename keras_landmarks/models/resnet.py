@@ -5,36 +5,8 @@ He et al., "Deep residual learning", 2015, and Xie et al., "Aggregated residual 
 its 3x3 convolution. Layers bear torchvision's names, so its weights load by name.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 from keras_landmarks.models.layers import BatchNormalization, Convolution, MaxPooling, ReLU
-
-
-class Member(NamedTuple):
-    """What tells one member of the family from another.
-
-    Stage s has depths[s] blocks of stem_width * 2**s planes; a bottleneck's 3x3 convolution has
-    groups * base_width / 64 times as many channels, in `groups` groups.
-    """
-
-    block: str
-    depths: Sequence[int]
-    groups: int = 1
-    base_width: int = 64
-    stem_width: int = 64
-
-
-FAMILY = {
-    "tiny": Member("basic", (1, 1, 1, 1), stem_width=16),
-    "resnet18_half": Member("basic", (2, 2, 2, 2), stem_width=32),  # half as many channels
-    "resnet18": Member("basic", (2, 2, 2, 2)),
-    "resnet34": Member("basic", (3, 4, 6, 3)),
-    "resnet50": Member("bottleneck", (3, 4, 6, 3)),
-    "resnext50_32x4d": Member("bottleneck", (3, 4, 6, 3), groups=32, base_width=4),
-    "resnet101": Member("bottleneck", (3, 4, 23, 3)),
-    "resnext101_32x8d": Member("bottleneck", (3, 4, 23, 3), groups=32, base_width=8),
-}
+from keras_landmarks.models.names import Member
 
 
 def features(member: Member, x):

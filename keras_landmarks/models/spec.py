@@ -53,8 +53,25 @@ def claim_workdir(workdir: Path, spec: ModelSpec) -> None:
         InputError: it holds another model.
     """
     if (workdir / FILE_NAME).exists() and (found := read_spec(workdir)) != spec:
-        raise InputError(f"{workdir} holds {found}, not {spec}; give another --workdir")
+        theirs, ours = _as_flags(found), _as_flags(spec)
+        different = [name for name in ours if ours[name] != theirs[name]]
+        has, asked = (" ".join(some[name] for name in different) for some in (theirs, ours))
+        raise InputError(f"{workdir} holds a run with {has}, not {asked}; give another --workdir")
     write_json(workdir / FILE_NAME, dataclasses.asdict(spec))
+
+
+def _as_flags(spec: ModelSpec) -> dict[str, str]:
+    """Returns what tells models apart, each as the flag that asks for it."""
+    known = {
+        field.name: f"--{field.name}={getattr(spec, field.name)}"
+        for field in dataclasses.fields(spec)
+        if field.compare
+    }
+    return known | {
+        "points": f"{spec.points} points",
+        "trim_bands": "--trim_bands" if spec.trim_bands else "--notrim_bands",
+        "uncertainty": "--loss=nll" if spec.uncertainty else "another loss than nll",
+    }
 
 
 def read_spec(workdir: Path) -> ModelSpec:

@@ -20,7 +20,7 @@ from keras_landmarks.data.pipeline import ImageSet, Share
 from keras_landmarks.data.shape_basis import find_shape_basis
 from keras_landmarks.data.variation import Variation
 from keras_landmarks.errors import InputError
-from keras_landmarks.models import heads, networks, pretrained, spec
+from keras_landmarks.models import heads, names, pretrained, spec
 from keras_landmarks.training import callbacks, distribution, optimizer, state
 from keras_landmarks.training.callbacks import History
 from keras_landmarks.training.history import HISTORY_FILE
@@ -36,7 +36,7 @@ _LAST_STATE, _LOGS = "last.safetensors", "logs"
 
 def check(settings: TrainSettings) -> None:
     """Raises InputError for what can be told to be wrong before any work is done."""
-    networks.check(settings.model)
+    names.check(settings.model)
     step_schedule(settings.learning_rates)
     if settings.ema_momentum and settings.average_last_epochs:
         raise InputError("--ema_momentum and --average_last_epochs: give one of them")

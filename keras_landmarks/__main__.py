@@ -1,0 +1,20 @@
+"""Lists the commands: `python -m keras_landmarks`."""
+
+import ast
+from pathlib import Path
+
+
+def commands() -> dict[str, str]:
+    """Returns what each command does, the first line of its docstring, read without running it."""
+    texts = {path.stem: path.read_text() for path in sorted(Path(__file__).parent.glob("[!_]*.py"))}
+    return {
+        name: ast.get_docstring(ast.parse(text)).splitlines()[0]
+        for name, text in texts.items()
+        if 'if __name__ == "__main__":' in text
+    }
+
+
+if __name__ == "__main__":
+    print("Commands, each with its own --help:\n")
+    for name, what in commands().items():
+        print(f"  python -m keras_landmarks.{name}\n      {what}")
