@@ -46,6 +46,8 @@ def end_bars() -> None:
     """Ends the bars that are open, so that what is printed next has a line of its own."""
     for bar in list(tqdm._instances):
         bar.close()
+        if not bar.leave:  # its line is free, but for the ^C that the terminal wrote at its end
+            print(f"\r{' ' * (terminal_width() - 1)}\r", end="", file=sys.stderr)
 
 
 def terminal_width() -> int:
