@@ -135,10 +135,10 @@ def draw_faces(
     canvas = cv2.resize(photo, size.tolist(), interpolation=cv2.INTER_CUBIC)
     for box, points, side, label in zip(boxes_px, landmarks_px, sides, labels, strict=True):
         box, points = ((px + 0.5) * scale - 0.5 for px in (box.reshape(2, 2), points))
-        size = side * scale / _FACE_SIDE
-        dot = max(_DOT_RADIUS, size * dot_radius(len(points)) / _DOT_RADIUS)
+        zoom = side * scale / _FACE_SIDE
+        dot = max(_DOT_RADIUS, zoom * dot_radius(len(points)) / _DOT_RADIUS)
         canvas = draw_landmarks(canvas, points, radius_px=dot)
-        thickness = math.ceil(max(_DOT_RADIUS, size))
+        thickness = math.ceil(max(_DOT_RADIUS, zoom))
         _draw_box(canvas, *np.rint(box).astype(int).tolist(), label, thickness)
     return canvas
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_landmarks.data.contest import printable
 from keras_landmarks.errors import InputError
+from keras_landmarks.progress import duration
 from keras_landmarks.reports import charts, drawing, metrics, pose
 from keras_landmarks.reports.bootstrap import Resamples
 from keras_landmarks.reports.figures import between, counted, drawn
@@ -92,7 +93,7 @@ def training(history: Sequence[dict[str, float]], flags: dict[str, str]) -> Sect
     text = f"Epochs done: {epochs_done(history, flags).partition(' epoch')[0]}."
     seconds = _column(history, "seconds")
     if np.isfinite(seconds).all():
-        text = f"{text[:-1]}, in {_duration(seconds.sum())}."
+        text = f"{text[:-1]}, in {duration(seconds.sum())}."
     loss = _column(history, "loss")
     averages = any(_number(flags, name) for name in ("ema_momentum", "average_last_epochs"))
     if np.isfinite(loss).any():
@@ -136,14 +137,6 @@ def _number(flags: dict[str, str], name: str) -> float:
         return float(flags.get(name, 0))
     except ValueError:
         return 0.0
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _column(history: Sequence[dict[str, float]], name: str) -> np.ndarray:
