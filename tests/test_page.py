@@ -142,7 +142,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not in
 @needs_npm
 def test_make_page_says_that_a_work_directory_has_no_model():
     done = subprocess.run(
-        ["make", "page", "WORKDIR=nope"],
+        ["make", "--no-print-directory", "page", "WORKDIR=nope"],
         cwd=WEB.parent,
         capture_output=True,
         text=True,
