@@ -190,14 +190,15 @@ async function follow(video) {
     const places = [...(place ? [place] : []), ...searchBoxes(source, description, SIZES)];
     const at = wanted ?? places[tried % places.length];
     const started = performance.now();
-    const seen = await look(network, pixels, at);
+    // A box beside a lost face leads to it: points of half a face lie nearer to the whole one.
+    const seen = await (wanted ? look : lookCloser)(network, pixels, at);
     if (camera !== video) return;
     const now = performance.now();
     const share = 1 / Math.min(20, frames);
     mean.network += share * (now - started - mean.network);
     mean.frame += share * (now - last - mean.frame);
     last = now;
-    const next = seen.doubt < LIMIT ? nextBox(seen.points, source, description, at) : null;
+    const next = seen.doubt < LIMIT ? nextBox(seen.points, source, description, seen.box) : null;
     place = next ?? place;
     tried = wanted ? 0 : tried + 1;
     if (!drag && box === wanted) box = next; // else the visitor draws another, or has drawn it
