@@ -87,9 +87,10 @@ def export(
     spec, model = load_trained(workdir)
     if data:
         _check_points(contest.find_landmarks(data, "train"), spec.points)
-    images = calibration = _face_images(spec.frame, data, _FACES)
     if precision == "int8":
         images, calibration = _calibration_apart(spec.frame, data)
+    else:
+        images = calibration = _face_images(spec.frame, data, _FACES)
     expected = model.predict_on_batch(images)
     described = description.describe(spec, expected[..., :2], layout)
     with whole_folder(out) as partial:

@@ -201,7 +201,8 @@ def _lead(run: _Run) -> str:
         said.append(f"{model['points']} points")
     if "image_size" in model:
         said.append(f"input {str(model['image_size']).replace('x', ' x ')} px")
-    said.append(sections.epochs_done(run.history, run.flags))
+    done = sections.epochs_done(run.history, run.flags)
+    said.append(f"{done} epoch{'s' * (done != '1')}")
     return contest.printable(", ".join(said))
 
 

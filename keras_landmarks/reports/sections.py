@@ -63,19 +63,17 @@ class Scored(NamedTuple):
 
 
 def epochs_done(history: Sequence[dict[str, float]], flags: dict[str, str]) -> str:
-    """Returns "18 epochs" or, of a run that is not at its end, "5 of 18 epochs"."""
+    """Returns "18" or, of a run that is not at its end, "5 of 18"."""
     done, wanted = len(history), flags.get("epochs", "")
-    if wanted.isdecimal() and done < int(wanted):
-        return f"{done} of {wanted} epochs"
-    return f"{done} epoch{'s' * (done != 1)}"
+    return f"{done} of {wanted}" if wanted.isdecimal() and done < int(wanted) else f"{done}"
 
 
 def run_tiles(history: Sequence[dict[str, float]], flags: dict[str, str]) -> list[Tile]:
     """Returns a run's first figures, where there is no score; its flags by name."""
     if not history:
         return []
-    done, of, all_of_them = epochs_done(history, flags).partition(" of ")
-    tiles = [Tile("Epochs", done.split()[0], of.lstrip() + all_of_them)]
+    done, _, wanted = epochs_done(history, flags).partition(" of ")
+    tiles = [Tile("Epochs", done, f"of {wanted} epochs" if wanted else "")]
     for title, column in [("training loss", "loss"), ("validation loss", "val_loss")]:
         if np.isfinite(values := _column(history, column)).any():
             epoch = int(np.nanargmin(values))
@@ -90,10 +88,9 @@ def training(history: Sequence[dict[str, float]], flags: dict[str, str]) -> Sect
     """Returns the curves of a run's epochs; `flags` by name."""
     if not history:
         return Section("Training", ["No epoch is noted: history.csv is not there, or empty."])
-    text = f"Epochs done: {epochs_done(history, flags).partition(' epoch')[0]}."
     seconds = _column(history, "seconds")
-    if np.isfinite(seconds).all():
-        text = f"{text[:-1]}, in {duration(seconds.sum())}."
+    took = f", in {duration(seconds.sum())}" if np.isfinite(seconds).all() else ""
+    text = f"Epochs done: {epochs_done(history, flags)}{took}."
     loss = _column(history, "loss")
     averages = any(_number(flags, name) for name in ("ema_momentum", "average_last_epochs"))
     if np.isfinite(loss).any():

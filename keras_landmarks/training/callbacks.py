@@ -165,7 +165,12 @@ class SaveState(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, path: Path, every_steps: int, steps_per_epoch: int, first_step: int, images: str
+        self,
+        path: Path,
+        every_steps: int,
+        steps_per_epoch: int,
+        first_step: int,
+        images: str | None,
     ):
         """Takes where the first epoch begins, and the fingerprint of what is trained on."""
         super().__init__()

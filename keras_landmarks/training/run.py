@@ -113,7 +113,7 @@ def fit(
     training: ImageSet,
     validation: ImageSet,
     mirror_map: np.ndarray | None = None,
-    images: str = "",
+    images: str | None = None,
 ) -> History:
     """Trains up to `settings.epochs` epochs, going on from what the work directory holds.
 
@@ -237,7 +237,7 @@ def _callbacks(
     steps: int,
     start: Position,
     metrics: list[np.ndarray],
-    images: str,
+    images: str | None,
 ) -> list:
     workdir, first_step = Path(settings.workdir), start.step
     by_epoch = settings.schedule == "steps"
