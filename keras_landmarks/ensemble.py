@@ -233,14 +233,14 @@ def match(paths: Sequence[Path]) -> Models:
         submitted.append(points)
         if len(columns) != len(other_columns):
             raise InputError(
-                f"{first} and {other} do not match: {len(columns) // 2} points an image"
-                f" in the first and {len(other_columns) // 2} in the second"
+                f"{first} and {other} do not match: {len(columns)} points an image"
+                f" in the first and {len(other_columns)} in the second"
             )
-        _check_same("column", first, columns, other, other_columns)
+        _check_same("point", first, columns, other, other_columns)
         _check_same("row", first, names, other, other_names)
     if not names:
         raise InputError(f"{first}: there are no predictions in it")
-    return Models(paths, names, len(columns) // 2, submitted)
+    return Models(paths, names, len(columns), submitted)
 
 
 def _is_submission(path: Path) -> bool:
@@ -248,12 +248,12 @@ def _is_submission(path: Path) -> bool:
 
 
 def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
-    """Returns the names of rows and of the numbers in each, and a submission's points."""
+    """Returns the names of rows and of the points in each, and a submission's points."""
     if _is_submission(path):
         table = contest.read_landmarks(path)
-        return table.file_names, contest.read_columns(path)[1:], table.points
+        return table.file_names, contest.read_point_names(path), table.points
     names, points = prediction_files.read_names(path)
-    return names, contest.point_columns(points), None
+    return names, contest.point_names(points), None
 
 
 def _iterate_points(path: Path, submitted: np.ndarray | None) -> Iterator[np.ndarray]:

@@ -64,12 +64,12 @@ ENTRIES = {
     "empty.jpg": (b"", POINTS, "the file is empty"),
     "page.jpg": (b"<html>", POINTS, "neither a JPEG nor a PNG"),
     "missing.jpg": (None, POINTS, "there is no such image"),
-    "short.jpg": (JPEG, "1\t2\t3", "fewer numbers than the header has"),
-    "long.jpg": (JPEG, POINTS + "\t5", "more numbers than the header has"),
+    "short.jpg": (JPEG, "1\t2\t3", "fewer cells than the header has"),
+    "long.jpg": (JPEG, POINTS + "\t5", "more cells than the header has"),
     "nan.jpg": (JPEG, "1\tnan\t3\t4", "a cell is empty or not a number"),
     "empty cell.jpg": (JPEG, "1\t\t3\t4", "a cell is empty or not a number"),
     "nul.jpg": (JPEG, "1\0\t2\t3\t4", "a cell is empty or not a number"),
-    "commas.jpg": (JPEG, POINTS.replace("\t", ","), "fewer numbers than the header has"),
+    "commas.jpg": (JPEG, POINTS.replace("\t", ","), "fewer cells than the header has"),
     "beyond.jpg": (JPEG, "1\t2\t3\t40000", "a coordinate is beyond 32767 px"),
     "nul\0.jpg": (None, POINTS, "not the name of a file in the images folder"),
     "../outside.jpg": (JPEG, POINTS, "not the name of a file in the images folder"),
@@ -111,7 +111,7 @@ def test_every_odd_entry_is_sound_or_refused_by_name(odd, tmp_path):
     done = run(f"--data={odd}", f"--rejects={tmp_path / 'rejects.tsv'}")
     assert done.returncode == 0, done.stderr
     rows = [(name, line, reason) for line, (name, (*_, reason)) in enumerate(ENTRIES.items(), 2)]
-    rows.append(("cut.jpg", len(rows) + 2, "fewer numbers than the header has"))
+    rows.append(("cut.jpg", len(rows) + 2, "fewer cells than the header has"))
     expected = [(name.replace("\0", "\\x00"), str(line), r) for name, line, r in rows if r]
     rejects = read_rejects(tmp_path / "rejects.tsv")
     assert [(name, row, reason.partition(":")[0]) for name, row, reason in rejects] == expected

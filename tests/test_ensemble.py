@@ -245,10 +245,10 @@ def test_another_number_of_points_is_told(combine, folder):
         combine(["a.npz", "b.npz"], predictions="out.npz")
 
 
-def test_other_columns_are_told(combine, folder):
+def test_points_of_other_names_are_refused(combine, folder):
     text = (folder / "b.csv").read_text()
-    (folder / "b.csv").write_text(text.replace("M0_X,Point_M0_Y", "M0_Y,Point_M0_X"))
-    with pytest.raises(InputError, match="column 1 is Point_M0_X in the first and Point_M0_Y in"):
+    (folder / "b.csv").write_text(text.replace("Point_M0_", "nose_"))
+    with pytest.raises(InputError, match="point 1 is Point_M0 in the first and nose in"):
         combine(["a.csv", "b.csv"], submission="out.csv")
 
 

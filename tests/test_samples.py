@@ -80,7 +80,7 @@ def broken(table, images):
     return {
         3: "the JPEG is truncated",
         4: "there is no such image",
-        6: "fewer numbers than the header has: 1941, not 1942",
+        6: "fewer cells than the header has: 1942, not 1943",
         7: "an earlier row has this name: 2",
         9: "the file is empty",
     }

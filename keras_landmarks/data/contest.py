@@ -3,10 +3,11 @@
     train/images/*.jpg       train/landmarks.csv     file_name, Point_M0_X, Point_M0_Y, ...
     test/images/*.jpg        test/test_points.csv    file_name, point_index_list
 
-Tables have one header line and are separated by tabs or commas; CRLF, a byte-order mark and cells
-quoted as RFC 4180 says are read too. Any number of points is right as long as every row has as many
+Tables are UTF-8 text with one header line, separated by tabs, commas or semicolons; CRLF, a
+byte-order mark and cells quoted as RFC 4180 says are read too. Columns are known by their titles
+(`columns.find_points`) and may stand in any order; others are ignored. Every row has as many cells
 as the header. Points are photo pixels: (0, 0) is the middle of the upper left pixel; some lie
-outside the image.
+outside the image. Names are read in Unicode's normal form C, so that é is the same in every table.
 
 Tables come from strangers: nothing in them is evaluated, and memory is bounded by a block of them.
 
@@ -14,10 +15,13 @@ What is wrong with a row or an image is told as a reason, "what: the particulars
 can be counted by what stands before the colon.
 """
 
+import dataclasses
+import functools
 import itertools
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +29,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from keras_landmarks.data.columns import PointColumns, find_points
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_file, write_whole
 
@@ -32,6 +37,9 @@ _BLOCK_BYTES = 1 << 23  # tables are read in pieces of this size, so memory stay
 _LONGEST_LINE_BYTES = 1 << 20
 _LARGEST_COORDINATE = 32767  # what int16 holds
 _READ_LAXLY = (b" ", b"\t", b"\v", b"\f", b"\r", b"+")
+_NAME_COLUMN = "file_name"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_LONGEST_TOLD = 40  # characters of a cell in a message
 _QUOTED_CELL = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
 _INDEX_LIST = re.compile(r"\[ *(?:0|[1-9][0-9]{0,4})(?: *, *(?:0|[1-9][0-9]{0,4}))* *\]")
 # Control characters, and what `_unquote` makes of bytes that are not UTF-8.
@@ -107,11 +115,11 @@ def iterate_landmarks(path: Path, limit: int | None = None) -> Iterator[Rows]:
             end.
     """
     with _open_table(path) as file:
-        separator, numbers = _read_landmark_header(path, file)
+        header = _read_landmark_header(path, file)
         line, stop = 2, 2 + limit if limit else sys.maxsize
         for lines in _iterate_blocks(path, file):
             if block := lines[: stop - line]:
-                yield _parse_rows(block, line, separator, numbers)
+                yield _parse_rows(block, line, header)
             line += len(block)
             if line == stop:
                 break
@@ -120,13 +128,16 @@ def iterate_landmarks(path: Path, limit: int | None = None) -> Iterator[Rows]:
 def count_points(path: Path) -> int:
     """Returns how many points a landmark table's header has; InputError as `iterate_landmarks`."""
     with _open_table(path) as file:
-        return _read_landmark_header(path, file)[1] // 2
+        return len(_read_landmark_header(path, file).points.names)
 
 
-def read_columns(path: Path) -> list[str]:
-    """Returns the header's cells; InputError if the file has no header of ours."""
+def read_point_names(path: Path) -> list[str]:
+    """Returns what a landmark table's header calls the points, in the order they are read.
+
+    InputError as `iterate_landmarks`.
+    """
     with _open_table(path) as file:
-        return _read_header(path, file)[1]
+        return _read_landmark_header(path, file).points.names
 
 
 def read_landmarks(path: Path) -> LandmarkTable:
@@ -160,7 +171,7 @@ def iterate_test_points(path: Path) -> Iterator[Asked | Reject]:
     Raises:
         InputError: the file is missing, has no such header, or a line has no end.
     """
-    for line, name, indices in _iterate_pairs(path):
+    for line, name, indices in _iterate_pairs(path, "point_index_list"):
         try:
             yield Asked(checked_name(name), line, _parse_indices(indices))
         except ValueError as error:
@@ -218,25 +229,28 @@ def printable(text: str) -> str:
 
 
 def read_names(path: Path) -> list[str]:
-    """Reads the first column of a table, whatever the others are: file names, each once.
+    """Reads the column file_name of a table, whatever the others are: each name once.
 
     What cannot be the name of a file in the images folder is left out.
 
     Raises:
-        InputError: the file is missing or has no header that begins with file_name.
+        InputError: the file is missing or has no column file_name.
     """
-    names = dict.fromkeys(name for _, name, _ in _iterate_pairs(path, fewest_columns=1))
+    names = dict.fromkeys(name for _, name, _ in _iterate_pairs(path, None))
     return list(filter(can_be_listed, names))
 
 
 def read_groups(path: Path) -> dict[str, str]:
     """Reads a table of file name and group (a person, say): name -> group.
 
+    The group is the column beside file_name or, where there are more, the one called group.
+
     Raises:
-        InputError: the file is missing, a row has no group, or two rows give a name two groups.
+        InputError: the file is missing, it is not clear which column is the group, a row has no
+            group, or two rows give a name two groups.
     """
     groups = {}
-    for line, name, group in _iterate_pairs(path):
+    for line, name, group in _iterate_pairs(path, "group"):
         if not group:
             raise InputError(f"{path}, line {line}: a row is a file name and a group")
         if groups.setdefault(name, group) != group:
@@ -259,20 +273,50 @@ def as_line(cells: Sequence[str]) -> str:
     return "\t".join(_quote(cell, "\t") for cell in cells)
 
 
+def point_names(points: int) -> list[str]:
+    """Returns what so many points are called in the contest's tables."""
+    return [f"Point_M{i}" for i in range(points)]
+
+
 def point_columns(points: int) -> list[str]:
     """Returns what the columns of so many points are called: x and y of the first, and so on."""
-    return [f"Point_M{i}_{axis}" for i in range(points) for axis in "XY"]
+    return [f"{name}_{axis}" for name in point_names(points) for axis in "XY"]
 
 
-def _iterate_pairs(path: Path, fewest_columns: int = 2) -> Iterator[tuple[int, str, str]]:
-    """Yields line number, first cell and the rest of every row under the header."""
+def _iterate_pairs(path: Path, column: str | None) -> Iterator[tuple[int, str, str]]:
+    """Yields line number, file name and the cell of a column of every row under the header.
+
+    Where there are but two columns the second may be called anything. The last column takes all
+    that is left of a row, for a list of indices that was not quoted. Without a column the cell is
+    empty.
+    """
     with _open_table(path) as file:
-        separator, _ = _read_header(path, file, fewest_columns)
+        header = _read_header(path, file)
+        wanted = header.name if column is None else _find_column(path, header, column)
         rows = itertools.chain.from_iterable(_iterate_blocks(path, file))
         for line, row in enumerate(rows, start=2):
-            name, rest = _split_name(row, separator)
             if row.strip():
-                yield line, _unquote(name), _unquote(rest)
+                cells = _first_cells(row.rstrip(b"\r"), header, max(header.name, wanted) + 1)
+                cell = "" if column is None else _unquote(cells[wanted])
+                yield line, _unquote(cells[header.name]), cell
+
+
+def _find_column(path: Path, header: "_Header", column: str) -> int:
+    if len(header.titles) == 2:
+        return 1 - header.name
+    if column in header.titles:
+        return header.titles.index(column)
+    told = ", ".join(title[:_LONGEST_TOLD] for title in header.titles[:8])
+    raise InputError(f"{path}: no column is called {column}; the header has {told}")
+
+
+def _first_cells(row: bytes, header: "_Header", count: int) -> list[bytes]:
+    """Returns the first cells of a row; the last of all takes what is left."""
+    cells = []
+    for _ in range(min(count, len(header.titles) - 1)):
+        cell, row = _split_name(row, header.separator)
+        cells.append(cell)
+    return [*cells, row]
 
 
 def _open_table(path: Path) -> BinaryIO:
@@ -298,47 +342,89 @@ def _read_line(path: Path, file: BinaryIO) -> bytes:
     return line
 
 
-def _read_landmark_header(path: Path, file: BinaryIO) -> tuple[bytes, int]:
-    """Returns the separator and how many numbers a row has."""
-    separator, columns = _read_header(path, file)
-    if len(columns) < 3 or len(columns) % 2 == 0:
-        raise InputError(
-            f"{path}: the header has {len(columns)} columns; a landmark table has file_name and"
-            " then an x and a y for each point"
-        )
-    return separator, len(columns) - 1
+@dataclass(frozen=True)
+class _Header:
+    """A table's first line.
+
+    Attributes:
+        separator: of the cells.
+        titles: of all columns.
+        name: the column of file names, from 0.
+        points: the columns of points, of a table that has such.
+    """
+
+    separator: bytes
+    titles: list[str]
+    name: int
+    points: PointColumns | None = None
+
+    @property
+    def numbers(self) -> int:
+        """How many cells of a row are numbers of points."""
+        return 2 * len(self.points.names)
+
+    @functools.cached_property
+    def is_plain(self) -> bool:
+        """Whether a row is a name and then x and y of each point in turn, as the contest's is."""
+        x, y, last = self.points.x, self.points.y, self.numbers
+        in_turn = x == list(range(1, last, 2)) and y == list(range(2, last + 1, 2))
+        return self.name == 0 and in_turn and len(self.titles) == last + 1
+
+    @functools.cached_property
+    def columns(self) -> list[int]:
+        """The columns of x and y of each point in turn."""
+        return list(itertools.chain(*zip(self.points.x, self.points.y, strict=True)))
 
 
-def _read_header(path: Path, file: BinaryIO, fewest_columns: int = 2) -> tuple[bytes, list[str]]:
-    """Returns the separator and the columns' names."""
-    header = _read_line(path, file)
-    if not header:
+def _read_landmark_header(path: Path, file: BinaryIO) -> _Header:
+    header = _read_header(path, file)
+    try:
+        return dataclasses.replace(header, points=find_points(header.titles))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read_header(path: Path, file: BinaryIO) -> _Header:
+    line = _read_line(path, file)
+    if not line:
         raise InputError(f"{path}: the file is empty")
-    separator = b"\t" if b"\t" in header else b","
-    cells = header.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").split(separator)
-    if len(cells) < fewest_columns:
+    if line.startswith(_UTF16_MARKS):
         raise InputError(
-            f"{path}: the first line has neither tab nor comma; is another separator in use?"
+            f"{path}: UTF-16, which Excel calls Unicode text; save it as CSV UTF-8 instead"
         )
-    columns = [_unquote(cell) for cell in cells]
-    if columns[0] != "file_name":
+    line = line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
+    separator = b"\t" if b"\t" in line else max(b",", b";", key=line.count)
+    titles = [_unquote(cell) for cell in line.split(separator)]
+    if _NAME_COLUMN not in titles:
+        told = _unquote(line)[:_LONGEST_TOLD]
         raise InputError(
-            f"{path}: the first line must be a header that begins with file_name,"
-            f" not {columns[0][:40]!r}"
+            f"{path}: no column is called {_NAME_COLUMN}; the first line must be a header such as"
+            f" {_NAME_COLUMN},x0,y0,x1,y1, not {told!r}"
         )
-    return separator, columns
+    if titles.count(_NAME_COLUMN) > 1:
+        raise InputError(f"{path}: two columns are called {_NAME_COLUMN}")
+    return _Header(separator, titles, titles.index(_NAME_COLUMN))
 
 
-def _parse_rows(block: list[bytes], first_line: int, separator: bytes, numbers: int) -> Rows:
-    pairs = [_split_name(row.rstrip(b"\r"), separator) for row in block]
+# ── rows of points ──
+
+
+def _parse_rows(block: list[bytes], first_line: int, header: _Header) -> Rows:
+    rows = _parse_plain_rows(block, first_line, header) if header.is_plain else None
+    return rows or _parse_rows_one_by_one(block, first_line, header)
+
+
+def _parse_plain_rows(block: list[bytes], first_line: int, header: _Header) -> Rows | None:
+    """Parses the rows of a plain table together; None if any of them needs a closer look."""
+    pairs = [_split_name(row.rstrip(b"\r"), header.separator) for row in block]
     names, cells = zip(*pairs, strict=True)
-    points = _parse_numbers_fast(cells, separator, numbers)
+    points = _parse_numbers_fast(cells, header.separator, header.numbers)
     if points is None:
-        return _parse_rows_one_by_one(block, first_line, separator, numbers)
+        return None
     try:
         file_names = [checked_name(_unquote(name)) for name in names]
     except ValueError:
-        return _parse_rows_one_by_one(block, first_line, separator, numbers)
+        return None
     lines = list(range(first_line, first_line + len(block)))
     return Rows(file_names, points.reshape(len(block), -1, 2), lines, [])
 
@@ -365,33 +451,59 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
     return values.astype(np.int16)
 
 
-def _parse_rows_one_by_one(
-    block: list[bytes], first_line: int, separator: bytes, numbers: int
-) -> Rows:
+def _parse_rows_one_by_one(block: list[bytes], first_line: int, header: _Header) -> Rows:
     rows = Rows([], [], [], [])
     for line, row in enumerate(block, start=first_line):
         if not row.strip():
             continue
-        name, cells = _split_name(row.rstrip(b"\r"), separator)
-        name = _unquote(name)
+        name, cells, count = _split_row(row.rstrip(b"\r"), header)
         try:
             checked_name(name)
-            points = _parse_numbers(cells, separator, numbers)
+            if count != len(header.titles):
+                few = "fewer" if count < len(header.titles) else "more"
+                raise ValueError(
+                    f"{few} cells than the header has: {count}, not {len(header.titles)}"
+                )
+            points = _parse_numbers(cells, header.separator)
         except ValueError as error:
             rows.rejects.append(Reject(name, line, str(error)))
             continue
         rows.file_names.append(name)
         rows.points.append(points)
         rows.lines.append(line)
-    points = np.array(rows.points, np.float32).reshape(-1, numbers // 2, 2)
+    points = np.array(rows.points, np.float32).reshape(-1, header.numbers // 2, 2)
     return rows._replace(points=points)
 
 
-def _parse_numbers(row: bytes, separator: bytes, numbers: int) -> np.ndarray:
-    cells = [cell.strip(b' "') for cell in row.split(separator)] if row else []
-    if len(cells) != numbers:
-        few = "fewer" if len(cells) < numbers else "more"
-        raise ValueError(f"{few} numbers than the header has: {len(cells)}, not {numbers}")
+def _split_row(row: bytes, header: _Header) -> tuple[str, list[bytes], int]:
+    """Returns a row's file name, the cells of x and y of each point, and how many cells it has."""
+    if header.is_plain:
+        name, rest = _split_name(row, header.separator)
+        cells = rest.split(header.separator) if len(row) > len(name) else []
+        return _unquote(name), cells, len(cells) + 1
+    cells = _split_quoted(row, header.separator)
+    name, *numbers = (
+        cells[column] if column < len(cells) else b"" for column in [header.name, *header.columns]
+    )
+    return _unquote(name), numbers, len(cells)
+
+
+def _split_quoted(row: bytes, separator: bytes) -> list[bytes]:
+    """Returns the cells of a row, any of which may have separators within quotes."""
+    cells, rest = [], row
+    while True:
+        quoted = _QUOTED_CELL.match(rest)
+        end = rest.find(separator, quoted.end() if quoted else 0)
+        if end < 0:
+            return [*cells, rest]
+        cells.append(rest[:end])
+        rest = rest[end + 1 :]
+
+
+def _parse_numbers(cells: list[bytes], separator: bytes) -> np.ndarray:
+    cells = [cell.strip(b' "') for cell in cells]
+    if separator != b",":
+        cells = [cell.replace(b",", b".") for cell in cells]  # decimal commas
     try:
         if b"".join(cells).translate(None, b"+-.0123456789Ee"):  # float takes nan and 1_000, too
             raise ValueError
@@ -406,7 +518,7 @@ def _parse_numbers(row: bytes, separator: bytes, numbers: int) -> np.ndarray:
 def _parse_indices(text: str) -> np.ndarray:
     text = text.strip(" ")
     if not _INDEX_LIST.fullmatch(text):
-        raise ValueError(f"not a list of point indices: {text[:40]!r}")
+        raise ValueError(f"not a list of point indices such as [0, 1, 2]: {text[:40]!r}")
     indices = np.array([int(index) for index in text[1:-1].split(",")])
     if indices.max() > _LARGEST_COORDINATE:
         raise ValueError(f"a point index is too large: {indices.max()}")
@@ -423,6 +535,8 @@ def _split_name(row: bytes, separator: bytes) -> tuple[bytes, bytes]:
 def _unquote(cell: bytes) -> str:
     # As Python decodes the names in a folder: bytes that are not UTF-8 are kept, and told apart.
     text = cell.decode(errors="surrogateescape").strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
     quoted = len(text) > 1 and text[0] == text[-1] == '"'
     return text[1:-1].replace('""', '"') if quoted else text
 
