@@ -10,6 +10,7 @@ Example:
 """
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def _report(split: str, checked: Iterable[Sample | Asked | Reject], image_folder
         if isinstance(item, Reject):
             rejects.append(item)
     rejects.sort(key=lambda reject: reject.line)
-    unlisted = [name for name in contest.list_files(image_folder) if name not in named]
+    files = contest.list_files(image_folder)
+    unlisted = [name for name in files if unicodedata.normalize("NFC", name) not in named]
     return Report(len(lines), rejects, unlisted)
 
 

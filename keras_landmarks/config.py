@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from absl import app, flags, logging
 
 from keras_landmarks import compilation_cache, interruption
+from keras_landmarks.annotations import units
 from keras_landmarks.command_help import command_help
 from keras_landmarks.data import geometry, variation
 from keras_landmarks.errors import InputError
@@ -96,6 +97,13 @@ flags.DEFINE_enum(
     "auto",
     ["auto", "table", "coco", "list", "pts"],
     "What they are; auto: by the name, .json is coco, .txt a list, a folder pts, others a table.",
+)
+flags.DEFINE_enum(
+    "points_unit",
+    "auto",
+    units.UNITS,
+    "Unit of the points in --source: pixel, share (0 to 1 of the photo's width and height) or"
+    " percent; auto: pixels, and an error if they look like another.",
 )
 _define_path(
     "photos", None, "Folder that the photos' names are relative to; where --source is unless told."

@@ -1,8 +1,11 @@
 """Makes a folder in the contest's form of faces that are annotated in another one.
 
-Reads tables with other column names, COCO keypoints, WFLW's and CelebA's lists and folders of .pts
-files (300-W); see `data.annotations`. Each face is cut out of its photo around its points, with
-black beyond the photo's edge, for the network looks at one face. Under --data it writes
+Reads tables with other column names, COCO keypoints, lists such as WFLW's and CelebA's, and folders
+of .pts files (300-W); see `keras_landmarks.annotations`. Points are in pixels of the photo unless
+--points_unit says otherwise; points that cannot be pixels are refused. Each face is cut out of its
+photo around its points, with black beyond the photo's edge, for the network looks at one face. One
+or two points have no extent: their faces are cut out by the annotations' boxes or, where there are
+none, the photos stay whole. Under --data it writes
 
     <split>/images, <split>/landmarks.csv   the faces; `train` takes them
     <split>/sources.csv                     which photo each face is from, a table of groups
@@ -21,41 +24,35 @@ Examples:
 
 import contextlib
 import functools
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import (
-    annotations,
-    contest,
-    image_files,
-    known_layouts,
-    layout,
-    mirror,
-    samples,
-)
-from keras_landmarks.data.annotations import Face
+from keras_landmarks.annotations import cropping, plausibility, units, validation
+from keras_landmarks.annotations.cropping import Cut
+from keras_landmarks.annotations.face import Face, point_name
+from keras_landmarks.annotations.reading import read_annotations
+from keras_landmarks.data import contest, known_layouts, layout, mirror
 from keras_landmarks.data.contest import Reject
-from keras_landmarks.data.geometry import Region, cut_out
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_folder, write_json
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 
-FLAGS = config.use("source", "source_format", "photos", "face_share", "data", "split", "processes")
-
-
-class Cut(NamedTuple):
-    """A face cut out: its crop, and where in the photo that begins, x and y in pixels."""
-
-    jpeg: bytes
-    offset_px: tuple[int, int]
+FLAGS = config.use(
+    "source",
+    "source_format",
+    "points_unit",
+    "photos",
+    "face_share",
+    "data",
+    "split",
+    "processes",
+)
 
 
 def main(_) -> dict:
@@ -69,6 +66,7 @@ def main(_) -> dict:
         Path(FLAGS.photos) if FLAGS.photos else None,
         FLAGS.face_share,
         FLAGS.processes,
+        FLAGS.points_unit,
     )
 
 
@@ -80,6 +78,7 @@ def convert(
     photos: Path | None = None,
     face_share: float = 0.6,
     processes: int | None = None,
+    points_unit: str = "auto",
 ) -> dict:
     """Writes the faces of `source` as `data`/`split`.
 
@@ -87,10 +86,12 @@ def convert(
         source: a file or folder of annotations.
         data: the folder in the contest's form.
         split: its part to write.
-        source_format: one of `annotations.KINDS`, or `auto`.
+        source_format: one of `annotations.reading.KINDS`, or `auto`.
         photos: what the photos' names are relative to; None for the annotations' own folder.
         face_share: share of a crop's width and height that the points take; 0 for whole photos.
         processes: workers; None for all cores.
+        points_unit: `pixel`, `share` (0 to 1 of the photo's width and height), `percent`, or
+            `auto`: pixels, unless the points look like one of the others, which is an error.
 
     Returns:
         Figures: faces, points, rejected, whether a mirror map is known.
@@ -106,20 +107,38 @@ def convert(
     photos = photos or (source if source.is_dir() else source.parent)
     if not photos.is_dir():
         raise InputError(f"{photos}: no such folder; --photos says where the photos are")
-    read = annotations.read_annotations(source, source_format)
-    said = list(read.faces)
-    faces = list(_sift(said, photos))
-    gaps = _most_gaps(said, read.names)
-    points = next((len(face.landmarks_photo_px) for face in faces if isinstance(face, Face)), 0)
-    names = read.names if read.names and len(read.names) == points else None
+    read = read_annotations(source, source_format, photos)
+    if read.ignored:
+        logging.info("columns that are no points: %s", ", ".join(read.ignored)[:200])
+    found = list(read.faces)
+    faces = list(validation.validate(found, photos))
+    points, names = _check_faces(source, faces, read.names, points_unit)
+    gaps = _most_gaps(found, read.names)
     if points:
         _check_points(data, points, names, source)
-    cuts = parallel_map(functools.partial(cut_face, photos, face_share), faces, processes)
+    whole_photos = face_share == 0 or not any(map(cropping.can_be_cut_out, faces))
+    if whole_photos:
+        faces = list(validation.leave_out_shared_photos(faces))
+        if face_share and points:
+            logging.warning(
+                "faces of fewer than 3 points have no extent, and there are no boxes:"
+                " the photos stay whole"
+            )
+    share = 0 if whole_photos else face_share
+    cut = functools.partial(cropping.cut_face, photos, share, points_unit)
+    cuts = parallel_map(cut, faces, processes)
     with _removed_if_new(data), whole_folder(folder) as partial:
         cuts = progress(cuts, "cutting out", "faces", len(faces))
-        landmarks, rejects = _write_faces(partial, faces, cuts)
-        if not landmarks:
+        written, rejects = _write_faces(partial, faces, cuts)
+        if not written:
             raise InputError(_nothing_left(source, rejects, gaps, photos_are_told))
+        if points_unit == "auto" and units.may_be_percent(written):
+            raise InputError(
+                f"{source}: all points are 0 to 100, in photos that are larger; give"
+                " --points_unit=percent if they are percent of the width and height, or"
+                " --points_unit=pixel"
+            )
+    landmarks = [cut.landmarks_photo_px - cut.offset_px for cut in written]
     known = _write_layout(data / "layout.json", landmarks, names)
     if rejects:
         summary = _summary(rejects) + gaps
@@ -127,7 +146,7 @@ def convert(
     return {
         "data": str(data),
         "split": split,
-        "faces": len(landmarks),
+        "faces": len(written),
         "points": points,
         "rejected": len(rejects),
         "mirror": "mirror" in known,
@@ -137,37 +156,29 @@ def convert(
 # ── what can be used ──
 
 
-def _sift(faces: Iterable[Face | Reject], photos: Path) -> Iterator[Face | Reject]:
-    """Yields the faces with their photos' paths from `photos`; rejects for those of no use."""
-    inside = {f"{os.path.abspath(photos)}/", f"{os.path.realpath(photos)}/"}
-    points, rows = 0, {}
-    for face in faces:
-        if isinstance(face, Face):
-            for folder in inside:
-                face = face._replace(photo=face.photo.removeprefix(folder))
-            landmarks_px = face.landmarks_photo_px
-            points = points or len(landmarks_px)
-            first = rows.setdefault((face.photo, hash(landmarks_px.tobytes())), face.row)
-            gaps = int(np.isnan(landmarks_px).any(axis=1).sum())
-            if gaps:
-                reason = f"points without a place: {gaps} of {len(landmarks_px)}"
-            elif len(landmarks_px) != points:
-                reason = f"not as many points as the first face: {len(landmarks_px)}, not {points}"
-            elif first != face.row:
-                reason = f"repeated: the same as row {first}"
-            else:
-                reason = _fault_of_photo(photos, face.photo)
-            face = Reject(face.photo, face.row, reason) if reason else face
-        yield face
+def _check_faces(
+    source: Path, faces: Sequence[Face | Reject], names: Sequence[str] | None, unit: str
+) -> tuple[int, Sequence[str] | None]:
+    """Returns how many points the faces have, and the points' names if they are of so many.
 
-
-def _fault_of_photo(photos: Path, name: str) -> str:
-    if not contest.can_be_listed(name):
-        return f"not a path below the photos' folder: {name!r}"
-    if not os.path.exists(photos / name):
-        hint = "; folders are separated by /" if "\\" in name else ""
-        return f"there is no such image: {photos / name}{hint}"
-    return ""
+    Raises:
+        InputError: the numbers of all faces together cannot be points.
+    """
+    usable = [face.landmarks_photo_px for face in faces if isinstance(face, Face)]
+    if not usable:
+        return 0, None
+    points = len(usable[0])
+    if unit == "auto" and units.are_shares(np.stack(usable)):
+        raise InputError(
+            f"{source}: all points are about 0 to 1, which are no pixels of a photo; if they are"
+            " shares of its width and height, give --points_unit=share"
+        )
+    names = names if names and len(names) == points else None
+    if fault := plausibility.find_fault(np.stack(usable), names):
+        raise InputError(
+            f"{source}: {fault}; write a table whose header names x and y of each point"
+        )
+    return points, names
 
 
 def _most_gaps(faces: Sequence[Face | Reject], names: Sequence[str] | None) -> str:
@@ -181,8 +192,7 @@ def _most_gaps(faces: Sequence[Face | Reject], names: Sequence[str] | None) -> s
     if not count:
         return ""
     (point, most), *_ = count.most_common(1)
-    name = annotations.point_name(point, names)
-    return f"; {name} has no place in {most} of {len(faces)} faces"
+    return f"; {point_name(point, names)} has no place in {most} of {len(faces)} faces"
 
 
 def _check_points(data: Path, points: int, names: Sequence[str] | None, source: Path) -> None:
@@ -200,38 +210,6 @@ def _check_points(data: Path, points: int, names: Sequence[str] | None, source: 
     for point, (name, their) in enumerate(zip(names, theirs, strict=True) if named else ()):
         if name != their:
             raise InputError(f"{source}: point {point} is {name!r}, but {their!r} in {path}{other}")
-
-
-# ── crops ──
-
-
-def cut_face(photos: Path, face_share: float, face: Face | Reject) -> Cut | Reject:
-    """Returns a face's crop, as JPEG, with its points in it; or why it has none."""
-    if isinstance(face, Reject):
-        return face
-    try:
-        image = image_files.read_listed_image(photos, face.photo)
-    except ValueError as error:
-        return Reject(face.photo, face.row, str(error))
-    (box,) = samples.boxes(face.landmarks_photo_px[None])
-    if samples.lies_far_outside(box, image.shape[1::-1]):
-        return Reject(face.photo, face.row, "points far outside the image")
-    if not face_share:
-        return Cut(image_files.encode_jpeg(image), (0, 0))
-    region = region_around(box, face_share)
-    return Cut(image_files.encode_jpeg(cut_out(image, region)), region[:2])
-
-
-def region_around(box: list[float], share: float) -> Region:
-    """Returns what to cut out so that a box (low x, low y, high x, high y) takes `share` of it.
-
-    A box that is flat counts as half as wide as it is long.
-    """
-    low, high = np.array(box[:2]), np.array(box[2:])
-    sides = high - low + 1
-    sides = np.maximum(sides, sides.max() / 2) / share
-    first = np.floor((low + high - sides) / 2).astype(int)
-    return Region(*first.tolist(), *(first + np.ceil(sides).astype(int)).tolist())
 
 
 # ── what is written ──
@@ -252,28 +230,29 @@ def _removed_if_new(folder: Path) -> Iterator[None]:
 
 def _write_faces(
     folder: Path, faces: Sequence[Face | Reject], cuts: Iterable[Cut | Reject]
-) -> tuple[list[np.ndarray], list[Reject]]:
-    """Writes the images and the tables; returns the points of each crop, and the rejects."""
+) -> tuple[list[Cut], list[Reject]]:
+    """Writes the images and the tables; returns the crops, without JPEGs, and the rejects."""
     images = folder / "images"
     images.mkdir(parents=True)
-    names, crops, landmarks, rejects = [], [], [], []
+    written, crops, rejects = [], [], []
     for face, cut in zip(faces, cuts, strict=True):
         if isinstance(cut, Reject):
             rejects.append(cut)
             continue
-        name = f"face_{len(names):06d}.jpg"
+        name = f"face_{len(written):06d}.jpg"
         (images / name).write_bytes(cut.jpeg)
-        names.append(name)
+        written.append(cut._replace(jpeg=b""))
         crops.append((name, face.photo, face.id or str(face.row), *map(str, cut.offset_px)))
-        landmarks.append(face.landmarks_photo_px - cut.offset_px)
-    if landmarks:
+    if written:
+        names, photos = ([crop[column] for crop in crops] for column in (0, 1))
+        landmarks = (cut.landmarks_photo_px - cut.offset_px for cut in written)
         contest.write_landmarks(folder / "landmarks.csv", names, landmarks)
-        contest.write_groups(folder / "sources.csv", "photo", names, [crop[1] for crop in crops])
+        contest.write_groups(folder / "sources.csv", "photo", names, photos)
         columns = ("file_name", "photo", "annotation", "x0", "y0")
         contest.write_rows(folder / "crops.csv", columns, crops)
     if rejects:
         contest.write_rejects(folder / "rejects.csv", rejects)
-    return landmarks, rejects
+    return written, rejects
 
 
 def _write_layout(path: Path, landmarks: Sequence[np.ndarray], names: Sequence[str] | None) -> dict:

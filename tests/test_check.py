@@ -181,7 +181,7 @@ def test_the_test_split_is_checked_too(own_faces, tmp_path):
     ]
     assert [reason for _, _, reason in rejects] == [
         "test: the JPEG is truncated",
-        "test: not a list of point indices: '[1, 2'",
+        "test: not a list of point indices such as [0, 1, 2]: '[1, 2'",
         "test: no such point: 971, the last is 970",
         f"test: another count of points than before: {count + 1}, not {count}",
         "test: another row of this name disagrees: 11",

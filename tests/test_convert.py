@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_landmarks.convert import convert, region_around
+from keras_landmarks.annotations.cropping import region_around
+from keras_landmarks.convert import convert
 from keras_landmarks.data import contest, image_files
 from keras_landmarks.errors import InputError
 
@@ -91,12 +92,13 @@ def test_photos_can_stay_whole(photos, tmp_path):
 
 def test_faces_of_other_counts_of_points_and_far_outside_are_left_out(photos, tmp_path):
     source = photos.with_name("list.txt")
-    source.write_text("a.jpg 1 2 30 40\nb.jpg 1 2 30 40 50 60\nb.jpg 1 2 3000 40\n")
+    rows = ["b.jpg 1 2 30 40", "a.jpg 1 2 30 40 50 60", "b.jpg 1 2 3000 40 50 60"]
+    source.write_text("\n".join(rows))
     figures = convert(source, tmp_path / "data", processes=1)
     assert (figures["faces"], figures["rejected"]) == (1, 2)
     assert not figures["mirror"]
     rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
-    assert "b.jpg\t2\tnot as many points as the first face: 3, not 2" in rejects
+    assert "b.jpg\t1\tnot as many points as most faces: 2, not 3" in rejects
 
 
 def test_what_does_not_fit_the_faces_is_not_known(photos, tmp_path, caplog):
@@ -112,9 +114,10 @@ def test_what_does_not_fit_the_faces_is_not_known(photos, tmp_path, caplog):
 
 
 def test_a_face_that_is_there_twice_is_taken_once(photos, tmp_path):
-    photos.write_text("image,x0,y0,x1,y1\na.jpg,1,2,30,40\nb.jpg,1,2,30,40\na.jpg,1,2,30,40\n")
+    face = "1,2,30,40,20,50"
+    photos.write_text(f"image,x0,y0,x1,y1,x2,y2\na.jpg,{face}\nb.jpg,{face}\na.jpg,{face}\n")
     with photos.open("a") as table:  # another face of the photo
-        table.write("a.jpg,50,2,80,40\n")
+        table.write("a.jpg,50,2,80,40,60,60\n")
     assert convert(photos, tmp_path / "data", processes=1)["faces"] == 3
     rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
     assert rejects.splitlines()[1:] == ["a.jpg\t4\trepeated: the same as row 2"]
@@ -174,7 +177,7 @@ def test_a_layout_that_is_there_counts_and_stays(photos, tmp_path):
 
 
 def test_nothing_is_left_where_no_face_can_be_used(photos, tmp_path):
-    photos.write_text("image,x0,y0\ngone.jpg,1,1\ngone.jpg,2,2\n")
+    photos.write_text("image,x0,y0\ngone.jpg,10,10\nlost.jpg,20,20\n")
     path = photos.with_name("gone.jpg")
     says = "no face can be used: there is no such image: 2; the first is gone.jpg, row 2: "
     says += f"there is no such image: {path}"
@@ -183,7 +186,7 @@ def test_nothing_is_left_where_no_face_can_be_used(photos, tmp_path):
     with pytest.raises(InputError, match=f"{says}$"):
         convert(photos, tmp_path / "data", photos=photos.parent, processes=1)
     path.write_bytes(b"no photo")
-    with pytest.raises(InputError, match=r"row 2: neither a JPEG nor a PNG$"):
+    with pytest.raises(InputError, match=r"row 2: neither a JPEG nor a PNG; --photos"):
         convert(photos, tmp_path / "data", processes=1)
     photos.write_text("image,x0,y0\n")
     with pytest.raises(InputError, match=r"points\.csv: there is no row under the header$"):
@@ -192,6 +195,97 @@ def test_nothing_is_left_where_no_face_can_be_used(photos, tmp_path):
     with pytest.raises(InputError, match=r"points\.txt: there is no face in it$"):
         convert(photos.with_suffix(".txt"), tmp_path / "data", processes=1)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("unit", ["share", "percent"])
+def test_points_in_another_unit_are_refused_unless_it_is_given(photos, tmp_path, unit):
+    """Three photos of 400 x 240 px."""
+    image = np.zeros((240, 400, 3), np.uint8)
+    for name in "cde":
+        save(photos.parent / f"{name}.jpg", image)
+    pixels = np.array([[[100, 60], [80, 40], [110, 70]]]) + np.arange(3)[:, None, None]
+    table = pixels / (400, 240) * {"share": 1, "percent": 100}[unit]
+    rows = [f"{n}.jpg," + ",".join(map(str, p.ravel())) for n, p in zip("cde", table, strict=True)]
+    photos.write_text("image,x0,y0,x1,y1,x2,y2\n" + "\n".join(rows) + "\n")
+    with pytest.raises(InputError, match=f"--points_unit={unit}"):
+        convert(photos, tmp_path / "data", face_share=0, processes=1)
+    assert not (tmp_path / "data").exists()
+    convert(photos, tmp_path / "data", face_share=0, processes=1, points_unit=unit)
+    points = contest.read_landmarks(tmp_path / "data" / "train" / "landmarks.csv").points
+    np.testing.assert_allclose(points, pixels, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ((120, 200), "annotated on its side.*: 120 x 200, not 200 x 120"),
+        (
+            (100, 60),
+            "annotated at another size: 100 x 60, not 200 x 120, which is 2 times as large",
+        ),
+        ((200, 121), None),
+        ((300, 120), "annotated on a photo of another shape: 300 x 120, not 200 x 120"),
+    ],
+)
+def test_the_size_that_annotations_state_is_held_against_the_photo(photos, tmp_path, size, says):
+    image = {"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}
+    points = {"image_id": 1, "keypoints": [50, 60, 2, 80, 40, 2, 70, 70, 2]}
+    source = photos.with_name("a.json")
+    source.write_text(json.dumps({"images": [image], "annotations": [points]}))
+    with pytest.raises(InputError, match=says):
+        convert(source, tmp_path / "data", processes=1)
+
+
+def test_faces_of_one_or_two_points_keep_whole_photos(photos, tmp_path, caplog):
+    photos.write_text("image,x0,y0,x1,y1\na.jpg,90,60,110,62\nb.jpg,1,2,30,40\n")
+    assert convert(photos, tmp_path / "data", processes=1)["faces"] == 2
+    assert "photos stay whole" in caplog.text
+    image = image_files.read_image(tmp_path / "data" / "train" / "images", "face_000000.jpg")
+    assert image.shape == (120, 200, 3)
+
+
+def test_faces_of_one_point_are_cut_out_by_their_boxes(photos, tmp_path):
+    photos.write_text("image,x,y,w,h,nose_x,nose_y\na.jpg,80,40,40,30,100,60\n")
+    convert(photos, tmp_path / "data", processes=1, face_share=0.5)
+    folder = tmp_path / "data" / "train"
+    image = image_files.read_image(folder / "images", "face_000000.jpg")
+    assert image.shape == (62, 82, 3)  # 41 x 31 px take half of each side
+    [[[x, y]]] = contest.read_landmarks(folder / "landmarks.csv").points
+    assert image[y, x].min() > 200  # the white dot
+
+
+def test_several_faces_in_a_photo_that_stays_whole_are_refused(photos, tmp_path):
+    photos.write_text("image,x0,y0,x1,y1\na.jpg,1,2,30,40\na.jpg,50,2,80,40\nb.jpg,1,2,30,40\n")
+    figures = convert(photos, tmp_path / "data", face_share=0, processes=1)
+    assert (figures["faces"], figures["rejected"]) == (1, 2)
+    rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
+    assert "several faces in one photo, which stays whole: 2" in rejects
+
+
+def test_faces_of_a_few_pixels_are_refused(photos, tmp_path):
+    photos.write_text("image,x0,y0,x1,y1,x2,y2\na.jpg,10,10,11,11,12,12\n")
+    with pytest.raises(InputError, match=r"a face of a few pixels, are they pixels\?: 2 x 2 px"):
+        convert(photos, tmp_path / "data", processes=1)
+
+
+def test_names_of_either_unicode_form_find_their_photo(photos, tmp_path):
+    photos.with_name("a.jpg").rename(photos.with_name("fu\u0308r.jpg"))
+    photos.write_text("image,x0,y0,x1,y1,x2,y2\nf\u00fcr.jpg,1,2,30,40,20,50\n")
+    assert convert(photos, tmp_path / "data", processes=1)["faces"] == 1
+
+
+@pytest.mark.parametrize("name", ["1", "00001", "1.JPG", "old/1.jpg", "0001.png"])
+def test_the_nearest_name_is_told_where_a_photo_is_missing(photos, tmp_path, name):
+    photos.with_name("a.jpg").rename(photos.with_name("00001.jpg"))
+    photos.write_text(f"image,x0,y0,x1,y1,x2,y2\n{name},1,2,30,40,20,50\n")
+    with pytest.raises(InputError, match=r"the nearest name there is 00001\.jpg"):
+        convert(photos, tmp_path / "data", processes=1)
+
+
+def test_windows_separators_find_their_photo(photos, tmp_path):
+    photos.write_text(f"image,x0,y0,x1,y1,x2,y2\n{photos.parent.name}\\a.jpg,1,2,30,40,20,50\n")
+    figures = convert(photos, tmp_path / "data", photos=photos.parent.parent, processes=1)
+    assert figures["faces"] == 1
 
 
 def test_a_split_that_is_there_stays(photos, tmp_path):

@@ -20,6 +20,7 @@ GROUND = {
     "xla_flags",
 }
 ALLOWED = {
+    "annotations": {"annotations", "data"} | GROUND,
     "data": {"data"} | GROUND,
     "models": {"models", "data.geometry", "data.mirror", "data.views"} | GROUND,
     "training": {"training", "models", "data"} | GROUND,

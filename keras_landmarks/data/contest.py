@@ -597,10 +597,15 @@ def find_photos(truth: Path | None, data: Path | None, split: str | None) -> Pat
 
 
 def list_files(folder: Path) -> list[str]:
-    """Returns the files below the folder by their paths from it, sorted."""
+    """Returns the files below the folder by their paths from it, sorted.
+
+    What macOS adds to archives and folders is left out: __MACOSX, ._photo.jpg, .DS_Store.
+    """
     paths = []
-    for parent, _, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__MACOSX"]
         inner = os.path.relpath(parent, folder)
+        names = [name for name in names if not name.startswith(("._", ".DS_Store"))]
         paths += [os.path.normpath(os.path.join(inner, name)) for name in names]
     return sorted(paths)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_names
 from keras_landmarks.errors import InputError
 
+NO_FILE = "there is no such image"
 NO_PHOTO = "neither a JPEG nor a PNG"
 _MOST_PIXELS = 100_000_000  # 300 MB decoded
 _MOST_IMAGE_BYTES = 1 << 28
@@ -111,13 +112,18 @@ def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
         ValueError: it is missing, broken, or lies elsewhere; the message is the reason alone.
     """
     contest.checked_name(name)
-    path = os.path.join(image_folder, name)
+    path = image_names.find_path(image_folder, name)
     # Where links lead is asked only if there may be one: that costs several system calls.
     if "/" in name or os.path.islink(path):
         path, folder = os.path.realpath(path), os.path.realpath(image_folder)
         if os.path.commonpath([path, folder]) != folder:
             raise ValueError("a link that leaves the images folder")
-    return read_photo(path)
+    try:
+        return read_photo(path)
+    except ValueError as error:
+        if str(error) == NO_FILE and (nearest := image_names.nearest_name(image_folder, name)):
+            raise ValueError(f"{NO_FILE}: the nearest name there is {nearest}") from None
+        raise
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
@@ -129,7 +135,7 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
     try:
         return decode_image(_read_content(path))
     except FileNotFoundError:
-        raise ValueError("there is no such image") from None
+        raise ValueError(NO_FILE) from None
     except OSError as error:
         raise ValueError(error.strerror) from None
 

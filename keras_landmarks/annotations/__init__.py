@@ -1,0 +1,1 @@
+"""Faces and their points as other programs write them."""

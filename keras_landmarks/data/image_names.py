@@ -1,0 +1,51 @@
+"""Finds the files of a folder by the names that tables give them.
+
+Names meet in both of Unicode's forms: macOS and some archives write ü as u and two dots. Where a
+name is of no file, the nearest one is looked for, to be named beside it: programs for tables make
+the number 1 of 00001.jpg, and people leave endings out.
+"""
+
+import functools
+import os
+import unicodedata
+from pathlib import Path, PurePath
+
+from keras_landmarks.data import contest
+
+
+def find_path(folder: str | os.PathLike, name: str) -> str:
+    """Returns the path of a file by its name in the folder, in whichever Unicode form it is there.
+
+    That of the name as it is where there is no such file.
+    """
+    path = os.path.join(folder, name)
+    if name.isascii() or os.path.lexists(path):
+        return path
+    forms = (os.path.join(folder, unicodedata.normalize(form, name)) for form in ("NFC", "NFD"))
+    return next(filter(os.path.lexists, forms), path)
+
+
+def nearest_name(folder: str | os.PathLike, name: str) -> str:
+    """Returns the folder's file that a name without a file most likely means; "" if none is near.
+
+    Near are names that differ in capitals, in their ending, in zeros before a number, or in the
+    folders before them.
+    """
+    name = name.replace("\\", "/")
+    files = _files_by_stem(os.fspath(folder))
+    return files.get(_stem(name)) or files.get(_stem(PurePath(name).name), "")
+
+
+@functools.lru_cache(maxsize=1)  # a table may have many such names; it is for a message only
+def _files_by_stem(folder: str) -> dict[str, str]:
+    stems: dict[str, str] = {}
+    for name in contest.list_files(Path(folder)):
+        stems.setdefault(_stem(name), name)
+        stems.setdefault(_stem(PurePath(name).name), name)
+    return stems
+
+
+def _stem(name: str) -> str:
+    """Returns what names that mean the same file share."""
+    stem = os.path.splitext(unicodedata.normalize("NFC", name).casefold())[0]
+    return stem.lstrip("0") or "0"

@@ -1,0 +1,277 @@
+"""The readers of other programs' annotations, given files that were spoiled at random.
+
+As in test_fuzz: each file is refused in one line or read as a slow reader of the test's own does.
+"""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_fuzz import EDITS, fuzz, refusal, slow_columns, spoil
+
+from keras_landmarks.annotations.face import Face
+from keras_landmarks.annotations.reading import read_annotations
+
+
+def read(path, content, kind):
+    """The faces by row, as photo and points; None if the file is refused."""
+    path.write_bytes(content)
+    found = None
+    with refusal():
+        annotations = read_annotations(path, kind)
+        found = {f.row: f for f in annotations.faces if isinstance(f, Face)}
+    return found
+
+
+def assert_same(faces, expected):
+    assert faces.keys() == expected.keys()
+    for row, (photo, points) in expected.items():
+        assert faces[row].photo == photo
+        np.testing.assert_array_equal(faces[row].landmarks_photo_px, points)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "file"
+
+
+def number(cell):
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isinf(value) else value
+
+
+def place(cell):
+    return math.nan if cell == "" else number(cell)
+
+
+# ── COCO ──
+
+COCO = {
+    "images": [
+        {"id": 1, "file_name": "a.jpg", "width": 90, "height": 80},
+        {"id": 2, "file_name": "in/b.jpg"},
+    ],
+    "categories": [
+        {"id": 1, "name": "hand", "keypoints": ["wrist"]},
+        {"id": 2, "name": "face", "keypoints": ["nose", "chin"]},
+    ],
+    "annotations": [
+        {"id": 5, "image_id": 1, "category_id": 2, "keypoints": [1, 2, 2, 3, 4, 1]},
+        {"id": 6, "image_id": 2, "category_id": 1, "keypoints": [9, 9, 2]},
+        {"id": 7, "image_id": 2, "category_id": 2, "keypoints": [5, 6, 2, 0, 0, 0]},
+    ],
+}
+VALUES = [None, 0, 1, 2, 7, -1.5, "", "1", "a.jpg", "nan", [], {}, [1, 2, 2], ["nose"], True]
+
+
+def places(value, path=()):
+    """Every place in a value of JSON, as a path of keys."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        yield (*path, key)
+        if isinstance(inner, (dict, list)):
+            yield from places(inner, (*path, key))
+
+
+def edit(value, share, kind, new):
+    """Changes one place in a value of JSON: puts something there, removes it, or repeats it."""
+    every = list(places(value))
+    if not every:
+        return
+    *path, key = every[int(share * len(every))]
+    for step in path:
+        value = value[step]
+    if kind == "put":
+        value[key] = new
+    elif kind == "remove":
+        del value[key]
+    elif isinstance(value, list):
+        value.insert(key, copy.deepcopy(value[key]))
+
+
+def slow_coco(content):
+    """Faces by row; None if it is no such file. For files as large as that above."""
+    if not isinstance(content, dict):
+        return None
+    images, annotations = content.get("images"), content.get("annotations")
+    categories = content.get("categories") or []
+    for each in (images, annotations, categories):
+        if not isinstance(each, list) or not all(isinstance(item, dict) for item in each):
+            return None
+    if not all("id" in image and "file_name" in image for image in images):
+        return None
+    names = [(str(image["id"]), str(image["file_name"])) for image in images]
+    if len({i for i, _ in set(names)}) < len(set(names)) > 0:
+        return None
+    if len({name for _, name in set(names)}) < len(set(names)):
+        return None
+    if annotations and not any("keypoints" in each for each in annotations):
+        return None
+    points_of = {
+        str(category.get("id")): [str(name) for name in category["keypoints"]]
+        for category in categories
+        if isinstance(category.get("keypoints"), list)
+    }
+    kinds = [str(each.get("category_id")) for each in annotations if each.get("keypoints")]
+    chosen = max(kinds, key=kinds.count, default="None")
+    if chosen == "None" and len(points_of) == 1:
+        [chosen] = points_of
+    points = points_of.get(chosen)
+    usable = [kind for kind in points_of if points_of[kind] == points] + [chosen, "None"]
+    faces = {}
+    for row, each in enumerate(annotations, start=1):
+        photo = dict(names).get(str(each.get("image_id")))
+        numbers = each.get("keypoints")
+        if photo is None or str(each.get("category_id")) not in usable:
+            continue
+        if not isinstance(numbers, list) or len(numbers) % 3 or not any(numbers[2::3]):
+            continue
+        triples = [numbers[i : i + 3] for i in range(0, len(numbers), 3)]
+        if points and len(triples) != len(points):
+            continue
+        if any(not v and (x or y) for x, y, v in triples):
+            continue
+        face = [(place(x), place(y)) if v else (math.nan, math.nan) for x, y, v in triples]
+        if all(None not in pair for pair in face):
+            faces[row] = photo, face
+    return faces
+
+
+JSON_EDITS = st.lists(
+    st.tuples(
+        st.floats(0, 1, exclude_max=True),
+        st.sampled_from(["put", "remove", "repeat"]),
+        st.sampled_from(VALUES),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@fuzz
+@given(edits=JSON_EDITS)
+def test_spoiled_coco(path, edits):
+    content = copy.deepcopy(COCO)
+    for change in edits:
+        edit(content, *change)
+    expected = slow_coco(content)
+    faces = read(path, json.dumps(content).encode(), "coco")
+    assert (faces is None) == (expected is None)
+    if faces is not None:
+        assert_same(faces, expected)
+
+
+@fuzz
+@given(edits=EDITS)
+def test_spoiled_bytes_of_coco(path, edits):
+    content = spoil(json.dumps(COCO).encode(), edits)
+    faces = read(path, content, "coco")
+    if faces is not None:
+        assert_same(faces, slow_coco(json.loads(content)))
+
+
+# ── lists ──
+
+LISTS = [
+    b"a.jpg 1 2 3 4\nin/b.jpg 5 6 7 8\nmy c.jpg 9 10 11 12\n",
+    b"1 2 3 4 a.jpg\n5.5 6 7 8 in/b.jpg\n",
+    b"2\nnose_x nose_y chin_x chin_y\n000001.jpg  69 109 70 110\n",
+]
+
+
+def slow_list(line):
+    """Photo and points of a line; None if it has none."""
+    words = line.split()
+    if len(words) < 3:
+        words = line.split(",")
+    words = [word.strip(" ,\r\n\t\v\f") for word in words]
+    words = [word for word in words if word]
+    kinds = "".join("n" if is_float(word) else "p" if has_ending(word) else "w" for word in words)
+    if len(words) < 3 or set(kinds) == {"n"} or "n" not in kinds:
+        return None
+    if kinds[0] == "n":
+        end = kinds.rindex("n") + 1
+        photo, cells = words[end:], words[:end]
+    else:
+        ends = [kinds.find("n")] + ([kinds.index("p") + 1] if "p" in kinds else [])
+        photo, cells = words[: min(ends)], words[min(ends) :]
+    numbers = [number(cell) for cell in cells]
+    if not numbers or None in numbers or len(numbers) % 2:
+        return None
+    return " ".join(photo), np.reshape(numbers, (-1, 2))
+
+
+def is_float(word):
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def has_ending(word):
+    _, dot, ending = word.rpartition(".")
+    return bool(dot) and ending[:1].isascii() and ending[:1].isalpha() and ending.isidentifier()
+
+
+@pytest.mark.parametrize("content", LISTS)
+def test_spoiled_lists(path, content):
+    @fuzz
+    @given(EDITS)
+    def check(edits):
+        spoiled = spoil(content, edits)
+        faces = read(path, spoiled, "list")
+        if faces is None:
+            return
+        text = spoiled.decode("utf-8-sig", errors="replace")
+        lines = enumerate(text.splitlines(keepends=True), start=1)
+        if not text.isascii() or any(c in text for c in "\r\v\f\x1c\x1d\x1e\x85"):
+            return  # the lines end elsewhere
+        expected = {row: face for row, line in lines if (face := slow_list(line))}
+        assert_same(faces, expected)
+
+    check()
+
+
+# ── tables ──
+
+TABLES = [
+    b"file_name,nose_x,nose_y,chin_x,chin_y\na.jpg,1,2,3,4\nb.jpg,5,6.5,,\n",
+    b"image;x0;x1;y0;y1\na.jpg;1,5;2;3;4\n",
+    b"sex\tx\ty\tw\th\tNoseX\tNoseY\tChinX\tChinY\tpath\nf\t0\t0\t9\t9\t1\t2\t3\t4\ta.jpg\n",
+]
+
+
+@pytest.mark.parametrize("content", TABLES)
+def test_spoiled_headers(path, content):
+    """Where the header is spoiled, the rows are read by it or the file is refused."""
+    header, rows = content.split(b"\n", 1)
+
+    @fuzz
+    @given(EDITS)
+    def check(edits):
+        spoiled = spoil(header, edits)
+        text = spoiled.decode(errors="replace")
+        if not text.isascii() or set(text) & set('\r\n"\v\f\0') or text.startswith("\ufeff"):
+            return
+        faces = read(path, spoiled + b"\n" + rows, "table")
+        separator = max("\t,;", key=text.count)
+        titles = [title.strip() for title in text.split(separator)]
+        columns = slow_columns(titles)
+        if faces is None:
+            return
+        assert columns is not None
+        for face in faces.values():
+            cells = rows.decode().splitlines()[face.row - 2].split(separator)
+            cells = [cell.replace(",", ".") if separator != "," else cell for cell in cells]
+            numbers = [float(cells[column].strip() or "nan") for column in columns]
+            np.testing.assert_array_equal(face.landmarks_photo_px.ravel(), numbers)
+
+    check()
