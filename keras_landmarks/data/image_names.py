@@ -8,6 +8,7 @@ the number 1 of 00001.jpg, and people leave endings out.
 import functools
 import os
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from keras_landmarks.data import contest
@@ -31,15 +32,27 @@ def nearest_name(folder: str | os.PathLike, name: str) -> str:
     Near are names that differ in capitals, in their ending, in zeros before a number, or in the
     folders before them.
     """
+    return _nearest(_files_by_stem(os.fspath(folder)), name)
+
+
+def nearest_of(names: Iterable[str], name: str) -> str:
+    """Returns the one of the names that is near to `name` as in `nearest_name`."""
+    return _nearest(_by_stem(names), name)
+
+
+def _nearest(by_stem: dict[str, str], name: str) -> str:
     name = name.replace("\\", "/")
-    files = _files_by_stem(os.fspath(folder))
-    return files.get(_stem(name)) or files.get(_stem(PurePath(name).name), "")
+    return by_stem.get(_stem(name)) or by_stem.get(_stem(PurePath(name).name), "")
 
 
 @functools.lru_cache(maxsize=1)  # a table may have many such names; it is for a message only
 def _files_by_stem(folder: str) -> dict[str, str]:
+    return _by_stem(contest.list_files(Path(folder)))
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, str]:
     stems: dict[str, str] = {}
-    for name in contest.list_files(Path(folder)):
+    for name in names:
         stems.setdefault(_stem(name), name)
         stems.setdefault(_stem(PurePath(name).name), name)
     return stems
