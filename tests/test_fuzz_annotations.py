@@ -226,18 +226,19 @@ def test_spoiled_lists(path, content):
     @fuzz
     @given(EDITS)
     def check(edits):
-        spoiled = spoil(content, edits)
-        faces = read(path, spoiled, "list")
-        if faces is None:
-            return
-        text = spoiled.decode("utf-8-sig", errors="replace")
-        lines = enumerate(text.splitlines(keepends=True), start=1)
-        if not text.isascii() or any(c in text for c in "\r\v\f\x1c\x1d\x1e\x85"):
-            return  # the lines end elsewhere
-        expected = {row: face for row, line in lines if (face := slow_list(line))}
-        assert_same(faces, expected)
+        check_list(path, content, edits)
 
     check()
+
+
+def check_list(path, content, edits):
+    spoiled = spoil(content, edits)
+    faces = read(path, spoiled, "list")
+    text = spoiled.decode("utf-8-sig", errors="replace")
+    if faces is None or not text.isascii() or set(text) & set("\r\v\f\x1c\x1d\x1e\x1f"):
+        return  # refused, or the lines end elsewhere
+    lines = enumerate(text.splitlines(keepends=True), start=1)
+    assert_same(faces, {row: face for row, line in lines if (face := slow_list(line))})
 
 
 # ── tables ──
@@ -251,27 +252,27 @@ TABLES = [
 
 @pytest.mark.parametrize("content", TABLES)
 def test_spoiled_headers(path, content):
-    """Where the header is spoiled, the rows are read by it or the file is refused."""
-    header, rows = content.split(b"\n", 1)
-
     @fuzz
     @given(EDITS)
     def check(edits):
-        spoiled = spoil(header, edits)
-        text = spoiled.decode(errors="replace")
-        if not text.isascii() or set(text) & set('\r\n"\v\f\0') or text.startswith("\ufeff"):
-            return
-        faces = read(path, spoiled + b"\n" + rows, "table")
-        separator = max("\t,;", key=text.count)
-        titles = [title.strip() for title in text.split(separator)]
-        columns = slow_columns(titles)
-        if faces is None:
-            return
-        assert columns is not None
-        for face in faces.values():
-            cells = rows.decode().splitlines()[face.row - 2].split(separator)
-            cells = [cell.replace(",", ".") if separator != "," else cell for cell in cells]
-            numbers = [float(cells[column].strip() or "nan") for column in columns]
-            np.testing.assert_array_equal(face.landmarks_photo_px.ravel(), numbers)
+        check_header(path, content, edits)
 
     check()
+
+
+def check_header(path, content, edits):
+    """Where the header is spoiled, the rows are read by it or the file is refused."""
+    header, rows = content.split(b"\n", 1)
+    spoiled = spoil(header, edits)
+    text = spoiled.decode(errors="replace")
+    faces = read(path, spoiled + b"\n" + rows, "table")
+    if faces is None or not text.isascii() or set(text) & set('\r\n"\v\f\0'):
+        return
+    separator = max("\t,;", key=text.count)
+    columns = slow_columns([title.strip() for title in text.split(separator)])
+    assert columns is not None
+    for face in faces.values():
+        cells = rows.decode().splitlines()[face.row - 2].split(separator)
+        cells = [cell.replace(",", ".") if separator != "," else cell for cell in cells]
+        numbers = [float(cells[column].strip() or "nan") for column in columns]
+        np.testing.assert_array_equal(face.landmarks_photo_px.ravel(), numbers)

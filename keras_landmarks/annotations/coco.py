@@ -32,11 +32,11 @@ def read_coco(source: Path) -> Annotations:
         InputError: it is not COCO, no annotation has keypoints, or one photo has two ids.
     """
     content = read_json(source)
-    try:
-        images, annotations = list(content["images"]), list(content["annotations"])
-        categories = list(content.get("categories") or [])
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{source}: not COCO: it has no images and annotations") from None
+    content = content if isinstance(content, dict) else {}
+    images, annotations = content.get("images"), content.get("annotations")
+    categories = content.get("categories") or []
+    if not all(isinstance(each, list) for each in (images, annotations, categories)):
+        raise InputError(f"{source}: not COCO: it has no lists of images and annotations")
     if not all(isinstance(item, dict) for item in [*images, *annotations, *categories]):
         raise InputError(f"{source}: not COCO: {_NO_OBJECT}")
     photos = _photos(source, images)
