@@ -285,8 +285,9 @@ def test_a_column_of_pixels_holds_no_names(tmp_path):
 LONG = "image,landmark,x,y\na.jpg,nose,1,2\na.jpg,chin,3,4\nb.jpg,chin,7,8\nb.jpg,nose,5,6\n"
 
 
-def test_rows_of_one_point_each_are_put_together(tmp_path):
-    table = write(tmp_path / "points.csv", LONG)
+@pytest.mark.parametrize("title", ["landmark", "keypoint_idx", "Point name", "name", "label"])
+def test_rows_of_one_point_each_are_put_together(tmp_path, title):
+    table = write(tmp_path / "points.csv", LONG.replace("landmark", title))
     assert read(table) == [("a.jpg", [[1, 2], [3, 4]]), ("b.jpg", [[5, 6], [7, 8]])]
     assert read_annotations(table, "auto").names == ["nose", "chin"]
 

@@ -75,6 +75,11 @@ def test_a_box_is_no_point(columns, has_size):
     ]
 
 
+def test_the_middle_of_a_box_is_no_point():
+    assert pairs("center_x,center_y,width,height,nose_x,nose_y") == [("nose", 4, 5)]
+    assert pairs("center_x,center_y,nose_x,nose_y") == [("center", 0, 1), ("nose", 2, 3)]
+
+
 def test_a_width_and_height_before_the_point_are_the_photos():
     assert pairs("width,height,x,y") == [("", 2, 3)]
 

@@ -200,7 +200,10 @@ def slow_columns(titles):
         both = dict([(axis, known[point, axis]), (others[0][1], known[others[0]])])
         columns[point if axis == "x" else others[0][0]] = both["x"], both["y"]
     columns = dict(sorted(columns.items(), key=lambda item: min(item[1])))
-    boxes = [p for p, pair in columns.items() if is_sized(p, pair, known)] or corners(columns)
+    boxes = [p for p, pair in columns.items() if is_sized(p, pair, known)]
+    sized = any((p, "w") in known and (p, "h") in known for p, _ in known)
+    boxes = boxes or [p for p in columns if sized and p.lower() in ("center", "centre")]
+    boxes = boxes or corners(columns)
     columns = {point: pair for point, pair in columns.items() if point not in boxes}
     if not columns or len({(point, "z") in known for point in columns}) > 1:
         return None

@@ -21,9 +21,8 @@ from keras_landmarks.errors import InputError
 
 _NAME_COLUMNS = ("file_name", "filename", "file", "image", "image_name", "image_path", "path")
 _NAME_COLUMNS += ("image_id", "img", "img_name", "img_path", "photo")
-_LABEL_COLUMNS = ("landmark", "keypoint", "bodypart", "point", "part", "label", "name")
-_LABEL_COLUMNS += ("landmark_name", "keypoint_name", "point_name", "landmark_id", "keypoint_id")
-_LABEL_COLUMNS += ("point_id", "landmark_index", "keypoint_index", "point_index", "index", "idx")
+_LABEL_WORDS = {"landmark", "keypoint", "bodypart", "point", "part", "joint", "marker", "label"}
+_LABEL_COLUMNS = ("name", "index", "idx", "id")
 _FACE_COLUMNS = ("face", "face_id", "person", "person_id", "instance", "instance_id", "track_id")
 _PHOTO_WORDS = {"image", "img", "photo", "picture", "original"}
 _SEPARATORS = "\t,;"
@@ -183,21 +182,32 @@ def _read_long(table: _Table) -> Annotations | None:
     Raises:
         InputError: most photos have several rows and no column tells the points apart.
     """
-    rows = [(line, row) for line, row in _rows(table.source, table.separator) if row]
+    rows = list(_rows(table.source, table.separator))
     photos = Counter(row[table.name].strip() for _, row in rows if table.name < len(row))
-    lowered = [title.lower() for title in table.titles]
-    label = next((lowered.index(name) for name in _LABEL_COLUMNS if name in lowered), None)
-    if label is not None and label != table.name:
-        labels = dict.fromkeys(row[label].strip() for _, row in rows if label < len(row))
-        if len(labels) > 1:
-            return Annotations(_join(table, rows, label, list(labels)), list(labels))
     repeated = [photo for photo, count in photos.items() if count > 1]
+    label = _label_column(table)
+    if repeated and label is not None:
+        labels = list(dict.fromkeys(row[label].strip() for _, row in rows if label < len(row)))
+        if len(labels) > 1:
+            return Annotations(_join(table, rows, label, labels), labels)
     if 2 * len(repeated) > len(photos):
         raise InputError(
             f"{table.source}: {repeated[0][:80]} has {photos[repeated[0]]} rows of one point each;"
-            f" a table with a row a point needs a column called {_LABEL_COLUMNS[0]} that says which"
+            " a table with a row a point needs a column called landmark that says which"
         )
     return None
+
+
+def _label_column(table: _Table) -> int | None:
+    """Returns the column that says which point a row is of."""
+    lowered = [title.lower() for title in table.titles]
+    used = {table.name, *table.points.x, *table.points.y}
+    named = [
+        column
+        for column, title in enumerate(lowered)
+        if column not in used and (set(words(title)) & _LABEL_WORDS or title in _LABEL_COLUMNS)
+    ]
+    return named[0] if named else None
 
 
 def _join(

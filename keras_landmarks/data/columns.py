@@ -22,6 +22,7 @@ _OTHER_UNITS |= {"percent", "pct"}
 # Points of these names are the corners of a box where other points have names of their own.
 _CORNERS = [("0", "1"), ("1", "2"), ("tl", "br"), ("lt", "rb"), ("ul", "lr")]
 _CORNERS += [("topleft", "bottomright"), ("lefttop", "rightbottom")]
+_MIDDLES = ("center", "centre")  # of a box that has a width and a height
 # What such a box may be called before its corner or its side.
 _BOXED = ("", "face", "head", "person", "crop", "detection")
 _NO_POINTS = (
@@ -78,6 +79,7 @@ def find_points(titles: Sequence[str]) -> PointColumns:
     pairs = _pair([title for title in usable if title.axis in ("x", "y")])
     sizes = _sizes(usable)
     box_names = [n for n in pairs if n in sizes and _follow(sizes[n], pairs[n])]
+    box_names = box_names or [n for n in pairs if sizes and n.casefold() in _MIDDLES]
     box_names = box_names or _corner_names(pairs)
     points = {name: pair for name, pair in pairs.items() if name not in box_names}
     if not points:
@@ -275,7 +277,7 @@ def _titled_box(boxed: Sequence[_Title]) -> Box | None:
 
 
 def _box(names: list[str], pairs: _Pairs, sizes: dict[str, dict[str, _Title]]) -> Box | None:
-    if not names:
+    if not names or names[0].casefold() in _MIDDLES:
         return None
     x, y = pairs[names[0]]
     if names[0] in sizes:
