@@ -1,18 +1,19 @@
 """Files and folders that appear whole or not at all, whenever the process is killed.
 
-What is in the making lies beside its target under a name that is always the same, and is locked by
-the process that makes it. So a killed process leaves nothing that the next one does not find: a
-file is begun anew, and a folder with a `key` is gone on with.
+They are written under a temporary name in the same folder and renamed at the end. A temporary name
+is short, is the same for the same target every time, and is locked by the process that writes to
+it. So the next process finds what a killed one left: a file is begun anew, a folder with a `key` is
+continued, and a finished folder takes its place.
 """
 
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,8 +22,17 @@ from typing import Any
 import numpy as np
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+# What a file system says that has no locks, or cannot flush this kind of file: shares of CIFS and
+# NFS, FUSE, virtual machines.
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
+_NO_LOCKS_HERE = (*_UNSUPPORTED, errno.ENOLCK)
+_NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
+_LONGEST_ENDING = 16
 _FLUSHED_AT_ONCE = 32
+
+
+class NameTooLongError(OSError):
+    """A file's name or path is longer than the file system takes."""
 
 
 @contextlib.contextmanager
@@ -33,9 +43,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     process that writes the same file waits.
 
     Raises:
-        OSError: the disk is full; the message names the file.
+        NameTooLongError: the file system takes no name as long as that of `path`.
+        OSError: the disk is full, or `path` is a folder; the message names it.
     """
-    partial = _beside(path, "partial")
+    _check_name(path)
+    partial = _beside(path, "partial", _ending(path.name))
     with _explained(path), _locked_file(partial):
         try:
             yield partial
@@ -51,22 +63,65 @@ def whole_folder(path: Path, key: str = "") -> Iterator[Path]:
     """Yields a temporary folder beside `path`; at the end, flushed, it takes the place of `path`.
 
     With a `key` the folder is a `scratch_folder`. Without, it is empty at first, and gone if the
-    block fails. Either way an earlier `path` stays as it was until the end.
+    block fails. Either way an earlier `path` stays as it was until the end. A process that is
+    killed while the folders change places loses neither: see `finish_replacing`.
 
     Raises:
-        OSError: the disk is full, or another process makes it; the message names the folder.
+        OSError: the disk is full, another process makes the folder, or `path` is a file or a
+            mounted disk; the message names the folder.
     """
     path = path.resolve()
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path}: it is a file; give a folder")
+    if path.is_mount():
+        raise OSError(f"{path}: a mounted disk cannot be replaced; give a folder on it")
+    finish_replacing(path)
     with scratch_folder(path, key) as partial:
         yield partial
         flush(partial)
-        earlier = _beside(path, "earlier")
-        shutil.rmtree(earlier, ignore_errors=True)
+        try:
+            partial.rename(path)  # if nothing is there, or an empty folder
+        except OSError as error:
+            if error.errno not in _NOT_EMPTY:
+                raise
+            # By its name it is known to be complete, and is never removed.
+            complete = partial.with_name(partial.name.replace("partial", "complete"))
+            partial.rename(complete)
+            _replace(path, complete)
+
+
+def finish_replacing(path: Path) -> None:
+    """Finishes what a process that was killed at the very end of `whole_folder` left undone.
+
+    Afterwards `path` is a complete folder, if there was one. `whole_folder` begins with it; call it
+    before looking at a folder that is only made if it is not there.
+    """
+    for complete in _all_beside(path, "complete"):
+        # A living process that has the lock does it itself.
+        with contextlib.suppress(OSError), _locked_folder(complete, path):
+            _replace(path, complete)
+    for earlier in _all_beside(path, "earlier"):
         if path.exists():
-            path.rename(earlier)
-        # First: nothing would look for it any more once the new folder is there.
+            shutil.rmtree(earlier, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                earlier.rename(path)
+
+
+def _replace(path: Path, complete: Path) -> None:
+    """Moves the earlier folder `path` away, the complete one to its place, removes the earlier."""
+    earlier = complete.with_name(complete.name.replace("complete", "earlier"))
+    while True:
         shutil.rmtree(earlier, ignore_errors=True)
-        partial.rename(path)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(earlier)
+        try:
+            complete.rename(path)
+            break
+        except OSError as error:  # another process has put its own there meanwhile
+            if error.errno not in _NOT_EMPTY:
+                raise
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def flush(folder: Path) -> None:
@@ -88,11 +143,13 @@ def scratch_folder(path: Path, key: str) -> Iterator[Path]:
     Raises:
         OSError: the disk is full, or another process uses it; the message names `path`.
     """
-    folder = _scratch(path, hashlib.sha256(key.encode()).hexdigest()[:16])
-    for stale in path.parent.glob(_scratch(Path(glob.escape(path.name)), "?" * 16).name):
+    folder = _beside(path, "partial", f"-{_digest(key)}")
+    for stale in _all_beside(path, "partial"):
         if not key or stale != folder:
             with contextlib.suppress(OSError), _locked_folder(stale, path):
                 shutil.rmtree(stale)
+    with _explained(path):
+        folder.mkdir(parents=True, exist_ok=True)
     with _explained(path), _locked_folder(folder, path) as descriptor:
         try:
             yield folder
@@ -160,21 +217,47 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, json.dumps(value, indent=1) + "\n")
 
 
+def _check_name(path: Path) -> None:
+    """Raises OSError, before the work is done, if no file of this name can be written."""
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            raise IsADirectoryError(f"{path}: it is a folder; give a file")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise NameTooLongError(f"{path}: the name is too long for a file") from None
+        raise
+
+
 def _flush_one(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)
 
 
-def _beside(path: Path, kind: str) -> Path:
-    # The ending stays last: writers choose a format by it.
-    return path.with_name(f".{kind}-{path.name}")
+def _beside(path: Path, kind: str, rest: str) -> Path:
+    """Returns a temporary name beside `path`, short however long the name of `path` is."""
+    return path.with_name(f".{kind}-{_digest(path.name)}{rest}")
 
 
-def _scratch(path: Path, key: str) -> Path:
-    return _beside(path, f"partial-{key}")
+def _all_beside(path: Path, kind: str) -> list[Path]:
+    """Returns the folders of this kind beside `path`, whatever their keys."""
+    return sorted(path.parent.glob(f".{kind}-{_digest(path.name)}-*"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+
+
+def _ending(name: str) -> str:
+    """Returns .weights.h5 or the like: writers choose a format by it."""
+    return "".join(Path(name).suffixes[-2:])[-_LONGEST_ENDING:]
 
 
 @contextlib.contextmanager
@@ -195,8 +278,7 @@ def _locked_file(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked_folder(path: Path, target: Path) -> Iterator[int]:
-    """Makes the folder `path`, if need be, this process's own; OSError if another one has it."""
-    path.mkdir(parents=True, exist_ok=True)
+    """Makes the folder `path` this process's own; OSError if another one has it, or it is gone."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         locked = _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import subprocess
@@ -174,6 +175,117 @@ def test_two_processes_do_not_make_the_same_folder(tmp_path, hold, key):
     assert list(tmp_path.iterdir()) == [path]
 
 
+# Makes a folder in place of an earlier one, killed before its first change of the file system, then
+# before its second, and so on. Says after each kill what is there once the next start has looked.
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from keras_landmarks import files
+
+CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
+path, key = Path(sys.argv[1]) / "photos", sys.argv[2]
+
+def make(content):
+    with files.whole_folder(path, key) as partial:
+        (partial / "a.txt").write_text(content)
+        (partial / "b.txt").write_text(content)
+
+def read():
+    (content,) = {(path / name).read_text() for name in ("a.txt", "b.txt")}
+    return content
+
+def is_killed_before(number):
+    process = os.fork()
+    if not process:
+        calls = itertools.count(1)
+        def kill(event, _):
+            if event in CHANGES and next(calls) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(kill)
+        make("new")
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    assert status in (0, signal.SIGKILL), status
+    return status == signal.SIGKILL
+
+for number in itertools.count(1):
+    make("old")
+    killed = is_killed_before(number)
+    files.finish_replacing(path)
+    print(read())
+    make("newest")
+    assert read() == "newest"
+    assert list(path.parent.iterdir()) == [path], list(path.parent.iterdir())
+    if not killed:
+        break
+"""
+
+
+@pytest.mark.parametrize("key", ["", "ten photos"])
+def test_killed_at_any_moment_an_earlier_or_the_new_folder_is_found_again(tmp_path, key):
+    command = [sys.executable, "-c", KILLED, tmp_path, key]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    states = done.stdout.split()
+    assert len(states) >= 5
+    assert states == sorted(states, key=["old", "new"].index)
+    assert states.count("new") >= 4  # once it is complete it is never lost
+
+
+def test_a_folder_that_another_process_puts_in_place_meanwhile_is_replaced(tmp_path):
+    path = tmp_path / "photos"
+    files.write_whole(path / "old.txt", "earlier")
+    with files.whole_folder(path, "ten photos") as outer:
+        with files.whole_folder(path, "nine photos") as inner:
+            (inner / "nine.txt").write_text("all")
+        (outer / "ten.txt").write_text("all")
+    assert contents(tmp_path) == {"photos/ten.txt": b"all"}
+
+
+def test_temporary_names_are_short_however_long_the_name_is(tmp_path):
+    name = "ü" * 120 + "12345" + ".weights.h5"  # 256 bytes would be one too many
+    assert len(name.encode()) == 256
+    with pytest.raises(files.NameTooLongError, match="h5: the name is too long for a file"):
+        files.write_whole(tmp_path / name, "all")
+    with files.whole_file(tmp_path / name[1:]) as partial:
+        assert partial.name.endswith(".weights.h5")
+        assert len(partial.name) < 40
+        partial.write_text("all")
+    with files.whole_folder(tmp_path / name[2:], "ten photos") as partial:
+        assert len(partial.name) < 50
+    assert {path.name for path in tmp_path.iterdir()} == {name[1:], name[2:]}
+
+
+@pytest.mark.parametrize("code", ["EINVAL", "ENOTSUP", "EBADF"])
+def test_what_a_file_system_cannot_flush_is_written_all_the_same(tmp_path, monkeypatch, code):
+    def refuse(_):
+        raise OSError(getattr(errno, code), "no")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    files.write_whole(tmp_path / "notes.txt", "all")
+    with files.whole_folder(tmp_path / "photos") as partial:
+        (partial / "a.txt").write_text("all")
+    assert contents(tmp_path) == {"notes.txt": b"all", "photos/a.txt": b"all"}
+
+
+def test_a_disk_that_fails_to_flush_is_an_error(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        files.write_whole(tmp_path / "notes.txt", "all")
+    assert contents(tmp_path) == {}
+
+
+def test_a_file_where_a_folder_is_to_be_is_refused_before_the_work(tmp_path):
+    files.write_whole(tmp_path / "photos", "x")
+    with pytest.raises(NotADirectoryError, match="photos: it is a file; give a folder"):
+        files.whole_folder(tmp_path / "photos").__enter__()
+    with pytest.raises(IsADirectoryError, match="it is a folder; give a file"):
+        files.whole_file(tmp_path).__enter__()
+
+
 def test_processes_that_write_the_same_file_take_turns(tmp_path):
     """Four at once: the file is always one of theirs, whole, and nothing is left beside it."""
     path = tmp_path / "notes.txt"
@@ -277,6 +389,12 @@ def test_a_full_disk_is_told_by_name_and_what_was_there_is_left(small_disk, writ
         write(small_disk)
     left = {path: content for path, content in contents(small_disk).items() if path[0] != "."}
     assert left == before
+
+
+def test_a_mounted_disk_is_not_replaced(small_disk):
+    with pytest.raises(OSError, match="disk: a mounted disk cannot be replaced; give a folder on"):
+        files.whole_folder(small_disk).__enter__()
+    assert list(small_disk.parent.iterdir()) == [small_disk]
 
 
 def test_synthesize_tells_of_a_full_disk_and_leaves_nothing(small_disk):
