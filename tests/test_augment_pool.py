@@ -111,6 +111,14 @@ def test_a_worker_killed_while_it_waits_is_told(pool):
         pool(*batch_of(BATCH))
 
 
+def test_there_are_no_more_workers_than_the_batches_have_tasks():
+    before = len(multiprocessing.active_children())
+    with AugmentPool(make_invert, FRAME, POINTS, 8, processes=32) as pool:
+        assert len(multiprocessing.active_children()) == before + BATCHES_AT_ONCE
+        batch = batch_of(8)
+        assert_augmented(pool(*batch), batch)
+
+
 def test_closing_ends_the_workers(pool):
     before = len(multiprocessing.active_children())
     pool.close()

@@ -7,12 +7,17 @@ import sys
 
 import pytest
 
+from keras_landmarks import cores
 from keras_landmarks.errors import InputError
 from keras_landmarks.parallel import parallel_map
 
 
 def one_over(number):
     return 1 / number
+
+
+def number_of_process(_):
+    return os.getpid()
 
 
 def be_killed(_):
@@ -36,6 +41,17 @@ def test_items_may_be_endless(processes):
 def test_an_error_of_the_function_comes_out(processes):
     with pytest.raises(ZeroDivisionError):
         list(parallel_map(one_over, [1, 0], processes))
+
+
+@pytest.mark.parametrize(("count", "workers"), [(4, 1), (40, 3)])
+def test_there_are_no_more_workers_than_tasks(count, workers):
+    assert len(set(parallel_map(number_of_process, range(count), 32))) <= workers
+
+
+def test_little_work_is_done_at_once(monkeypatch):
+    monkeypatch.setattr(cores, "usable", lambda: 4)
+    assert set(parallel_map(number_of_process, range(16), None)) == {os.getpid()}
+    assert os.getpid() not in parallel_map(number_of_process, range(17), None)
 
 
 def test_a_killed_worker_is_told():

@@ -7,7 +7,6 @@ which images, with which seeds.
 
 import contextlib
 import multiprocessing
-import os
 import queue
 import signal
 import traceback
@@ -21,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from keras_landmarks import cores
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 
@@ -76,9 +76,11 @@ class AugmentPool:
             frame: of the images.
             points: landmarks on a face.
             batch_size: most images in a call.
-            processes: workers; None for one on each core.
+            processes: workers, at most; None for one on each core. There are no more than the
+                batches at once have tasks for.
         """
-        processes = processes or os.cpu_count() or 1
+        most_tasks = BATCHES_AT_ONCE * -(-batch_size // _LEAST_IMAGES_PER_TASK)
+        processes = min(processes or cores.usable(), most_tasks)
         images = _Memory.allocate("B", BATCHES_AT_ONCE, batch_size, *frame.shape)
         landmarks = _Memory.allocate("f", BATCHES_AT_ONCE, batch_size, points, 2)
         self._images, self._landmarks_px = images.array(), landmarks.array()

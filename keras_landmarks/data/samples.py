@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_landmarks import files
+from keras_landmarks import cores, files
 from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.contest import Asked, Reject
 from keras_landmarks.errors import InputError
@@ -204,7 +204,7 @@ def check_landmarks(
         InputError: as `contest.iterate_landmarks`.
     """
     first_rows = _FirstRows()
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(cores.usable()) as pool:
         for rows in contest.iterate_landmarks(table, limit):
             yield from rows.rejects
             points = rows.points.astype(contest.smallest_dtype(rows.points), copy=False)
@@ -237,7 +237,7 @@ def check_test_points(table: Path, image_folder: Path, points: int) -> Iterator[
     rows = list(contest.iterate_test_points(table))
     yield from (row for row in rows if isinstance(row, Reject))
     rows = [row for row in rows if isinstance(row, Asked)]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(cores.usable()) as pool:
         sizes = _image_sizes(pool, image_folder, [row.file_name for row in rows])
         for row, size in zip(rows, sizes, strict=True):
             name, line, indices = row

@@ -37,7 +37,7 @@ from absl import logging
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.writer import ShardWriter
 
-from keras_landmarks import files
+from keras_landmarks import cores, files
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.samples import Samples, reopener
@@ -118,7 +118,7 @@ def prepare(
             _require_room(photos, partial, folder)
             if for_each:
                 _write_on_workers(photos, prepared, partial, for_each)
-            _write(photos, partial, threads or os.cpu_count())
+            _write(photos, partial, threads or cores.usable())
             write_json(partial / _SEAL, _seal(photos, partial, fingerprint))
     return Store(folder)
 

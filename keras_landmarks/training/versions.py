@@ -1,8 +1,9 @@
 """What a run is made with, for whoever wants to make it again."""
 
 import importlib.metadata
-import os
 import platform
+
+from keras_landmarks import cores
 
 VERSIONS_FILE = "versions.json"
 _PACKAGES = (
@@ -21,6 +22,6 @@ def versions() -> dict[str, str]:
             known[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:  # one of the two TensorFlows
             continue
-    known["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    known["machine"] = f"{platform.system()} {platform.machine()}, {cores.usable()} cores"
     devices = jax.devices()
     return known | {"devices": f"{len(devices)} x {devices[0].device_kind}"}
