@@ -48,7 +48,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     _check_name(path)
     partial = _beside(path, "partial", _ending(path.name))
-    with _explained(path), _locked_file(partial):
+    with explained(path), _locked_file(partial):
         try:
             yield partial
             _flush_one(partial)
@@ -148,9 +148,9 @@ def scratch_folder(path: Path, key: str) -> Iterator[Path]:
         if not key or stale != folder:
             with contextlib.suppress(OSError), _locked_folder(stale, path):
                 shutil.rmtree(stale)
-    with _explained(path):
+    with explained(path):
         folder.mkdir(parents=True, exist_ok=True)
-    with _explained(path), _locked_folder(folder, path) as descriptor:
+    with explained(path), _locked_folder(folder, path) as descriptor:
         try:
             yield folder
         except BaseException:
@@ -206,10 +206,18 @@ def fingerprint(paths: Iterable[str | Path], *facts: Any) -> str:
     return known.hexdigest()
 
 
+def require_room(path: Path, size: int) -> None:
+    """Raises OSError if the disk has no room for a file of so many bytes."""
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
 def write_whole(path: Path, content: bytes | str) -> None:
     """Writes `content` (text as UTF-8) to `path` whole."""
     with whole_file(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        if isinstance(content, str):
+            content = content.encode("utf-8", "surrogateescape")  # of paths that are not UTF-8
+        partial.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -311,11 +319,11 @@ def _is_open(descriptor: int, path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Names the file or folder where the system's own message does not."""
+def explained(path: Path) -> Iterator[None]:
+    """Within, the error of a full disk names the file or folder."""
     try:
         yield
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        raise OSError(f"{path}: {error.strerror}; make room and start again") from None
+        raise OSError(f"{path}: {os.strerror(error.errno)}; make room and start again") from None

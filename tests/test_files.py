@@ -391,6 +391,16 @@ def test_a_full_disk_is_told_by_name_and_what_was_there_is_left(small_disk, writ
     assert left == before
 
 
+def test_room_is_asked_for_before_it_is_taken(small_disk):
+    files.require_room(small_disk / "notes.txt", 100_000)
+    says = "notes.txt: No space left on device; make room"
+    with (
+        pytest.raises(OSError, match=says),
+        files.explained(small_disk / "notes.txt"),
+    ):
+        files.require_room(small_disk / "notes.txt", 300_000)
+
+
 def test_a_mounted_disk_is_not_replaced(small_disk):
     with pytest.raises(OSError, match="disk: a mounted disk cannot be replaced; give a folder on"):
         files.whole_folder(small_disk).__enter__()
