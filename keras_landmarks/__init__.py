@@ -4,26 +4,19 @@
 
     faces_by_photo = Landmarker.load("work")(["photo.jpg"])
 
-Importing the package chooses Keras's JAX backend; it must come before `import keras`.
+Importing the package leaves the process as it is, unless the process was started for one of its
+commands. Import `Landmarker` before Keras, or set KERAS_BACKEND=jax.
 """
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
-from keras_landmarks import interruption, xla_flags
+from keras_landmarks import interruption, process, xla_flags
 
-if sys.argv[:1] == ["-m"]:  # `python -m keras_landmarks.train`: a command, whose process is ours
+process.check_system()
+if process.is_command():  # before anything else is imported, which takes a second
     interruption.leave_at_once()
-xla_flags.set_cpu_flags()
-os.environ["KERAS_BACKEND"] = "jax"
-# TensorFlow only feeds data here: its start-up notes would bury our own lines.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-# albumentations asks the network for news of itself at every import unless told not to.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-# The plugin of a TPU that is not there would explain at length that it is not.
-os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
+    process.set_up()
+    xla_flags.set_cpu_flags()
 
 if TYPE_CHECKING:
     from keras_landmarks.landmarking.landmarker import Face, Landmarker, VideoFrame
@@ -32,9 +25,10 @@ __all__ = ["Face", "Landmarker", "VideoFrame"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what the package offers when it is asked for: commands do without."""
+    """Imports what the package offers only when it is used: commands do without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    process.choose_jax()
     from keras_landmarks.landmarking import landmarker
 
     return getattr(landmarker, name)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 def commands() -> dict[str, str]:
     """Returns what each command does, the first line of its docstring, read without running it."""
-    texts = {path.stem: path.read_text() for path in sorted(Path(__file__).parent.glob("[!_]*.py"))}
+    texts = {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in sorted(Path(__file__).parent.glob("[!_]*.py"))
+    }
     return {
         name: ast.get_docstring(ast.parse(text)).splitlines()[0]
         for name, text in texts.items()

@@ -24,7 +24,14 @@ from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.samples import Samples, load_samples, reopener
 from keras_landmarks.data.seeding import sample_seed
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import Journal, flush, whole_file, whole_folder, write_json
+from keras_landmarks.files import (
+    Journal,
+    finish_replacing,
+    flush,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
 
@@ -98,6 +105,7 @@ def augment(
     """
     folder = prepared / "augmented"
     wanted = asdict(settings) | {"samples": samples.fingerprint, "format": _FORMAT}
+    finish_replacing(folder)
     made = _read_settings(folder)
     if made and made.get("settings") == wanted:
         return made["figures"] | {"folder": str(folder), "made": False}

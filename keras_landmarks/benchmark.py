@@ -32,7 +32,7 @@ from typing import Any
 
 from absl import logging
 
-from keras_landmarks import config, huge_pages
+from keras_landmarks import config, cores
 from keras_landmarks.benchmarks import peer
 from keras_landmarks.benchmarks.aot import compile_ahead
 from keras_landmarks.benchmarks.stages import STAGES
@@ -80,7 +80,7 @@ _MEANINGS = {
 
 def main(_) -> dict[str, Any]:
     """Reads the flags, prints the table, returns the figures."""
-    huge_pages.use()
+    config.use_huge_pages()
     settings = config.read(BenchmarkSettings)
     if FLAGS.aot:
         figures = compile_ahead(FLAGS.aot, settings) | _model(settings)
@@ -187,16 +187,15 @@ def _open_peer(workload: Workload, stages: Sequence[str], peer_name: str | None)
     import jax
 
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    return peer.Peer(settings.model, workload.batch[:2], _cores(), device)
+    return peer.Peer(settings.model, workload.batch[:2], cores.usable(), device)
 
 
 def _warn_if_busy(load: float) -> None:
-    cores = _cores()
-    if load > cores / 2:
+    if load > cores.usable() / 2:
         logging.warning(
             "the machine is busy (load %.1f on %d cores): rates will be low and ratios unfair",
             load,
-            cores,
+            cores.usable(),
         )
 
 
@@ -211,15 +210,7 @@ def _machine() -> dict[str, Any]:
     import jax
 
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-    return {"processor": _processor(), "cores": _cores(), "device": device}
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
+    return {"processor": _processor(), "cores": cores.usable(), "device": device}
 
 
 def _processor() -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from logging import Formatter, getLogger
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
-from keras_landmarks import compilation_cache, interruption
+from keras_landmarks import compilation_cache, huge_pages, interruption, process
 from keras_landmarks.annotations import units
 from keras_landmarks.command_help import command_help
 from keras_landmarks.data import geometry, variation
@@ -29,6 +30,9 @@ from keras_landmarks.training.settings import parse_fold
 
 FLAGS = flags.FLAGS
 Settings = TypeVar("Settings")
+
+if __name__ in FLAGS.flags_by_module_dict():
+    raise ImportError(f"{__name__} defines its flags once: start Python anew rather than reload it")
 
 _first_flags: dict[str, int] = {}  # of each subject, by their place in this module
 
@@ -42,9 +46,54 @@ def _flags_here() -> list[flags.Flag]:
     return FLAGS.flags_by_module_dict().get(__name__, [])
 
 
+class _PathParser(flags.ArgumentParser):
+    """Takes ~ as the home folder: shells leave it as it is after the = of a flag."""
+
+    def parse(self, argument: str) -> str:
+        path = os.path.expanduser(argument)
+        if path == "~" or path.startswith("~/"):
+            raise ValueError("~ is the home folder, and this user has none; give the whole path")
+        return path
+
+
+class _PathsParser(flags.ListParser):
+    """Takes paths with commas between them; a comma may also be part of a file's name."""
+
+    def parse(self, argument: str | list[str]) -> list[str]:
+        if isinstance(argument, list):
+            return argument
+        pieces = argument.split(",")
+        paths = _files_of(pieces) or super().parse(argument)
+        return list(map(_PathParser().parse, paths))
+
+
+def _files_of(pieces: list[str]) -> list[str] | None:
+    """Returns the files, with commas in their names, that the pieces are of; None if some are not.
+
+    The longest name counts that is there.
+    """
+    for count in range(len(pieces), 0, -1):
+        path = ",".join(pieces[:count]).strip()
+        if os.path.exists(os.path.expanduser(path)):
+            rest = _files_of(pieces[count:]) if pieces[count:] else []
+            if rest is not None:
+                return [path, *rest]
+    return None
+
+
+def _define_path_or_word(name: str, default: str | None, meaning: str) -> None:
+    """Defines a flag whose value is a path, or a word with a meaning of its own."""
+    flags.DEFINE(_PathParser(), name, default, meaning)
+
+
+def _define_paths(name: str, meaning: str) -> None:
+    """Defines a flag whose value is one or several paths of files."""
+    flags.DEFINE(_PathsParser(), name, None, meaning, serializer=flags.CsvListSerializer(","))
+
+
 def _define_path(name: str, default: str | None, meaning: str) -> None:
     """Defines a flag whose value is a path: none is empty."""
-    flags.DEFINE_string(name, default, meaning)
+    _define_path_or_word(name, default, meaning)
     flags.register_validator(name, lambda path: path != "", "it is empty; give a path")
 
 
@@ -144,14 +193,16 @@ flags.DEFINE_list(
     [],
     f"Vary every image anew in every epoch: {', '.join(variation.KINDS)}, with commas; no space.",
 )
-flags.DEFINE_string(
+_define_path_or_word(
     "mirror",
     None,
     "Which point each point becomes in a mirror: contest; found, from the training faces; a JSON"
     " file; or none. Unless told: contest where images are mirrored and faces have its points, and"
     " for a prediction what the model was trained with.",
 )
-flags.DEFINE_integer("processes", None, "Worker processes; the processor's cores unless told.")
+flags.DEFINE_integer(
+    "processes", None, "Worker processes; unless given, as many as there are cores to use, or work."
+)
 flags.DEFINE_string(
     "beam_runner",
     None,
@@ -164,7 +215,7 @@ flags.DEFINE_string(
 
 _subject("The network and its input")
 flags.DEFINE_string("model", "resnext50_32x4d", f"Network: {', '.join(names.NAMES)}.")
-flags.DEFINE_string(
+_define_path_or_word(
     "init_weights",
     "imagenet",
     "First weights: imagenet, none, a .safetensors file, or an earlier work directory.",
@@ -263,9 +314,8 @@ flags.DEFINE_float(
     lower_bound=0.0,
     upper_bound=1.0,
 )
-flags.DEFINE_list(
+_define_paths(
     "validation_groups",
-    None,
     "Table file_name, group: no group is in both training and validation. Several, with commas,"
     " are joined: what any of them has together stays together.",
 )
@@ -378,10 +428,9 @@ flags.DEFINE_enum(
 )
 
 _subject("Comparing and combining predictions")
-flags.DEFINE_list("compare", None, "Two predictions or submissions, with a comma: is one better?")
-flags.DEFINE_list(
+_define_paths("compare", "Two predictions or submissions, with a comma: is one better?")
+_define_paths(
     "groups",
-    None,
     "Table file_name, group: images alike, a person's, that count as one draw. Several, with"
     " commas, are joined.",
 )
@@ -394,14 +443,13 @@ _define_path(
     "Table whose first column, file_name, says which images to predict or score, and no others:"
     " validation.csv of --workdir has those that were held out.",
 )
-flags.DEFINE_list("inputs", None, "Predictions (.npz) or submissions to combine, with commas.")
+_define_paths("inputs", "Predictions (.npz) or submissions to combine, with commas.")
 flags.DEFINE_enum(
     "combine", "mean", ["mean", "median", "weights"], "How: weights are given or fitted."
 )
 flags.DEFINE_list("weights", None, "One for each of --inputs, with commas: none below 0, sum 1.")
-flags.DEFINE_list(
+_define_paths(
     "held_out",
-    None,
     "Predictions by the same models, in the same order, of images in --truth: fits the weights.",
 )
 
@@ -512,24 +560,44 @@ def require(*names: str) -> None:
             raise InputError(f"--{name} is needed: {FLAGS[name].help}")
 
 
+def use_huge_pages() -> None:
+    """Starts the command anew with huge pages: see `huge_pages`. Comes before any work."""
+    if process.is_command():
+        huge_pages.use()
+
+
 def run(main: Callable[[Any], dict[str, Any]], takes_paths: bool = False, **defaults: Any) -> None:
     """Runs a command: `main` returns its figures, printed as one JSON line, the last on stdout.
 
     With `takes_paths` what is no flag is a path, and `main` gets their list; otherwise that is a
     mistake, and `main` gets an empty list. What a user can mend ends with one line on standard
     error and exit status 1. `defaults` are of flags that have others here than elsewhere.
+
+    In a process that was not started for the command, such as a notebook's kernel, it raises
+    SystemExit where it would end the process, leaves the signals alone, and may be called again.
     """
+    usual = {name: FLAGS[name].default for name in defaults}
+    parse = functools.partial(_parse_flags, takes_paths=takes_paths)
+    try:
+        _set_defaults(defaults)
+        app.run(lambda argv: _report(main, argv[1:]), flags_parser=parse)
+    finally:
+        _set_defaults(usual)
+
+
+def _set_defaults(defaults: dict[str, Any]) -> None:
     for name, value in defaults.items():
         FLAGS.set_default(name, value)
-    parse = functools.partial(_parse_flags, takes_paths=takes_paths)
-    app.run(lambda argv: _report(main, argv[1:]), flags_parser=parse)
 
 
 def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
     if {"--help", "-help", "-h"}.intersection(argv):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends without a word
+        if process.is_command():
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends without a word
         print(_help(argv[0]))
         sys.exit()
+    for flag in _flags_here():  # of a command that ran in this process before
+        flag.unparse()
     FLAGS.set_gnu_getopt(True)  # flags may stand after paths
     try:
         command, *rest = FLAGS(argv)
@@ -540,7 +608,7 @@ def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
         _fail(f"a flag or the file of --flagfile is broken: {error}")
     if rest and not takes_paths:
         _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
-    return [command, *rest]
+    return [command, *map(os.path.expanduser, rest)]
 
 
 def _refuse_others_flags(argv: list[str]) -> None:
@@ -557,7 +625,7 @@ def _refuse_others_flags(argv: list[str]) -> None:
 
 
 def _help(command: str) -> str:
-    described, own = sys.modules["__main__"].__doc__, FLAGS.get_key_flags_for_module(command)
+    described, own = sys.modules["__main__"].__doc__ or "", FLAGS.get_key_flags_for_module(command)
     starts = [*_first_flags.values(), None]
     by_subject = {
         title: [flag for flag in _flags_here()[start:end] if flag in own]
@@ -569,27 +637,57 @@ def _help(command: str) -> str:
 
 def _report(main: Callable[[Any], dict[str, Any]], paths: list[str]) -> None:
     _log_plainly()
-    interruption.listen()
+    if process.is_command():
+        interruption.listen()
     try:
         figures = main(paths)
     except KeyboardInterrupt as how_to_go_on:
         _stop(": ".join(filter(None, ["stopped", str(how_to_go_on)])), interruption.STATUS)
     except (InputError, OSError) as error:
-        _fail(str(error))
+        _fail(f"{error}{_hint_at_commas(str(error))}")
     except Exception:
-        if not interruption.is_asked():
-            raise
-        _stop("stopped", interruption.STATUS)  # an import that failed of it with another exception
+        if interruption.is_asked():  # an import that failed of it with another exception
+            _stop("stopped", interruption.STATUS)
+        if reason := _why_jax_cannot_start():
+            _fail(reason)
+        raise
     print(json.dumps(figures), flush=True)
 
 
+def _why_jax_cannot_start() -> str:
+    """Returns what is wrong with the JAX_... of the environment; "" if it is not to blame."""
+    given = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("JAX_")]
+    try:
+        if given:
+            import jax
+
+            jax.devices()
+    except Exception as error:  # of JAX's plugins for devices
+        reason = "".join(str(error).splitlines()[:1]) or "there is no such device"
+        return f"JAX does not start with {', '.join(sorted(given))}: {reason}; unset what is wrong"
+    return ""
+
+
+def _hint_at_commas(message: str) -> str:
+    """Says, for an error about a file, that it may be a part of a name with a comma in it."""
+    for flag in _flags_here():
+        if isinstance(flag.parser, _PathsParser) and len(flag.value or ()) > 1:
+            missing = tuple(f"{path}: no such file" for path in flag.value)
+            if message.startswith((f"--{flag.name}=", *missing)):
+                given = ",".join(flag.value)
+                return f" (a comma separates files: --{flag.name}={given} names {len(flag.value)})"
+    return ""
+
+
 def _log_plainly() -> None:
+    # A cache that cannot be written to costs time only.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     logging.use_absl_handler()
     logging.get_absl_handler().setFormatter(Formatter("%(message)s"))
-    # JAX tells at length which accelerators are not there; Keras loads Matplotlib where it is
-    # installed, and that tells of its fonts.
-    for name in ("jax", "matplotlib"):
-        getLogger(name).setLevel("WARNING")
+    # JAX tells at length which accelerators are not there.
+    getLogger("jax").setLevel("WARNING")
+    # Keras loads Matplotlib where it is installed, and that tells of its fonts and folders.
+    getLogger("matplotlib").setLevel("ERROR")
 
 
 def _fail(message: str) -> None:
@@ -597,9 +695,11 @@ def _fail(message: str) -> None:
 
 
 def _stop(message: str, status: int) -> None:
-    """Ends the process with one line."""
+    """Ends the command with one line."""
     end_bars()
     print(" ".join(message.split()), file=sys.stderr, flush=True)
     sys.stdout.flush()
-    # Not sys.exit: a tf.data thread that is amid a NumPy function blocks the interpreter's end.
-    os._exit(status)
+    if process.is_command():
+        # Not sys.exit: a tf.data thread that is amid a NumPy function blocks the interpreter's end.
+        os._exit(status)
+    raise SystemExit(status) from None

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_landmarks import compilation_cache, config, huge_pages
+from keras_landmarks import compilation_cache, config
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.data import contest, prediction_files
 from keras_landmarks.data.samples import load_samples
@@ -40,7 +40,7 @@ FLAGS = config.use(TrainSettings, AugmentSettings, PredictSettings, "folds", "co
 def main(_) -> dict[str, Any]:
     """Reads the flags, trains and scores, prints the table, and returns the figures."""
     config.require("data")
-    huge_pages.use()
+    config.use_huge_pages()
     compilation_cache.use(FLAGS.compilation_cache)
     figures = cross_validate(
         config.read(TrainSettings),

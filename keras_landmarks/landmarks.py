@@ -29,10 +29,10 @@ from pathlib import Path
 
 from absl import logging
 
-from keras_landmarks import compilation_cache, config, huge_pages
+from keras_landmarks import compilation_cache, config
 from keras_landmarks.data import contest, video
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import whole_folder
+from keras_landmarks.files import NameTooLongError, whole_folder
 from keras_landmarks.landmarking.following import Smoothing
 from keras_landmarks.landmarking.landmarker import Landmarker
 from keras_landmarks.landmarking.photo_files import NO_FACE, landmark_photos
@@ -70,7 +70,7 @@ def main(paths: list[str]) -> dict:
     smoothing = [name for name in ("min_cutoff", "beta") if FLAGS[name].present]
     if smoothing and not FLAGS.smooth:
         raise InputError(f"--{smoothing[0]}: without --smooth nothing is steadied")
-    huge_pages.use()
+    config.use_huge_pages()
     compilation_cache.use(FLAGS.compilation_cache)
     settings = config.read(LandmarksSettings)
     return landmarks(paths, Path(FLAGS.workdir), Path(FLAGS.out or "found"), settings)
@@ -180,6 +180,9 @@ def _landmark_files(
             of_video = figures["videos"][name] = landmark_video(*of_video)
         except video.UnreadableError as error:
             skipped[name] = str(error)
+            continue
+        except NameTooLongError:
+            skipped[name] = "the names of what would be written are too long; give it a shorter one"
             continue
         if "frames_expected" in of_video:
             skipped[name] = "{frames} of {frames_expected} frames can be read".format(**of_video)

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks import compilation_cache, config, huge_pages
+from keras_landmarks import compilation_cache, config
 from keras_landmarks.data import contest, mirror, prediction_files
 from keras_landmarks.data.contest import Reject, TestPoints
 from keras_landmarks.data.geometry import Framing
@@ -62,7 +62,7 @@ FLAGS = config.use(
 def main(_) -> dict:
     """Reads the flags, predicts, returns the figures."""
     config.require("data")
-    huge_pages.use()
+    config.use_huge_pages()
     compilation_cache.use(FLAGS.compilation_cache)
     workdir, split = Path(FLAGS.workdir), FLAGS.split
     return predict(

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks import beam, compilation_cache, config, huge_pages
+from keras_landmarks import beam, compilation_cache, config
 from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.data import contest, grouping, layout, mirror
 from keras_landmarks.data.geometry import Frame
@@ -58,7 +58,7 @@ def main(_) -> dict:
     """Reads the flags, trains, returns the figures."""
     config.require("data")
     contest.find_image_folder(Path(FLAGS.data), "train")  # a wrong folder need not wait for Keras
-    huge_pages.use()
+    config.use_huge_pages()
     for_each = beam.workers(FLAGS.beam_runner, FLAGS.beam_options)
     compilation_cache.use(FLAGS.compilation_cache)
     # Not at the top: see `train`.
@@ -90,6 +90,7 @@ def train(
     """
     # Not at the top: --help and the worker processes, which import this module, do without Keras.
     from keras_landmarks.data.pipeline import ImageSet
+    from keras_landmarks.models import keras_on_jax  # noqa: F401 -- before JAX is imported
     from keras_landmarks.training import distribution, run
 
     started = time.monotonic()
@@ -133,7 +134,11 @@ def train(
 
 
 def split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows to train on and those held out for validation."""
+    """Returns the rows to train on and those held out for validation.
+
+    Raises:
+        InputError: no row is left to train on, or a table is wrong.
+    """
     groups = None
     if settings.validation_groups:
         tables = [Path(table) for table in settings.validation_groups]
@@ -149,7 +154,10 @@ def split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.nda
         logging.warning(
             "%s: %d of %d names are not in the table", settings.exclude, len(unknown), len(excluded)
         )
-    return tuple(leave_out(rows, samples.file_names, excluded) for rows in parts)
+    training, validation = (leave_out(rows, samples.file_names, excluded) for rows in parts)
+    if not len(training):
+        raise InputError(f"{settings.exclude}: names every image; none is left to train on")
+    return training, validation
 
 
 def _mirror_map(

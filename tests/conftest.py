@@ -9,11 +9,14 @@ if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
     )
+# As a command has them.
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
 import numpy as np
 import pytest
 
-import keras_landmarks  # noqa: F401 -- chooses the backend before any test imports Keras
 from keras_landmarks import compilation_cache
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.data import contest, geometry, image_files

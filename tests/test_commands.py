@@ -1,6 +1,7 @@
 """What every command does alike, tried as a user does: in a process of its own."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -118,13 +119,17 @@ def test_the_package_lists_its_commands():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_that_is_stopped_while_it_is_imported_says_no_more(number):
-    # As early as the package's own import lets us.
-    script = (
-        "import os, sys; sys.argv = ['-m'];"
-        f"import keras_landmarks; os.kill(os.getpid(), {int(number)})"
+def test_a_command_that_is_stopped_while_it_is_imported_says_no_more(tmp_path, monkeypatch, number):
+    # At its first import that takes a while.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "def stop(event, arguments):\n"
+        "    if event == 'import' and arguments[0] == 'numpy':\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "sys.addaudithook(stop)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    done = run("train", "--data=nowhere")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
@@ -134,6 +139,48 @@ def test_a_flagfile_that_is_no_text_is_told_in_one_line(tmp_path):
     assert done.returncode == 1
     assert "the file of --flagfile is broken" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_path_in_a_flag_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = run("check", "--data=~/own", folder=tmp_path)
+    assert done.stderr.startswith(f"error: {tmp_path}/own/train/images: no such folder")
+    done = run("landmarks", "~/photo.jpg", "--workdir=~/run", folder=tmp_path)
+    assert done.stderr == f"error: {tmp_path}/photo.jpg: no such file or folder\n"
+
+
+@pytest.mark.parametrize("encoding", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}])
+def test_what_a_terminal_cannot_show_is_a_question_mark(own_faces, monkeypatch, encoding):
+    environment = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} | encoding
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    table, images = own_faces / "train" / "landmarks.csv", own_faces / "train" / "images"
+    table.write_text(table.read_text().replace("face_000003.jpg", "schön.jpg"), encoding="utf-8")
+    (images / "face_000003.jpg").rename(images / "schön.jpg")
+    (images / "größe.jpg").write_bytes(b"")
+    done = run("check", f"--data={own_faces}")
+    assert done.returncode == 0, done.stderr
+    assert "train/images/gr??e.jpg" in done.stdout
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert (figures["rejected"], figures["unlisted"]) == (0, 1)
+
+
+def test_the_commands_are_listed_on_any_terminal():
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "keras_landmarks"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("variable", ["JAX_PLATFORMS=cuda", "JAX_PLATFORM_NAME=gpu"])
+def test_a_device_that_jax_does_not_have_is_one_line(mean_face, faces, monkeypatch, variable):
+    name, _, value = variable.partition("=")
+    monkeypatch.setenv(name, value)
+    done = run("predict", f"--workdir={mean_face}", f"--data={faces}")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: JAX does not start with {variable}: ")
+    assert line.endswith("; unset what is wrong")
 
 
 def test_from_nothing_to_figures(tmp_path):

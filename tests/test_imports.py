@@ -12,10 +12,12 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 # Leaves that every part may stand on.
 GROUND = {
     "compilation_cache",
+    "cores",
     "errors",
     "files",
     "huge_pages",
     "interruption",
+    "process",
     "progress",
     "xla_flags",
 }

@@ -277,6 +277,29 @@ def test_a_broken_video_among_photos_is_skipped(album, mean_face, tmp_path):
     assert not (tmp_path / "out" / "videos").exists()
 
 
+def test_a_name_that_is_too_long_costs_a_picture_and_no_more(album, mean_face, clip, tmp_path):
+    inputs, out = tmp_path / "inputs", tmp_path / "out"
+    inputs.mkdir()
+    longest, no_ending, film = "a" * 250 + ".jpg", "b" * 253, "c" * 250 + ".mp4"
+    for name in (longest, no_ending):
+        shutil.copy(album / "trip" / "one.png", inputs / name)
+    shutil.copy(clip, inputs / film)
+    figures = landmarks([inputs], mean_face, out)
+    assert (figures["photos"], figures["faces"], figures["skipped"]) == (2, 2, 2)
+    assert [row["file_name"] for row in read(out / "landmarks.csv")] == [longest, no_ending]
+    assert read(out / "skipped.csv") == [
+        {
+            "file_name": no_ending,
+            "reason": "its picture's name would be too long; its points are there",
+        },
+        {
+            "file_name": film,
+            "reason": "the names of what would be written are too long; give it a shorter one",
+        },
+    ]
+    assert [path.name for path in (out / "pictures").iterdir()] == [longest]
+
+
 def test_videos_cut_off_or_without_a_face_are_told(mean_face, clip, tmp_path):
     content = clip.read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])

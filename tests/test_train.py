@@ -240,6 +240,13 @@ def test_a_batch_larger_than_the_data_is_refused(settings):
         train(dataclasses.replace(settings, batch_size=64), NO_EXTRA)
 
 
+def test_a_table_that_excludes_every_image_is_refused(settings, faces):
+    table = str(faces / "train" / "landmarks.csv")
+    with pytest.raises(InputError, match=r"landmarks\.csv: names every image; none is left to"):
+        train(dataclasses.replace(settings, exclude=table), AugmentSettings(0))
+    assert not Path(settings.workdir).exists()
+
+
 def test_limit_takes_the_first_rows(settings):
     figures = train(dataclasses.replace(settings, limit=10, epochs=1), NO_EXTRA)
     assert figures["train_images"] == 9

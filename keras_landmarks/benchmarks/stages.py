@@ -214,7 +214,7 @@ def first_step(workload: Workload, _peer: Peer | None) -> Figures:
 
 def _train_first_step(workload: Workload) -> float:
     """Trains one step with `fit`, compilations kept in `scratch`; returns the time it ended."""
-    import keras
+    from keras_landmarks.models.keras_on_jax import keras
 
     compilation_cache.use(str(workload.scratch / "compiled"))
     ends = []

@@ -72,8 +72,7 @@ class Workload:
 
 def new_network(settings: BenchmarkSettings, points: int):
     """A new Keras model with random weights, as the settings ask for it."""
-    import keras
-
+    from keras_landmarks.models.keras_on_jax import keras
     from keras_landmarks.training.run import spec_of
 
     keras.utils.set_random_seed(0)

@@ -8,12 +8,16 @@ import itertools
 import random
 import threading
 
-import albumentations as A
 import cv2
 import numpy as np
 
+from keras_landmarks import process
 from keras_landmarks.data.mirror import mirror_points
 from keras_landmarks.data.variation import KINDS, Variation
+
+# Imported, albumentations asks the network for news of itself unless told not to.
+with process.environment(NO_ALBUMENTATIONS_UPDATE="1"):
+    import albumentations as A
 
 
 class Affine(A.Affine):

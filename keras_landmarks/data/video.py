@@ -5,16 +5,16 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# FFmpeg's notes on a broken file would stand among our own lines; it reads this when it is loaded.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 import cv2
 import numpy as np
+
+from keras_landmarks import process
 
 SUFFIXES = {
     *[".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4"],
     *[".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"],
 }
+_FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 _USUAL_RATE = 25.0  # where a file does not tell its own
 _HIGHEST_RATE = 1000.0
 _CODEC = cv2.VideoWriter.fourcc(*"mp4v")  # the one that OpenCV's wheel has for MP4
@@ -81,7 +81,8 @@ def writer(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], N
         frame = cv2.copyMakeBorder(frame, *edges, cv2.BORDER_REPLICATE)
         if not written:
             size = frame.shape[1::-1]
-            output.open(str(path), cv2.CAP_FFMPEG, _CODEC, frames_per_s, size)
+            with _silence():
+                output.open(str(path), cv2.CAP_FFMPEG, _CODEC, frames_per_s, size)
         output.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         written += 1
 
@@ -102,11 +103,13 @@ def _holds(path: Path, frames: int) -> bool:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Within, OpenCV does not say on standard error what it could not open."""
+    """Within, OpenCV and its FFmpeg do not say on standard error what is wrong with a file."""
     log = cv2.utils.logging
     level = log.getLogLevel()
     log.setLogLevel(log.LOG_LEVEL_SILENT)
+    quiet = os.environ.get(_FFMPEG_LEVEL, "-8")  # read when the first file is opened, or written
     try:
-        yield
+        with process.environment(**{_FFMPEG_LEVEL: quiet}):
+            yield
     finally:
         log.setLogLevel(level)

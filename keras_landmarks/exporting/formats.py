@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
 from keras_landmarks.errors import InputError
+from keras_landmarks.models.keras_on_jax import keras
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

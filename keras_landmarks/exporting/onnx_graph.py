@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
+
+from keras_landmarks.models.keras_on_jax import keras
 
 # HardSwish came with 14. The IR version is the one of that time: older runtimes read it, too.
 _OPSET, _IR_VERSION = 17, 8

@@ -109,9 +109,9 @@ class Landmarker:
             batch_size: faces to predict at once, at most.
 
         Raises:
-            InputError: there is no such model, no mirror map, no photos in `data` or photos of
-                another number of points, or the model's points are not the contest's and there is
-                no `data`.
+            InputError: Keras runs on another backend than JAX, there is no such model, no mirror
+                map, no photos in `data` or photos of another number of points, or the points are
+                not the contest's and there is no `data`.
             TypeError: what should be a number is none.
             ValueError: `tta`, `min_score`, `smallest_face` or `batch_size` is none that there is.
         """

@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from keras_landmarks import cores
 from keras_landmarks.data import image_files, video
-from keras_landmarks.files import write_whole
+from keras_landmarks.files import NameTooLongError, write_whole
 from keras_landmarks.landmarking.following import in_batches
 from keras_landmarks.landmarking.landmarker import Face, Landmarker
 from keras_landmarks.landmarking.tables import Picture, face_tables
@@ -25,7 +26,8 @@ def landmark_photos(
     """Writes `landmarks.csv`, `landmarks.json` and, if asked, `pictures/` into the folder `out`.
 
     Returns:
-        Figures, of the photos that could be read, and by their names why some are without points.
+        Figures, of the photos that could be read, and by their names why some are without points
+        or picture.
     """
     skipped, read, count, started = {}, 0, 0, time.monotonic()
     tables = out / "landmarks.csv", out / "landmarks.json"
@@ -42,7 +44,10 @@ def landmark_photos(
             if not faces:
                 skipped[name] = NO_FACE
             elif draw:
-                _write_picture(out / "pictures" / name, draw_on(image, numbered, enlarge=True))
+                try:
+                    _write_picture(out / "pictures" / name, draw_on(image, numbered, enlarge=True))
+                except NameTooLongError:
+                    skipped[name] = "its picture's name would be too long; its points are there"
     rate = read / (time.monotonic() - started)
     return {"photos": read, "faces": count, "photos_per_s": round(rate, 2)}, skipped
 
@@ -58,7 +63,7 @@ def _landmark_each(
     photos: dict[str, Path], landmarker: Landmarker
 ) -> Iterator[tuple[str, np.ndarray | str, list[Face]]]:
     """Yields each photo's name, the photo, or what is wrong with it, and its faces."""
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(cores.usable()) as pool:
         for some in in_batches(photos.items()):
             names, paths = zip(*some, strict=True)
             images = list(pool.map(_read, paths))

@@ -1,8 +1,8 @@
 """Batch normalisation folded into the convolutions before it, for prediction."""
 
-import keras
 import numpy as np
 
+from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.layers import Convolution
 
 _CONVOLUTIONS = (Convolution, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)

@@ -10,8 +10,9 @@ All of it is float32 under mixed precision too: half precision cannot tell pixel
 import dataclasses
 import math
 
-import keras
 import numpy as np
+
+from keras_landmarks.models.keras_on_jax import keras
 
 KINDS = ("linear", "shape")
 LAYERS = ("fc", "coefficients", "basis", "log_variance")

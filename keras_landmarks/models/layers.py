@@ -10,11 +10,10 @@ import contextlib
 
 import jax
 import jax.numpy as jnp
-import keras
 from jax import lax
-from keras import ops
 
 from keras_landmarks.models import cpu_forms
+from keras_landmarks.models.keras_on_jax import keras, ops
 
 SPLIT_PLATFORMS = {"cpu"}
 _platform = None  # None: the platform that JAX runs on

@@ -4,9 +4,8 @@ Their layers are Keras's own: quick on an accelerator, slow on a CPU, where XLA 
 depthwise convolution.
 """
 
-import keras
-
 from keras_landmarks.errors import InputError
+from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.names import LIBRARY
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
 from keras_landmarks.models import heads, library, names, resnet
 from keras_landmarks.models.heads import Head
+from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.names import Member
 
 # Mean and deviation of pixels of 0 to 1; ImageNet's by channel, as torchvision's weights want them.

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import h5py
 import huggingface_hub
-import keras
 import numpy as np
 import safetensors.numpy
 from absl import logging
@@ -13,6 +12,7 @@ from absl import logging
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 from keras_landmarks.models import heads, library, names
+from keras_landmarks.models.keras_on_jax import keras
 
 # PyTorch's names of a layer's variables, by how many Keras keeps of it and in Keras' order: a layer
 # without any, a convolution, the linear head, a batch normalisation.

@@ -4,13 +4,12 @@ import dataclasses
 import json
 from pathlib import Path
 
-import keras
-
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_json
 from keras_landmarks.models import heads, networks, pretrained
 from keras_landmarks.models.heads import Head
+from keras_landmarks.models.keras_on_jax import keras
 
 FILE_NAME = "model.json"
 

@@ -3,9 +3,8 @@
 Convolutions are plain there, on every platform: exporters know what to do with them.
 """
 
-import keras
-
 from keras_landmarks.models.folding import fold_batch_norm
+from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.layers import Convolution, MaxPooling, ReLU
 
 

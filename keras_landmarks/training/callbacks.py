@@ -8,13 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
 from keras_landmarks import interruption
 from keras_landmarks.errors import InputError
-from keras_landmarks.files import write_whole
+from keras_landmarks.files import explained, require_room, write_whole
+from keras_landmarks.models.keras_on_jax import keras, ops
 from keras_landmarks.training import distribution
 from keras_landmarks.training.history import read_history
 from keras_landmarks.training.progress_callbacks import Pace
@@ -133,7 +132,9 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
     def _write(self, epoch, logs):
         try:
             # Keras makes an optimiser, to see what need not be saved of one.
-            with distribution.by_itself():
+            with explained(self._path), distribution.by_itself():
+                # Now: HDF5 would print a traceback for every object that it cannot write.
+                require_room(self._path, sum(weight.value.nbytes for weight in self.model.weights))
                 super().on_epoch_end(epoch, logs)
             if self._partial.exists():
                 self._partial.replace(self._path)

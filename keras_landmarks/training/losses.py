@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from keras import ops
+from keras_landmarks.models.keras_on_jax import ops
 
 Array = Any  # of the backend: errors are (N, k, 2)
 

@@ -1,8 +1,6 @@
 """What is trained: a network together with the loss of its landmarks."""
 
-import keras
-from keras import ops
-
+from keras_landmarks.models.keras_on_jax import keras, ops
 from keras_landmarks.training.losses import LOSSES, mean_squared
 
 

@@ -1,8 +1,6 @@
 """The optimiser of a run: the recipe's, or AdamW or SGD with a learning rate for every step."""
 
-import keras
-from keras import ops
-
+from keras_landmarks.models.keras_on_jax import keras, ops
 from keras_landmarks.training.schedule import step_wise
 from keras_landmarks.training.settings import TrainSettings
 

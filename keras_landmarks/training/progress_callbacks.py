@@ -4,9 +4,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
-import keras
 from tqdm import tqdm
 
+from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.progress import duration, fitting, terminal_width
 from keras_landmarks.training.state import Position
 

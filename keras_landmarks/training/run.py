@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import keras
 import numpy as np
 from absl import logging
 
@@ -21,6 +20,7 @@ from keras_landmarks.data.shape_basis import find_shape_basis
 from keras_landmarks.data.variation import Variation
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import heads, names, pretrained, spec
+from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.training import callbacks, distribution, optimizer, state
 from keras_landmarks.training.callbacks import History
 from keras_landmarks.training.history import HISTORY_FILE

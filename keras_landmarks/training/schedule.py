@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-import keras
-
 from keras_landmarks.errors import InputError
+from keras_landmarks.models.keras_on_jax import keras
 
 _ONE_CYCLE_WARMUP = 0.3  # share of the run
 _RESTART_GROWTH = 2.0  # each cycle is so many times as long as the one before

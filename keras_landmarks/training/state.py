@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
+from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.training import distribution
 
 

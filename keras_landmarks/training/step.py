@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
+from keras_landmarks.models.keras_on_jax import keras
 
 
 def train_step(model: keras.Model) -> tuple[Callable, Any]:

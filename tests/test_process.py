@@ -1,0 +1,212 @@
+"""Whose process it is: a command's own, or a program's that uses the package."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_landmarks import config, process
+from keras_landmarks.__main__ import commands
+
+
+def start(*arguments, folder, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])} | environment,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_ours"),
+    [
+        (["-m", "keras_landmarks.train", "--data=faces"], True),
+        (["-m", "keras_landmarks"], True),
+        (["-X", "dev", "-u", "-W", "error", "-m", "keras_landmarks.check"], True),
+        (["-m", "somebody.serve", "-m", "keras_landmarks.check"], False),
+        (["-m", "keras_landmarks_plus.check"], False),
+        (["-m", "ipykernel_launcher", "-f", "kernel.json"], False),
+        (["serve.py", "-m", "keras_landmarks.check"], False),
+        (["-c", "import keras_landmarks", "-m", "keras_landmarks.check"], False),
+        ([], False),
+    ],
+)
+def test_a_process_is_a_commands_own_by_how_it_was_started(monkeypatch, arguments, is_ours):
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, *arguments])
+    assert process.is_command() == is_ours
+
+
+SERVE = """
+import os, signal
+
+import cv2  # which sets a variable of its own
+
+def state():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return dict(os.environ), handlers
+
+before = state()
+try:
+    import keras_landmarks
+    import keras_landmarks.check, keras_landmarks.landmarks, keras_landmarks.train
+    assert state() == before
+    from keras_landmarks import Landmarker
+    environment, handlers = state()
+    assert handlers == before[1]
+    assert set(environment.items()) - set(before[0].items()) <= {("KERAS_BACKEND", "jax")}
+    print("imported", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+finally:
+    print("finally")
+"""
+
+
+@pytest.mark.parametrize("backend", [{}, {"KERAS_BACKEND": "torch"}])
+def test_a_program_that_imports_the_package_keeps_its_signals_and_environment(tmp_path, backend):
+    (tmp_path / "somebody").mkdir()
+    (tmp_path / "somebody" / "serve.py").write_text(SERVE)
+    done = start("-m", "somebody.serve", folder=tmp_path, **backend)
+    assert done.stdout == "imported\nfinally\n", done.stderr
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+
+
+def test_a_command_runs_keras_on_jax_whatever_the_user_uses_elsewhere(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    process.set_up()
+    assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+def test_keras_on_another_backend_is_told_in_one_line(tmp_path):
+    program = """
+import keras
+from keras_landmarks import Landmarker
+try:
+    Landmarker.load("work")
+except ValueError as error:
+    print(type(error).__name__, error)
+"""
+    done = start("-c", program, folder=tmp_path, KERAS_BACKEND="numpy")
+    assert done.stdout == (
+        "InputError Keras runs on numpy, and keras_landmarks on JAX alone: in a new process set"
+        " KERAS_BACKEND=jax, or import Landmarker from keras_landmarks before keras\n"
+    ), done.stderr
+
+
+def test_variables_are_set_within_and_restored_afterwards(monkeypatch):
+    monkeypatch.setenv("HERE", "1")
+    monkeypatch.delenv("THERE", raising=False)
+    with process.environment(HERE="2", THERE="3"):
+        assert (os.environ["HERE"], os.environ["THERE"]) == ("2", "3")
+    assert os.environ["HERE"] == "1"
+    assert "THERE" not in os.environ
+
+
+def test_albumentations_asks_nothing_of_the_network(tmp_path):
+    program = """
+import urllib.request
+urllib.request.urlopen = lambda *_, **__: print("asked")
+from keras_landmarks.data import augmentation
+"""
+    environment = {"NO_ALBUMENTATIONS_UPDATE": "0"}
+    assert start("-c", program, folder=tmp_path, **environment).stdout == ""
+
+
+# ── systems that are not supported ──
+
+WINDOWS = "import sys\nfor name in ('fcntl', 'resource'):\n    sys.modules[name] = None\n"
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_says_in_one_line_which_systems_are_supported(tmp_path, command):
+    (tmp_path / "sitecustomize.py").write_text(WINDOWS)
+    done = start("-m", f"keras_landmarks.{command}", "--help", folder=tmp_path)
+    assert done.stderr == "error: keras_landmarks runs on Linux and macOS; on Windows use WSL\n"
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_an_import_says_which_systems_are_supported(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WINDOWS)
+    done = start("-c", "from keras_landmarks import Landmarker", folder=tmp_path)
+    assert done.stderr.endswith(
+        "ImportError: keras_landmarks runs on Linux and macOS; on Windows use WSL\n"
+    )
+
+
+# ── commands within a program ──
+
+NOTEBOOK = """
+import os, runpy, signal, sys
+
+def run(*flags):
+    sys.argv = ["check", *flags]
+    try:
+        runpy.run_module("keras_landmarks.check", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        print("status", end.code, flush=True)
+
+handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)]
+run(f"--data={sys.argv[1]}", "--rejects=rejects.csv")
+os.remove("rejects.csv")
+run("--data=nowhere")
+run("--dta=x")
+run()
+run("--help")
+assert not os.path.exists("rejects.csv")
+assert handlers == [
+    signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
+]
+"""
+
+
+def test_a_program_outlives_the_commands_that_it_runs(faces, tmp_path):
+    done = start("-c", NOTEBOOK, faces, folder=tmp_path)
+    statuses = [line for line in done.stdout.splitlines() if line.startswith("status")]
+    assert statuses == ["status None", "status 1", "status 1", "status 1", "status None"], done
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert errors[0].startswith("error: nowhere/train/images: no such folder")
+    assert "--data is needed" in errors[2]  # the flags of an earlier run are forgotten
+    assert "python -m keras_landmarks.check --data=contest" in done.stdout
+
+
+def test_a_command_in_a_program_does_not_start_that_anew(monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execv", lambda *_: started.append("anew"))
+    config.use_huge_pages()
+    assert not started
+
+
+def test_a_kernel_outlives_a_mistake_of_a_command(faces, tmp_path):
+    pytest.importorskip("IPython")
+    (tmp_path / "cells.ipy").write_text(
+        f"%run -m keras_landmarks.check -- --data={faces}\n"
+        "print('first')\n"
+        "%run -m keras_landmarks.check -- --data=nowhere\n"
+        "print('alive')\n"
+    )
+    done = start(
+        "-m", "IPython", "cells.ipy", folder=tmp_path, IPYTHONDIR=str(tmp_path / "ipython")
+    )
+    assert "first\n" in done.stdout
+    assert done.stdout.splitlines()[-1] == "alive"
+    assert "error: nowhere/train/images: no such folder" in done.stderr
+
+
+def test_reloading_the_flags_says_that_it_cannot_be_done(tmp_path):
+    program = """
+import importlib
+from keras_landmarks import config
+try:
+    importlib.reload(config)
+except ImportError as error:
+    print(error)
+print(config.FLAGS["workdir"].default)
+"""
+    done = start("-c", program, folder=tmp_path)
+    assert done.stdout == (
+        "keras_landmarks.config defines its flags once: start Python anew rather than reload it\n"
+        "work\n"
+    ), done.stderr
