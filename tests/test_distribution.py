@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import jax
@@ -193,42 +194,142 @@ def test_a_port_that_is_taken_is_refused():
             pass
 
 
-ALONE = """
-import sys
-from keras_landmarks import config
+# As long as a test may take.
+IMPATIENT = """
 from keras_landmarks.training import distribution
-from keras_landmarks.training.settings import ProcessSettings
 
-def main(_):
-    distribution._CONNECT_TIMEOUT_S = int(sys.argv.pop())
-    print("waiting", flush=True)
-    with distribution.runtime(ProcessSettings(sys.argv.pop(), 2, 1)):
-        pass
-
-sys.argv, given = sys.argv[:1], sys.argv[1:]
-config.run(lambda _: (sys.argv.extend(given), main(_)))
+distribution._CONNECT_TIMEOUT_S, distribution._SILENT_S = {timeout_s}, 0.1
 """
 
 
+@pytest.fixture
+def alone(faces, tmp_path, monkeypatch):
+    """Starts process 1 of 2, the other of which never comes; stopped when the test ends."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")  # or it starts anew first
+    processes = []
+
+    def start(timeout_s):
+        (tmp_path / "sitecustomize.py").write_text(IMPATIENT.format(timeout_s=timeout_s))
+        flags = [f"--data={faces}", f"--coordinator=localhost:{free_port()}"]
+        flags += ["--num_processes=2", "--process_id=1"]
+        command = [sys.executable, "-m", "keras_landmarks.train", *flags]
+        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_who_waits_for_the_others_in_vain_says_so(alone):
+    process = alone(timeout_s=1)
+    waiting, end = process.stderr.read().splitlines()
+    assert waiting.startswith("waiting up to 1 s for the others of --num_processes=2, by way of")
+    assert end.startswith("error: the other processes did not come within 1 s: were all of them")
+    assert process.wait() == 1
+
+
+def test_who_waits_for_the_others_heeds_signals(alone):
+    process = alone(timeout_s=100)
+    assert process.stderr.readline().startswith("waiting up to 100 s for the others")
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr.read() == "stopped\n"
+    assert process.wait() == 130
+
+
+# ── clusters that JAX finds in the environment ──
+
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_NTASKS": "2",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_STEP_NODELIST": "node[1-2]",
+}
+
+
+@pytest.fixture
+def connections(monkeypatch):
+    """What JAX would have been connected with, and what was logged."""
+    tried = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *flags, **_: tried.append(flags))
+    return tried
+
+
 @pytest.mark.parametrize(
-    ("timeout_s", "number", "status", "says"),
+    ("variables", "says"),
     [
-        (1, 0, 1, "error: the other processes did not come within 1 s: were all of them started,"),
-        (100, signal.SIGTERM, 130, "stopped"),
+        ({}, ["Slurm's job 7 has 2 tasks, but srun did not start them together: training alone"]),
+        (
+            {"SLURM_STEP_NUM_TASKS": "1"},
+            ["Slurm's job 7 has 2 tasks, but srun did not start them together: training alone"],
+        ),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "1"}, []),
     ],
 )
-def test_who_waits_for_the_others_in_vain_says_so_and_heeds_signals(
-    timeout_s, number, status, says
-):
-    command = [sys.executable, "-c", ALONE, f"localhost:{free_port()}", str(timeout_s)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
-        assert process.stdout.readline() == "waiting\n"
-        time.sleep(0.5)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode == status
-    assert errors.splitlines()[-1].startswith(says)
+def test_a_shell_in_a_slurm_job_waits_for_nobody(connections, monkeypatch, caplog, variables, says):
+    caplog.set_level("INFO", "absl")
+    for name, value in (SLURM | variables).items():
+        monkeypatch.setenv(name, value)
+    with distribution.runtime(ProcessSettings(None, None, None)):
+        pass
+    assert not connections
+    assert caplog.messages == says
+
+
+def test_a_task_of_a_slurm_job_says_for_whom_it_waits(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    for name, value in (SLURM | {"SLURM_STEP_NUM_TASKS": "2"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distribution, "_CONNECT_TIMEOUT_S", 0.1)
+    released = threading.Event()
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: released.wait())
+    says = "the other processes did not come within 0.1 s"
+    with (
+        pytest.raises(InputError, match=says),
+        distribution.runtime(ProcessSettings(None, None, None)),
+    ):
+        pass
+    released.set()
+    assert "for the others of 2 tasks of Slurm's job 7 on node[1-2]; --num_proc" in caplog.text
+
+
+def test_an_environment_that_jax_cannot_read_is_one_line(monkeypatch):
+    def initialize(*_, **__):
+        raise KeyError("OMPI_COMM_WORLD_SIZE")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    says = "no connection to the other processes: 'OMPI_COMM_WORLD_SIZE'; --num_processes=1 trains"
+    with (
+        pytest.raises(InputError, match=says),
+        distribution.runtime(ProcessSettings(None, None, None)),
+    ):
+        pass
+
+
+def test_a_pod_that_is_no_cluster_trains_alone_without_a_word(tmp_path):
+    program = """
+from keras_landmarks.training import distribution
+from keras_landmarks.training.settings import ProcessSettings
+with distribution.runtime(ProcessSettings(None, None, None)):
+    print(distribution.count())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_program_that_has_computed_before_trains_alone():
+    jax.devices()
+    with distribution.runtime(ProcessSettings(None, None, None)):
+        assert distribution.count() == 1
 
 
 # ── shares ──

@@ -7,24 +7,30 @@ data before the others read it. One process with one device needs none of this, 
 """
 
 import contextlib
-import functools
 import os
 import socket
+import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 
 import jax
-import keras
 import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
 from keras_landmarks.errors import InputError
+from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.training.settings import ProcessSettings
 
+_SLURM_TASKS_STARTED = "SLURM_STEP_NUM_TASKS"
+# What JAX says where there is no cluster, and in a notebook that has computed with it before.
+_NOT_IN_A_CLUSTER = ("coordinator_address should be defined", "must be called before any JAX calls")
 # How long the processes wait for each other at the start; a cluster starts them one by one.
 _CONNECT_TIMEOUT_S = 300
+# How soon they say so: the environment may name others that never come.
+_SILENT_S = 5
 # A process that says nothing for so long is taken for dead: JAX ends the others.
 _HEARTBEAT_TIMEOUT_S = 30
 # The first process holds what connects them; without it JAX aborts the others amid their words.
@@ -79,30 +85,81 @@ def _start(settings: ProcessSettings) -> None:
     found = all(flag is None for flag in flags)
     if not found:
         _check(settings)
+    elif _is_alone_in_slurm():
+        return
     # It would take SIGTERM for itself, and does not know Ctrl-C.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        _connect(*flags)
+        with warnings.catch_warnings():
+            # JAX finds no cluster in a pod whose processes it cannot ask for.
+            warnings.filterwarnings("ignore", "Kubernetes environment detected")
+            _connect(*flags)
     except TimeoutError:
         raise InputError(
             f"the other processes did not come within {_CONNECT_TIMEOUT_S} s: were all of them"
             " started, and does --coordinator name process 0's machine and a port open to them?"
         ) from None
-    except (ValueError, RuntimeError) as error:
-        if found and "coordinator_address should be defined" in str(error):
-            return  # there is no cluster
+    except Exception as error:  # a cluster's environment may lack anything
+        if found and any(text in str(error) for text in _NOT_IN_A_CLUSTER):
+            return
         remedy = "--num_processes=1 trains without the others" if found else "see --coordinator"
         raise InputError(f"no connection to the other processes: {error}; {remedy}") from None
 
 
+def _is_alone_in_slurm() -> bool:
+    """Whether srun did not start this process together with others, though it is in a Slurm job.
+
+    A shell on a node of the job, and what is started from there, inherits the number of the job's
+    tasks, and JAX would wait for them. srun tells those that it starts together how many they are.
+    """
+    job, tasks = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_NTASKS", "1")
+    if not job or os.environ.get(_SLURM_TASKS_STARTED, "1") != "1":
+        return False
+    if "OMPI_COMM_WORLD_SIZE" in os.environ:  # started by mpirun
+        return False
+    if tasks != "1":
+        what = "Slurm's job %s has %s tasks, but srun did not start them together: training alone"
+        logging.info(what, job, tasks)
+    return True
+
+
 def _connect(*flags: str | int | None) -> None:
     """JAX's `initialize`, but heeding signals, and a TimeoutError where it would abort."""
-    initialize = functools.partial(
-        jax.distributed.initialize,
-        heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
-        initialization_timeout=2 * _CONNECT_TIMEOUT_S,
-    )
-    ThreadPoolExecutor(1).submit(initialize, *flags).result(_CONNECT_TIMEOUT_S)
+    connected: Future[None] = Future()
+
+    def connect() -> None:
+        try:
+            jax.distributed.initialize(
+                *flags,
+                heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
+                initialization_timeout=2 * _CONNECT_TIMEOUT_S,
+            )
+            connected.set_result(None)
+        except Exception as error:
+            connected.set_exception(error)
+
+    # A daemon, or it would keep this process from ending for as long as it waits.
+    threading.Thread(target=connect, daemon=True).start()
+    wait([connected], min(_SILENT_S, _CONNECT_TIMEOUT_S))
+    if not connected.done():
+        logging.info(
+            "waiting up to %g s for the others of %s; --num_processes=1 trains without them",
+            _CONNECT_TIMEOUT_S,
+            _all_processes(*flags),
+        )
+    connected.result(_CONNECT_TIMEOUT_S)
+
+
+def _all_processes(coordinator: str | None, count: int | None, _rank: int | None) -> str:
+    """Returns in words which processes are to train together."""
+    if count is not None:
+        return f"--num_processes={count}, by way of --coordinator={coordinator}"
+    if _SLURM_TASKS_STARTED in os.environ:
+        tasks, job, nodes = map(
+            os.environ.get, (_SLURM_TASKS_STARTED, "SLURM_JOB_ID", "SLURM_STEP_NODELIST")
+        )
+        return f"{tasks} tasks of Slurm's job {job} on {nodes}"
+    return "the cluster's processes that its environment variables tell of"
 
 
 def _check(settings: ProcessSettings) -> None:
