@@ -64,3 +64,11 @@ def test_parts_import_what_they_may_and_read_no_flag(path):
 @pytest.mark.parametrize("name", sorted(GROUND))
 def test_the_ground_stands_on_nothing(name):
     assert our_imports(PACKAGE / f"{name}.py") == []
+
+
+def test_keras_is_imported_from_the_one_place_that_sees_to_its_backend():
+    # The last runs in a process of its own, with TensorFlow.
+    apart = {"models.keras_on_jax", "exporting.tensorflow_writer"}
+    for path in MODULES:
+        names = {name.split(".")[0] for name in imported_names(path)}
+        assert "keras" not in names or dotted(path) in apart, dotted(path)
