@@ -7,21 +7,23 @@ a notebook that uses the package as a library, or runs a command within itself.
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 
-_OPTIONS_WITH_A_VALUE = ("-X", "-W", "--check-hash-based-pycs")
+# Of Python's own; letters may stand together, and the value with them, as in -uWerror.
+_OPTION_WITH_A_VALUE = re.compile("-[^-cmWX]*([cmWX])(.*)")
 
 
 def is_command() -> bool:
     """Whether this process was started as `python -m keras_landmarks.<command>`."""
     arguments = iter(sys.orig_argv[1:])
     for argument in arguments:
-        if argument == "-m":
-            return next(arguments, "").partition(".")[0] == __package__
-        if argument in _OPTIONS_WITH_A_VALUE:
-            next(arguments, "")
-        elif not argument.startswith("-"):  # a script, or what -c runs
+        if option := _OPTION_WITH_A_VALUE.fullmatch(argument):
+            value = option[2] or next(arguments, "")
+            if option[1] in "cm":
+                return option[1] == "m" and value.partition(".")[0] == __package__
+        elif not argument.startswith("-"):  # a script
             return False
     return False
 
