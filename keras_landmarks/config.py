@@ -672,8 +672,9 @@ def _hint_at_commas(message: str) -> str:
     """Says, for an error about a file, that it may be a part of a name with a comma in it."""
     for flag in _flags_here():
         if isinstance(flag.parser, _PathsParser) and len(flag.value or ()) > 1:
-            missing = tuple(f"{path}: no such file" for path in flag.value)
-            if message.startswith((f"--{flag.name}=", *missing)):
+            missing = [path for path in flag.value if not os.path.exists(path)]
+            about = (f"--{flag.name}=", *(f"{path}: " for path in missing))
+            if missing and message.startswith(about):
                 given = ",".join(flag.value)
                 return f" (a comma separates files: --{flag.name}={given} names {len(flag.value)})"
     return ""

@@ -75,6 +75,16 @@ def test_help_that_nobody_reads_to_its_end_says_nothing_of_it():
         ("ensemble", ["--inputs=a,b", "--combine=sum"], "--combine=sum"),
         ("ensemble", ["--inputs=a,b", "--weights=1,x"], "--weights=1,x: not numbers"),
         ("ensemble", ["--inputs=a.npz,b.npz", "--predictions=c.npz"], "a.npz: no such file"),
+        (
+            "ensemble",
+            ["--inputs=a, b.npz,c.npz", "--predictions=d.npz"],
+            "give --submission (a comma separates files: --inputs=a,b.npz,c.npz names 3)",
+        ),
+        (
+            "evaluate",
+            ["--truth=x", "--compare=a, b.npz,c.npz"],
+            "no other is scored (a comma separates files: --compare=a,b.npz,c.npz names 3)",
+        ),
         ("find_duplicates", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("find_bad_labels", ["--data=nowhere"], "nowhere/train/images: no such folder"),
         ("convert", ["--data=x"], "--source is needed"),
