@@ -34,6 +34,7 @@ Settings = TypeVar("Settings")
 if __name__ in FLAGS.flags_by_module_dict():
     raise ImportError(f"{__name__} defines its flags once: start Python anew rather than reload it")
 
+_LONGEST_MESSAGE = 1500  # characters: a file may hold a name of megabytes
 _first_flags: dict[str, int] = {}  # of each subject, by their place in this module
 
 
@@ -696,9 +697,12 @@ def _fail(message: str) -> None:
 
 
 def _stop(message: str, status: int) -> None:
-    """Ends the command with one line."""
+    """Ends the command with one line, however long a name that it quotes from a file may be."""
     end_bars()
-    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    line = " ".join(message.split())
+    if len(line) > _LONGEST_MESSAGE:
+        line = f"{line[: _LONGEST_MESSAGE // 2]} ... {line[-_LONGEST_MESSAGE // 2 :]}"
+    print(line, file=sys.stderr, flush=True)
     sys.stdout.flush()
     if process.is_command():
         # Not sys.exit: a tf.data thread that is amid a NumPy function blocks the interpreter's end.

@@ -66,3 +66,11 @@ def test_a_path_with_a_comma_comes_back_from_a_flagfile(home):
     config.write_flagfile(home / "flags.cfg", {"validation_groups": ["a, b.csv"]})
     name, _, text = (home / "flags.cfg").read_text().strip().partition("=")
     assert parse(name.removeprefix("--"), text) == ["a, b.csv"]
+
+
+def test_a_message_is_one_line_of_bounded_length(capsys):
+    with pytest.raises(SystemExit):
+        config._stop("error: " + "very\nlong " * 10_000, status=1)
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert len(line) < 2000
