@@ -299,6 +299,35 @@ def test_groups_are_held_out_until_validation_has_its_share():
     assert [names[row] for row in validation] == ["b1", "c1", "b2", "c2"]
 
 
+def held_out_row_by_row(groups, train_fraction):
+    """Splits as `split_rows` says, one row after the other."""
+    wanted = len(groups) - int(len(groups) * train_fraction)
+    held_out = set()
+    for group in reversed(groups):
+        if len(held_out) >= wanted:
+            break
+        held_out |= {row for row, other in enumerate(groups) if other == group}
+    return sorted(held_out)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_groups_are_held_out_as_a_slow_split_does(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, rng.integers(2, 40), 60).astype(str).tolist()
+    train_fraction = rng.uniform(0.5, 1)
+    train, validation = split_rows(groups, train_fraction, groups)
+    assert validation.tolist() == held_out_row_by_row(groups, train_fraction)
+    assert sorted([*train, *validation]) == list(range(60))
+
+
+def test_splitting_many_groups_looks_at_each_row_once():
+    """A scan of all rows for each group would take an hour here."""
+    groups = [f"person {row % 300_000}" for row in range(400_000)]
+    train, validation = split_rows(groups, 0.5, groups)
+    assert len(validation) == 200_000
+    assert not {groups[row] for row in train} & {groups[row] for row in validation}
+
+
 @pytest.mark.parametrize(("fraction", "groups"), [(0.0, None), (0.5, ["1", "1"])])
 def test_a_split_without_training_rows_is_refused(fraction, groups):
     with pytest.raises(InputError, match="no row is left to train on"):

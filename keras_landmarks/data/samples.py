@@ -144,16 +144,23 @@ def split_rows(
     first_held_out = int(len(file_names) * train_fraction)
     held_out = np.arange(len(file_names)) >= first_held_out
     if groups:
-        row_groups, wanted = np.array(groups), held_out.sum()
-        held_out = np.zeros_like(held_out)
-        for row in reversed(range(len(file_names))):
-            if held_out.sum() >= wanted:
-                break
-            if not held_out[row]:
-                held_out |= row_groups == row_groups[row]
+        held_out = _hold_out_groups(groups, held_out.sum())
     if held_out.all():
         raise InputError("no row is left to train on; is --train_fraction too small?")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _hold_out_groups(groups: Sequence[str], wanted: int) -> np.ndarray:
+    """Returns which rows are held out: whole groups, taken from the last row upwards."""
+    _, group_of_row, group_sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    taken, rows_taken = np.zeros(len(group_sizes), bool), 0
+    for group in reversed(group_of_row.tolist()):
+        if rows_taken >= wanted:
+            break
+        if not taken[group]:
+            taken[group] = True
+            rows_taken += group_sizes[group]
+    return taken[group_of_row]
 
 
 def fold_rows(
