@@ -166,6 +166,141 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(photo, kind, monke
         image_files.decode_image(bomb)
 
 
+# ── the size without decoding ──
+
+
+def tiff(orientation, order="<", kind=3, entries_before=()):
+    """Returns a TIFF structure whose only directory ends with an orientation."""
+    entries = [*entries_before, (0x0112, kind, 1, orientation)]
+    directory = struct.pack(f"{order}H", len(entries))
+    for tag, its_kind, count, value in entries:
+        form = "H2x" if its_kind == 3 else "I"
+        directory += struct.pack(f"{order}HHI{form}", tag, its_kind, count, value)
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    return start + struct.pack(f"{order}I", 8) + directory + bytes(4)
+
+
+def jpeg_with(photo, *segments):
+    """Returns the photo as a JPEG with these APP1 segments."""
+    jpeg = image_files.encode_jpeg(photo)
+    app1 = [b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body for body in segments]
+    return jpeg[:2] + b"".join(app1) + jpeg[2:]
+
+
+def png_with(photo, *exif, at_end=False):
+    """Returns the photo as a PNG with these eXIf chunks, before or after its pixels."""
+    png = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
+    place = png.rindex(b"IEND") - 4 if at_end else png.index(b"IDAT") - 4
+    return png[:place] + b"".join(png_chunk(b"eXIf", body) for body in exif) + png[place:]
+
+
+def decoded_size(content):
+    return image_files.decode_image(content).shape[1::-1]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_turned_image(photo, orientation, order, monkeypatch):
+    contents = [
+        jpeg_with(photo, b"Exif\0\0" + tiff(orientation, order)),
+        jpeg_with(photo, b"http://ns.adobe.com/xap/1.0/\0", b"Exif\0\0" + tiff(orientation, order)),
+        png_with(photo, tiff(orientation, order)),
+        png_with(photo, tiff(orientation, order), at_end=True),
+    ]
+    expected = (20, 40) if orientation >= 5 else (40, 20)
+    assert [decoded_size(content) for content in contents] == [expected] * 4
+    monkeypatch.setattr(cv2, "imdecode", None)
+    assert [image_files.image_size(content) for content in contents] == [expected] * 4
+
+
+ODD_EXIF = {
+    "nothing": [b""],
+    "cut off": [tiff(6)[:-8]],
+    "neither order": [b"XX" + tiff(6)[2:]],
+    "no magic number": [b"II+\0" + tiff(6)[4:]],
+    "no such orientation": [tiff(9)],
+    "orientation 0": [tiff(0)],
+    "a long": [tiff(6, kind=4)],
+    "a value within": [tiff(6, entries_before=[(0x010F, 2, 8, 8)])],
+    "a value beyond the end": [tiff(6, entries_before=[(0x010F, 2, 40, 5000)])],
+    "an unknown type": [tiff(6, entries_before=[(0x010F, 99, 1, 0)])],
+    "another value before": [tiff(6, entries_before=[(0x013F, 2, 8, 8)])],
+    "two orientations": [tiff(6, entries_before=[(0x0112, 3, 1, 1)])],
+    "two structures": [tiff(6), tiff(1)],
+    "two structures, the other way round": [tiff(1), tiff(6)],
+}
+
+
+@pytest.mark.parametrize("exif", ODD_EXIF.values(), ids=ODD_EXIF)
+def test_the_size_under_an_odd_orientation_is_what_decoding_gives(photo, exif):
+    for content in (
+        jpeg_with(photo, *(b"Exif\0\0" + body for body in exif)),
+        jpeg_with(photo, *(b"Exif\0x" + body for body in exif)),
+        png_with(photo, *exif),
+    ):
+        assert image_files.image_size(content) == decoded_size(content)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_the_size_of_a_damaged_header_is_what_decoding_gives(photo, kind, monkeypatch):
+    """Whatever bytes are in it: a size that cannot be decoded is not compared."""
+    monkeypatch.setattr(image_files, "_MOST_PIXELS", 20_000)  # decoded in no time
+    rng = np.random.default_rng(0)
+    exif = tiff(6, entries_before=[(0x010F, 2, 8, 8)])
+    sound = jpeg_with(photo, b"Exif\0\0" + exif) if kind == "jpeg" else png_with(photo, exif)
+    compared = 0
+    for _ in range(1500):
+        content = bytearray(sound)
+        for place in rng.integers(2, 90, rng.integers(1, 4)):
+            content[place] = rng.integers(256)
+        try:
+            expected = decoded_size(bytes(content))
+        except ValueError:
+            continue
+        assert image_files.image_size(bytes(content)) == expected
+        compared += 1
+    assert compared > 100
+
+
+def test_the_size_is_read_from_the_header_alone(photo, write, monkeypatch):
+    jpeg = jpeg_with(photo, b"Exif\0\0" + tiff(8))
+    path = write(jpeg, "a.jpg")
+    with path.open("r+b") as file:
+        file.truncate(1 << 27)  # what comes after the end does not matter
+    write(jpeg_with(photo, bytes(60_000), bytes(60_000)), "long header.jpg")
+    write(jpeg[:-300], "cut off.jpg")
+    monkeypatch.setattr(cv2, "imdecode", None)
+    names = ["a.jpg", "long header.jpg", "cut off.jpg"]
+    sizes = [image_files.read_listed_size(path.parent, name) for name in names]
+    assert sizes == [(20, 40), (40, 20), (20, 40)]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "there is no such image"),
+        (b"", "the file is empty"),
+        (b"<html>", "neither a JPEG nor a PNG"),
+        (b"\xff\xd8\xff", "the JPEG is truncated"),
+        (png_with(np.zeros((2, 300, 3), np.uint8)), "a side is over 100 times the other"),
+    ],
+)
+def test_what_has_no_size_is_told(write, tmp_path, content, reason):
+    if content is not None:
+        write(content, "a.jpg")
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        image_files.read_listed_size(tmp_path, "a.jpg")
+
+
+def test_a_png_chunk_that_claims_gigabytes_is_refused_before_it_is_decoded(photo, monkeypatch):
+    png = bytearray(png_with(photo))
+    place = png.index(b"IDAT")
+    png[place - 4 : place] = (0x7FFFFFFF).to_bytes(4, "big")
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(ValueError, match="the image does not decode"):
+        image_files.decode_image(bytes(png))
+
+
 @pytest.fixture
 def photo_folder(tmp_path, photo):
     """A folder `images` with a.png, and a.png beside it."""
@@ -197,8 +332,9 @@ def test_a_link_that_leaves_the_images_folder_is_refused(photo_folder):
     (photo_folder / "twice.png").symlink_to("file.png")
     (photo_folder / "away.png").symlink_to(photo_folder.parent / "nowhere.png")
     for name in ("file.png", "outside/a.png", "twice.png", "away.png"):
-        with pytest.raises(ValueError, match=r"^a link that leaves the images folder"):
-            image_files.read_listed_image(photo_folder, name)
+        for read in (image_files.read_listed_image, image_files.read_listed_size):
+            with pytest.raises(ValueError, match=r"^a link that leaves the images folder"):
+                read(photo_folder, name)
         with pytest.raises(InputError, match=f"{name}: a link that leaves the images folder"):
             image_files.read_image(photo_folder, name)
 
