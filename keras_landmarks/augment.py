@@ -1,8 +1,9 @@
 """Makes extra training images offline: a contest folder's first rows, shifted, scaled and rotated.
 
-The result is itself a folder in the contest's form, <prepared>/augmented. A sample that loses a
-point over the image's edge is dropped (and counted). The same seed gives the same files, whatever
-the number of processes and however often it was killed: started again it makes the rest.
+The result is itself a folder in the contest's form, <prepared>/augmented-<key>, one for each choice
+of data and settings, so that no run takes another's images away. A sample that loses a point over
+the image's edge is dropped (and counted). The same seed gives the same files, whatever the number
+of processes and however often it was killed: started again it makes the rest.
 
 Example, the recipe's 40,000:
 
@@ -10,6 +11,7 @@ Example, the recipe's 40,000:
 """
 
 import functools
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from absl import logging
 
 from keras_landmarks import beam, config
 from keras_landmarks.data import contest, image_files
@@ -87,10 +88,10 @@ def augment(
     processes: int | None = None,
     for_each: Callable | None = None,
 ) -> dict:
-    """Writes the extra images to <prepared>/augmented, unless they are there.
+    """Writes the extra images to <prepared>/augmented-<key>, unless they are there.
 
-    That folder holds train/images, train/landmarks.csv, sources.csv (which photo each image was
-    made from) and settings.json, by which it is known again.
+    The key is of the settings and the samples. The folder holds train/images, train/landmarks.csv,
+    sources.csv (which photo each image was made from) and settings.json (what the key is of).
 
     Args:
         samples: what to make them from.
@@ -103,15 +104,13 @@ def augment(
     Returns:
         Figures: written, dropped, folder, made (False if they were there already).
     """
-    folder = prepared / "augmented"
     wanted = asdict(settings) | {"samples": samples.fingerprint, "format": _FORMAT}
+    key = hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16]
+    folder = prepared / f"augmented-{key}"
     finish_replacing(folder)
-    made = _read_settings(folder)
-    if made and made.get("settings") == wanted:
+    if made := _read_settings(folder):
         return made["figures"] | {"folder": str(folder), "made": False}
-    if made:
-        logging.info("%s was made with other settings; making it anew", folder)
-    with whole_folder(folder, key=json.dumps(wanted)) as partial:
+    with whole_folder(folder, key=key) as partial:
         journal, made = partial / _JOURNAL, _read_settings(partial)
         if not made or journal.exists():  # else it was killed just before the end
             if for_each:

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,8 +36,14 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
+def extra_of(prepared):
+    """The folder of the only extra images in `prepared`."""
+    (folder,) = prepared.glob("augmented-*")
+    return folder
+
+
 def sources_of(prepared):
-    return list(contest.read_groups(prepared / "augmented" / "sources.csv").values())
+    return list(contest.read_groups(extra_of(prepared) / "sources.csv").values())
 
 
 def test_two_processes_make_the_same_files_as_one(samples, made, tmp_path):
@@ -45,10 +52,10 @@ def test_two_processes_make_the_same_files_as_one(samples, made, tmp_path):
 
 
 def test_the_result_is_a_contest_folder(samples, made, tmp_path):
-    extra = load_samples(made / "augmented", "train", tmp_path, strict=True)
+    extra = load_samples(extra_of(made), "train", tmp_path, strict=True)
     assert extra.points == samples.points
     assert extra.landmarks_photo_px.dtype == np.int16
-    sources = contest.read_groups(made / "augmented" / "sources.csv")
+    sources = contest.read_groups(extra_of(made) / "sources.csv")
     assert list(sources) == extra.file_names
     for row, source in enumerate(sources.values()):
         original = samples.file_names.index(source)
@@ -67,7 +74,7 @@ def test_a_sample_that_loses_a_point_is_dropped_and_counted(samples, tmp_path):
     assert figures["written"] + figures["dropped"] == 40
     assert figures["written"] > 3
     assert figures["dropped"] > 3
-    extra = load_samples(tmp_path / "augmented", "train", tmp_path)
+    extra = load_samples(extra_of(tmp_path), "train", tmp_path)
     assert len(extra) == figures["written"]
     assert np.all(extra.landmarks_photo_px >= 0)
     assert np.all(extra.landmarks_photo_px < extra.sizes_px[:, None])
@@ -82,7 +89,7 @@ def test_refill_replaces_what_was_dropped(samples, tmp_path):
 
 def test_a_round_more_than_the_rows_gives_other_images(samples, tmp_path):
     augment(samples, tmp_path, AugmentSettings(augment_count=48, shift_limit=0.01), processes=1)
-    images = contents(tmp_path / "augmented" / "train" / "images")
+    images = contents(extra_of(tmp_path) / "train" / "images")
     assert len(images) > len(set(sources_of(tmp_path)))
     assert len(set(images.values())) == len(images)
 
@@ -102,37 +109,42 @@ def test_the_same_settings_use_what_is_there(samples, made):
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"rotate_limit": 3.0}, {"augment_count": 4}])
-def test_other_settings_make_other_images(samples, tmp_path, change):
-    augment(samples, tmp_path, TEN, processes=1)
-    before = contents(tmp_path / "augmented" / "train")
+def test_other_settings_make_other_images_beside_those_that_are_there(samples, tmp_path, change):
+    first = Path(augment(samples, tmp_path, TEN, processes=1)["folder"])
+    before = contents(first)
     figures = augment(samples, tmp_path, dataclasses.replace(TEN, **change), processes=1)
-    after = contents(tmp_path / "augmented" / "train")
     assert figures["made"]
-    assert before["landmarks.csv"] != after["landmarks.csv"]
+    after = contents(Path(figures["folder"]) / "train")
+    assert before["train/landmarks.csv"] != after["landmarks.csv"]
     assert len(after) == figures["written"] + 1
+    assert contents(first) == before
 
 
-def test_other_data_makes_other_images(samples, faces, tmp_path):
-    augment(samples, tmp_path, TEN, processes=1)
+def test_other_data_makes_other_images_beside_those_that_are_there(samples, faces, tmp_path):
+    first = Path(augment(samples, tmp_path, TEN, processes=1)["folder"])
+    before = contents(first)
     fewer = load_samples(faces, "train", tmp_path, limit=5)
-    assert augment(fewer, tmp_path, TEN, processes=1)["made"]
-    assert set(sources_of(tmp_path)) <= set(fewer.file_names)
+    figures = augment(fewer, tmp_path, TEN, processes=1)
+    assert figures["made"]
+    sources = contest.read_groups(Path(figures["folder"]) / "sources.csv")
+    assert set(sources.values()) <= set(fewer.file_names)
+    assert contents(first) == before
 
 
 def test_limits_that_spoil_every_image_are_refused(samples, tmp_path):
     settings = AugmentSettings(augment_count=3, scale_limit=0.0, shift_limit=5.0)
     with pytest.raises(InputError, match="lower the limits"):
         augment(samples, tmp_path, settings, processes=1)
-    assert not (tmp_path / "augmented").exists()
+    assert not list(tmp_path.glob("augmented-*"))
 
 
 def test_an_interrupted_run_leaves_what_was_there(samples, tmp_path, monkeypatch):
     augment(samples, tmp_path, TEN, processes=1)
-    before = contents(tmp_path / "augmented")
+    before = contents(extra_of(tmp_path))
     monkeypatch.setattr(contest, "write_landmarks", interrupt)
     with pytest.raises(KeyboardInterrupt):
         augment(samples, tmp_path, ROUGH, processes=1)
-    assert contents(tmp_path / "augmented") == before
+    assert contents(extra_of(tmp_path)) == before
 
 
 @pytest.mark.parametrize("kills", [[5], [0, 3, 39]])
@@ -190,13 +202,17 @@ def test_an_interrupted_run_of_other_settings_is_not_gone_on_with(samples, tmp_p
         with pytest.raises(KeyboardInterrupt):
             augment(samples, tmp_path, ROUGH, processes=1)
     augment(samples, tmp_path, TEN, processes=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["augmented"]
+    assert augment(samples, tmp_path, TEN, processes=1)["made"] is False
+    assert len(sources_of(tmp_path)) <= 10
 
 
 def test_a_full_disk_is_told_and_what_is_done_is_kept(samples, made, tmp_path):
-    with no_file_beyond(50_000), pytest.raises(OSError, match="augmented: File too large; make"):
+    with (
+        no_file_beyond(50_000),
+        pytest.raises(OSError, match=r"augmented-\w+: File too large; make"),
+    ):
         augment(samples, tmp_path, dataclasses.replace(TEN, augment_count=20), processes=1)
-    assert not (tmp_path / "augmented").exists()
+    assert not list(tmp_path.glob("augmented-*"))
 
 
 def test_an_image_that_broke_since_is_named(own_faces, tmp_path):
@@ -211,8 +227,8 @@ def test_the_command(faces, made, tmp_path):
     command = [sys.executable, "-m", "keras_landmarks.augment", *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures["folder"] == str(tmp_path / "augmented")
+    assert figures["folder"] == str(extra_of(tmp_path))
     assert figures["rejected"] == 0
-    images = contents(tmp_path / "augmented" / "train")
+    images = contents(extra_of(tmp_path) / "train")
     assert figures["written"] == len(images) - 1
-    assert images == contents(made / "augmented" / "train")
+    assert images == contents(extra_of(made) / "train")

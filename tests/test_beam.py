@@ -40,12 +40,18 @@ def small_pieces(monkeypatch):
 
 
 def prepare(data, prepared, for_each=None):
-    photos = Photos(load_samples(data, "train", prepared), FRAME)
-    return store.prepare(photos, prepared, threads=1, for_each=for_each)
+    return prepare_samples(load_samples(data, "train", prepared), prepared, for_each)
+
+
+def prepare_samples(samples, prepared, for_each=None):
+    return store.prepare(Photos(samples, FRAME), prepared, threads=1, for_each=for_each)
 
 
 def make_extra(data, prepared, settings, for_each=None):
-    samples = load_samples(data, "train", prepared)
+    return make_extra_of(load_samples(data, "train", prepared), prepared, settings, for_each)
+
+
+def make_extra_of(samples, prepared, settings, for_each=None):
     return augment(samples, prepared, settings, processes=1, for_each=for_each)
 
 
@@ -115,12 +121,14 @@ def test_extra_images_go_on_with_the_pieces_that_are_there(faces, tmp_path, for_
     assert contents(tmp_path / "beam") == contents(tmp_path / "straight")
 
 
-@pytest.mark.parametrize("work", [prepare, lambda *way: make_extra(*way[:2], ROUGH, *way[2:])])
+@pytest.mark.parametrize(
+    "work", [prepare_samples, lambda *way: make_extra_of(*way[:2], ROUGH, *way[2:])]
+)
 def test_a_photo_that_broke_since_is_named(own_faces, tmp_path, for_each, work):
     samples = load_samples(own_faces, "train", tmp_path / "prepared")
     (own_faces / "train" / "images" / samples.file_names[2]).write_bytes(b"")
     with pytest.raises(InputError, match=rf"^\S+/{samples.file_names[2]}: the file is empty$"):
-        work(own_faces, tmp_path / "prepared", for_each)
+        work(samples, tmp_path / "prepared", for_each)
 
 
 def test_a_full_disk_is_told_as_the_ordinary_way_does(faces, tmp_path, for_each):

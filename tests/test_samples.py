@@ -1,4 +1,6 @@
 import functools
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from keras_landmarks.data.samples import (
     leave_out,
     lies_far_outside,
     load_samples,
+    reopener,
     split_rows,
 )
 from keras_landmarks.errors import InputError
@@ -234,12 +237,24 @@ def test_what_the_folder_lacks_is_named(load, own_faces, missing):
         load()
 
 
+@pytest.fixture
+def decoded(monkeypatch):
+    """The bytes of every image that is decoded from now on."""
+    decode, contents = image_files.decode_image, []
+    monkeypatch.setattr(
+        image_files, "decode_image", lambda content: contents.append(content) or decode(content)
+    )
+    return contents
+
+
 @pytest.mark.usefixtures("broken")
-def test_the_second_load_remembers(load, monkeypatch):
+def test_the_second_load_remembers(load, images, decoded, monkeypatch):
+    """Only the images that could not be read are looked at again."""
     first = load()
-    monkeypatch.setattr(image_files, "decode_image", None)
+    decoded.clear()
     monkeypatch.setattr(contest, "iterate_landmarks", None)
     second = load()
+    assert sorted(decoded, key=len) == [b"", images[3].read_bytes()]
     assert second.file_names == first.file_names
     assert second.rejects == first.rejects
     assert second.fingerprint == first.fingerprint
@@ -259,6 +274,185 @@ def test_a_changed_list_of_images_is_checked_anew(load, images):
     load()
     images[5].unlink()
     assert [reject.line for reject in load().rejects] == [5]
+
+
+@pytest.fixture
+def in_folders(own_faces, table):
+    """Moves the training images into folders of the images folder; their paths by line."""
+    images = own_faces / "train" / "images"
+    labels = contest.read_landmarks(table)
+    names = [f"{'ab'[row % 2]}/{name}" for row, name in enumerate(labels.file_names)]
+    for folder in "ab":
+        (images / folder).mkdir()
+    for before, after in zip(labels.file_names, names, strict=True):
+        (images / before).rename(images / after)
+    contest.write_landmarks(table, names, labels.points)
+    return {line: images / name for line, name in enumerate(names, start=2)}
+
+
+def test_photos_that_are_repaired_or_appear_in_an_inner_folder_are_used(load, in_folders):
+    sound = {line: in_folders[line].read_bytes() for line in (3, 5, 8)}
+    in_folders[3].write_bytes(sound[3][:900])
+    in_folders[5].unlink()
+    in_folders[8].unlink()
+    assert [reject.line for reject in load().rejects] == [3, 5, 8]
+    for line in (3, 5):
+        in_folders[line].write_bytes(sound[line])
+    samples = load()
+    assert [reject.line for reject in samples.rejects] == [8]
+    assert samples.lines.tolist() == [2, 3, 4, 5, 6, 7, *range(9, 26)]
+
+
+def test_a_photo_that_breaks_in_an_inner_folder_is_rejected(load, in_folders):
+    load()
+    in_folders[7].write_bytes(b"")
+    assert [reject[1:] for reject in load().rejects] == [(7, "the file is empty")]
+
+
+def test_a_photo_that_could_not_be_read_for_a_fault_of_its_disk_is_looked_at_again(
+    load, images, monkeypatch
+):
+    read = image_files.read_listed_content
+
+    def fail(folder, name):
+        if name == images[6].name:
+            raise ValueError("Input/output error")
+        return read(folder, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "read_listed_content", fail)
+        assert [reject[1:] for reject in load().rejects] == [(6, "Input/output error")]
+    assert load().rejects == []
+
+
+def test_a_point_far_outside_is_looked_at_again_when_the_photo_is_another(load, images, table):
+    width = read(images[4]).shape[1]
+    change_row(table, 4, lambda row: row.rpartition("\t")[0].rpartition("\t")[0] + "\t900\t10\n")
+    assert [reject[1:] for reject in load().rejects] == [(4, "a point lies far outside the image")]
+    images[4].write_bytes(image_files.encode_jpeg(np.zeros((600, 900, 3), np.uint8)))
+    assert width < 450
+    assert load().rejects == []
+
+
+def rewrite_with_the_same_size_and_time(path, content):
+    status = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    assert path.stat().st_mtime_ns == status.st_mtime_ns
+
+
+def test_a_label_changed_within_the_same_size_and_time_is_seen(load, table):
+    before = load()
+    (first, *_) = before.landmarks_photo_px[:, 0, 0].tolist()
+    content = table.read_bytes().replace(b"\t%d\t" % first, b"\t%d\t" % (first + 1), 1)
+    rewrite_with_the_same_size_and_time(table, content)
+    after = load()
+    assert after.landmarks_photo_px[0, 0, 0] == first + 1
+    assert after.fingerprint != before.fingerprint
+
+
+def test_a_photo_changed_within_the_same_size_and_time_is_seen(load, images):
+    before = load()
+    content = bytearray(images[9].read_bytes())
+    content[len(content) // 2] ^= 1
+    rewrite_with_the_same_size_and_time(images[9], content)
+    assert load().fingerprint != before.fingerprint
+
+
+def test_files_that_were_only_touched_or_moved_keep_their_fingerprint(load, own_faces, images):
+    before = load()
+    images[5].chmod(0o600)
+    os.utime(images[6])
+    os.utime(own_faces / "train" / "landmarks.csv")
+    assert load().fingerprint == before.fingerprint
+    moved = own_faces.rename(own_faces.with_name("moved"))
+    after = load_samples(moved, "train", moved.parent / "prepared")
+    assert (after.fingerprint, after.image_folder) == (before.fingerprint, moved / "train/images")
+
+
+def test_what_changes_while_it_is_checked_is_checked_again(load, images, tmp_path, monkeypatch):
+    decode, sound = image_files.decode_image, images[3].read_bytes()
+
+    def spoil_what_was_seen(content):
+        image = decode(content)
+        if content == sound:
+            (begun,) = tmp_path.rglob("landmarks.bin")
+            while images[3].stat().st_ctime_ns <= begun.stat().st_ctime_ns:  # clocks are coarse
+                images[3].write_bytes(sound[:900])
+        return image
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "decode_image", spoil_what_was_seen)
+        assert load().rejects == []
+    assert [reject[1:] for reject in load().rejects] == [(3, "the JPEG is truncated")]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_refused_is_not_remembered(load, images, tmp_path, strict):
+    for line in range(2, 3 if strict else 15):
+        images[line].unlink()
+    with pytest.raises(InputError):
+        load(strict=strict)
+    assert list((tmp_path / "prepared").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "index.json").write_text("{"),
+        lambda folder: (folder / "index.json").write_text("[]"),
+        lambda folder: (folder / "landmarks.bin").unlink(),
+        lambda folder: os.truncate(folder / "landmarks.bin", 100),
+    ],
+)
+def test_a_damaged_memory_is_made_anew(load, tmp_path, damage):
+    before = np.array(load().landmarks_photo_px)
+    (folder,) = (tmp_path / "prepared").iterdir()
+    damage(folder)
+    np.testing.assert_array_equal(load().landmarks_photo_px, before)
+
+
+def test_a_limit_and_the_whole_are_remembered_beside_each_other(load, decoded):
+    assert (len(load()), len(load(limit=5)), len(load(limit=7))) == (24, 5, 7)
+    decoded.clear()
+    assert (len(load()), len(load(limit=5)), len(load(limit=7))) == (24, 5, 7)
+    assert decoded == []
+
+
+def test_folders_that_change_places_are_told_apart(own_faces, tmp_path):
+    """Even if tables and photos are equally large and equally old."""
+    first, second, prepared = own_faces, tmp_path / "second", tmp_path / "prepared"
+    shutil.copytree(first, second)
+    table = second / "train" / "landmarks.csv"
+    labels = contest.read_landmarks(table)
+    turned = labels.points[:, ::-1]
+    contest.write_landmarks(table, labels.file_names, turned)
+    status = (first / "train" / "landmarks.csv").stat()
+    assert table.stat().st_size == status.st_size
+    os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def points_of(data):
+        return load_samples(data, "train", prepared).landmarks_photo_px
+
+    np.testing.assert_array_equal(points_of(first), labels.points)
+    np.testing.assert_array_equal(points_of(second), turned)
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    np.testing.assert_array_equal(points_of(first), turned)
+    np.testing.assert_array_equal(points_of(second), labels.points)
+
+
+def test_a_process_that_opens_data_that_has_changed_is_told(load, table, tmp_path):
+    reopen = reopener(load(), tmp_path / "prepared")
+    assert len(reopen()) == 24
+    reopen = reopener(load(), tmp_path / "prepared")
+    change_row(table, 4, lambda row: row.replace("\n", "0\n"))
+    load()
+    reopen.func.cache_clear()  # another process
+    with pytest.raises(InputError, match="images: the data changed since the start; start again"):
+        reopen()
 
 
 def test_the_limit_counts_rows_broken_or_not(load, table):

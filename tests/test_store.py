@@ -135,7 +135,7 @@ def test_it_is_found_by_whatever_path_the_photos_are_named(
     assert made_at(prepared) == made
 
 
-def test_a_photo_overwritten_in_place_makes_it_anew(photos, prepared):
+def test_a_photo_overwritten_in_place_makes_it_anew(own_faces, photos, prepared):
     store.prepare(photos, prepared)
     path = photos.samples.image_folder / photos.samples.file_names[7]
     image = image_files.read_image(path.parent, path.name)
@@ -143,14 +143,42 @@ def test_a_photo_overwritten_in_place_makes_it_anew(photos, prepared):
     with path.open("r+b") as file:
         file.write(image_files.encode_jpeg(255 - image))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    photos = Photos(load_samples(own_faces, "train", prepared), FRAME)
     assert_holds(store.prepare(photos, prepared), photos)
 
 
-def test_another_table_or_limit_takes_its_place(own_faces, photos, prepared):
+def test_a_changed_table_takes_its_place(own_faces, photos, prepared):
     store.prepare(photos, prepared)
-    fewer = Photos(load_samples(own_faces, "train", prepared, limit=5), FRAME)
+    table = own_faces / "train" / "landmarks.csv"
+    labels = contest.read_landmarks(table)
+    contest.write_landmarks(table, labels.file_names[:5], labels.points[:5])
+    fewer = Photos(load_samples(own_faces, "train", prepared), FRAME)
     assert_holds(store.prepare(fewer, prepared), fewer)
     assert len(list(prepared.glob("crops-*"))) == 1
+
+
+def test_a_limit_has_its_own_and_leaves_that_of_all_rows(own_faces, photos, prepared):
+    store.prepare(photos, prepared)
+    before = made_at(prepared)
+    fewer = Photos(load_samples(own_faces, "train", prepared, limit=5), FRAME)
+    assert_holds(store.prepare(fewer, prepared), fewer)
+    assert len(list(prepared.glob("crops-*"))) == 2
+    again = Photos(load_samples(own_faces, "train", prepared), FRAME)
+    assert_holds(store.prepare(again, prepared), again)
+    assert before in {seal.stat().st_mtime_ns for seal in prepared.glob("crops-*/store.json")}
+
+
+def test_two_tables_of_the_same_images_do_not_share_one(own_faces, photos, prepared, tmp_path):
+    """As where the images folder is a link."""
+    other = tmp_path / "other" / "train"
+    other.mkdir(parents=True)
+    (other / "images").symlink_to(own_faces / "train" / "images")
+    labels = contest.read_landmarks(own_faces / "train" / "landmarks.csv")
+    contest.write_landmarks(other / "landmarks.csv", labels.file_names, labels.points[:, ::-1])
+    others = Photos(load_samples(other.parent, "train", prepared), FRAME)
+    made = store.prepare(photos, prepared), store.prepare(others, prepared)
+    assert_holds(made[0], photos)
+    assert_holds(made[1], others)
 
 
 def test_every_frame_and_folder_has_its_own(photos, prepared, faces):
@@ -249,14 +277,18 @@ def test_an_interrupted_preparation_goes_on_with_the_shard_it_was_at(
     assert made == contents(tmp_path / "straight")
 
 
-def test_a_preparation_of_other_photos_is_not_gone_on_with(photos, prepared, monkeypatch):
+def test_a_preparation_of_other_photos_is_not_gone_on_with(
+    own_faces, photos, prepared, monkeypatch
+):
     monkeypatch.setattr(store, "_SHARD_BYTES", 60_000)
     with no_file_beyond(100_000), monkeypatch.context() as patch:
         patch.setattr(store, "_seal", raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
             store.prepare(photos, prepared)
-    os.utime(photos.samples.image_folder / photos.samples.file_names[3])
-    store.prepare(photos, prepared)
+    folder, names = photos.samples.image_folder, photos.samples.file_names
+    shutil.copy(folder / names[4], folder / names[3])
+    photos = Photos(load_samples(own_faces, "train", prepared), FRAME)
+    assert_holds(store.prepare(photos, prepared), photos)
     assert len(list(prepared.glob("*crops-*"))) == len(list(prepared.glob("crops-*"))) == 1
 
 

@@ -218,8 +218,18 @@ def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
     Raises:
         ValueError: it is missing, broken, or lies elsewhere; the message is the reason alone.
     """
-    with _nearest_named(image_folder, name):
-        return read_photo(_listed_path(image_folder, name))
+    return decode_image(read_listed_content(image_folder, name))
+
+
+def read_listed_content(image_folder: Path, name: str) -> bytes:
+    """Returns the bytes of an image of the folder, by its name in a table.
+
+    Raises:
+        ValueError: it is missing, or lies elsewhere; the message is the reason alone.
+    """
+    path = _listed_path(image_folder, name)
+    with _nearest_named(image_folder, name), _reasons():
+        return _read_content(path)
 
 
 def read_listed_size(image_folder: Path, name: str) -> tuple[int, int]:

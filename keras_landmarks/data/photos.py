@@ -36,9 +36,6 @@ class Photos:
         folder, name = samples.image_folder, samples.file_names[row]
         image = image_files.read_image(folder, name)
         if image.shape[1::-1] != tuple(samples.sizes_px[row]):
-            raise InputError(
-                f"{folder / name}: changed since it was checked; remove"
-                f" samples-{samples.fingerprint} from --prepared"
-            )
+            raise InputError(f"{folder / name}: changed since it was checked; start again")
         crop, framing = self.frame.apply(image)
         return crop, geometry.to_crop(samples.landmarks_photo_px[row], framing), framing

@@ -3,6 +3,12 @@
 Reading the contest's 3 GB table takes half a minute and decoding its images more; the result of
 both is kept under the prepared folder, so the next start takes seconds. Points stay in a file and
 are mapped into memory, so memory does not grow with the table.
+
+What is remembered holds as long as the table and every file that it lists have the size and the
+times that they had, and every image that could not be read still cannot. Otherwise everything is
+checked again. The time of the last change of status (ctime) counts, too: archives and `rsync -t`
+set the time of modification, so a label can change while that and the size stay. The price is a
+needless check after `chmod` or a backup by hard links.
 """
 
 import array
@@ -15,11 +21,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_landmarks import cores, files
+from keras_landmarks import cores
 from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.contest import Asked, Reject
 from keras_landmarks.errors import InputError
@@ -27,8 +33,10 @@ from keras_landmarks.files import whole_file, whole_folder, write_whole
 from keras_landmarks.progress import progress
 
 _LANDMARKS, _INDEX = "landmarks.bin", "index.json"
-_FORMAT = 3  # rises when other samples come to be sound, or more is remembered of them
-
+_FORMAT = 4  # rises when other samples come to be sound, or more is remembered of them
+_DIGEST_BYTES = 16
+# A network file system answers many questions at once; a local one is no slower.
+_STAT_THREADS, _STATS_PER_TASK = 16, 1000
 
 _ROWS_FINGERPRINTED = 1000
 # A point may lie outside its image by so many times the image's longer side.
@@ -36,12 +44,20 @@ _FARTHEST_OUTSIDE = 1
 
 
 class Sample(NamedTuple):
-    """A sound row of a landmark table; int16 or float32 points (k, 2)."""
+    """A sound row of a landmark table; int16 or float32 points (k, 2).
+
+    `image_digest` is of the image file's bytes.
+    """
 
     file_name: str
     line: int
     landmarks_photo_px: np.ndarray
     size_px: tuple[int, int]
+    image_digest: bytes
+
+
+class Unreadable(Reject):
+    """A row whose image cannot be read now; it may be at the next start."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,9 @@ class Samples:
         landmarks_photo_px: (n, k, 2), int16 or, if the table has fractions, float32.
         sizes_px: (n, 2) widths and heights.
         rejects: rows and images that cannot be used.
-        fingerprint: changes when the table or the list of images does.
+        key: says of which table, images and limit they are; what is made of them is kept under it.
+        fingerprint: changes when a name, a point or an image does; moving or touching the files
+            does not change it.
     """
 
     image_folder: Path
@@ -64,6 +82,7 @@ class Samples:
     landmarks_photo_px: np.ndarray
     sizes_px: np.ndarray
     rejects: list[Reject]
+    key: str
     fingerprint: str
 
     def __len__(self) -> int:
@@ -94,14 +113,16 @@ def load_samples(
     table = data / split / "landmarks.csv"
     if not table.is_file():
         raise InputError(f"{table}: no such file")
-    fingerprint = _fingerprint(table, image_folder, limit)
-    folder = prepared / f"samples-{fingerprint}"
-    if not (folder / _INDEX).is_file():
-        with whole_folder(folder) as partial:
-            _check_and_remember(table, image_folder, limit, partial)
-    samples = _recall(folder, image_folder, fingerprint)
-    _refuse(samples, table, strict)
-    return samples
+    key = _key(table, image_folder, limit)
+    folder = prepared / f"samples-{key}"
+    samples = _recall(folder, table, image_folder)
+    if samples is not None:
+        _refuse(samples, table, strict)
+        return samples
+    with whole_folder(folder) as partial:
+        _check_and_remember(table, image_folder, limit, key, partial)
+        _refuse(_open(partial, image_folder), table, strict)  # within: it is not remembered then
+    return _open(folder, image_folder)
 
 
 def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
@@ -109,7 +130,7 @@ def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
 
     It is light to send: names and points stay in the files that `load_samples` left in `prepared`.
     """
-    folder = (prepared / f"samples-{samples.fingerprint}").absolute()
+    folder = (prepared / f"samples-{samples.key}").absolute()
     return functools.partial(_reopen, folder, samples.image_folder.absolute(), samples.fingerprint)
 
 
@@ -193,10 +214,6 @@ def leave_out(rows: np.ndarray, file_names: Sequence[str], excluded: set[str]) -
     return np.array([row for row in rows if file_names[row] not in excluded], np.int64)
 
 
-def _fingerprint(table: Path, image_folder: Path, limit: int | None) -> str:
-    return files.fingerprint([table.resolve(), image_folder.resolve()], _FORMAT, limit)[:16]
-
-
 # ── the check ──
 
 
@@ -215,18 +232,18 @@ def check_landmarks(
         for rows in contest.iterate_landmarks(table, limit):
             yield from rows.rejects
             points = rows.points.astype(contest.smallest_dtype(rows.points), copy=False)
-            sizes = _image_sizes(pool, image_folder, rows.file_names)
-            for name, line, landmarks, box, size in zip(
-                rows.file_names, rows.lines, points, boxes(points), sizes, strict=True
+            looks = _look_at_all(pool, image_folder, rows.file_names)
+            for name, line, landmarks, box, look in zip(
+                rows.file_names, rows.lines, points, boxes(points), looks, strict=True
             ):
-                if isinstance(size, str):
-                    yield Reject(name, line, size)
-                elif lies_far_outside(box, size):
+                if isinstance(look, str):
+                    yield Unreadable(name, line, look)
+                elif lies_far_outside(box, look.size_px):
                     yield Reject(name, line, "a point lies far outside the image")
                 elif rejects := first_rows.compare(name, line, landmarks):
                     yield from rejects
                 else:
-                    yield Sample(name, line, landmarks, size)
+                    yield Sample(name, line, landmarks, *look)
 
 
 def check_test_points(table: Path, image_folder: Path, points: int) -> Iterator[Asked | Reject]:
@@ -245,12 +262,12 @@ def check_test_points(table: Path, image_folder: Path, points: int) -> Iterator[
     yield from (row for row in rows if isinstance(row, Reject))
     rows = [row for row in rows if isinstance(row, Asked)]
     with ThreadPoolExecutor(cores.usable()) as pool:
-        sizes = _image_sizes(pool, image_folder, [row.file_name for row in rows])
-        for row, size in zip(rows, sizes, strict=True):
+        looks = _look_at_all(pool, image_folder, [row.file_name for row in rows])
+        for row, look in zip(rows, looks, strict=True):
             name, line, indices = row
             asked_before = asked_before or len(indices)
-            if isinstance(size, str):
-                yield Reject(name, line, size)
+            if isinstance(look, str):
+                yield Unreadable(name, line, look)
             elif indices.max() >= points:
                 yield Reject(
                     name, line, f"no such point: {indices.max()}, the last is {points - 1}"
@@ -321,42 +338,67 @@ class _FirstRows:
         return rejects
 
 
-def _image_sizes(
+class _Look(NamedTuple):
+    """What is seen of an image that can be read."""
+
+    size_px: tuple[int, int]
+    digest: bytes
+
+
+def _look_at_all(
     pool: ThreadPoolExecutor, image_folder: Path, names: list[str]
-) -> Iterator[tuple[int, int] | str]:
-    """Yields what `_image_size` says of each image."""
+) -> Iterator[_Look | str]:
+    """Yields what `_look_at` says of each image."""
     # OpenCV decodes outside of the interpreter's lock, so threads do; a task for each image would
     # cost as much as reading its row.
     pieces = [names[start : start + 32] for start in range(0, len(names), 32)]
-    sizes = pool.map(lambda piece: [_image_size(image_folder, name) for name in piece], pieces)
-    return itertools.chain.from_iterable(sizes)
+    looks = pool.map(lambda piece: [_look_at(image_folder, name) for name in piece], pieces)
+    return itertools.chain.from_iterable(looks)
 
 
-def _image_size(image_folder: Path, name: str) -> tuple[int, int] | str:
-    """Returns width and height, or what is wrong with the image."""
+def _look_at(image_folder: Path, name: str) -> _Look | str:
+    """Returns the image's size and digest, or what is wrong with it."""
     try:
-        height, width = image_files.read_listed_image(image_folder, name).shape[:2]
+        content = image_files.read_listed_content(image_folder, name)
+        height, width = image_files.decode_image(content).shape[:2]
     except ValueError as error:
         return str(error)
-    return width, height
+    return _Look((width, height), _digest(content))
+
+
+def _digest(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
 
 
 # ── what is remembered ──
 
 
-def _check_and_remember(table: Path, image_folder: Path, limit: int | None, folder: Path) -> None:
-    lines, sizes_px = array.array("q"), array.array("q")
+def _key(table: Path, image_folder: Path, limit: int | None) -> str:
+    facts = os.fspath(table.resolve()), os.fspath(image_folder.resolve()), limit, _FORMAT
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _check_and_remember(
+    table: Path, image_folder: Path, limit: int | None, key: str, folder: Path
+) -> None:
+    lines, sizes_px, digests = array.array("q"), array.array("q"), []
     file_names, dtypes, rejects, points = [], [], [], 0
     checked = check_landmarks(table, image_folder, limit)
     with (folder / _LANDMARKS).open("wb") as file:
+        started_ns = os.fstat(file.fileno()).st_ctime_ns
         for item in progress(checked, f"checking {table.parent.name}", "rows", limit):
             if isinstance(item, Reject):
                 rejects.append(item)
                 continue
-            file.write(item.landmarks_photo_px.tobytes())
+            landmarks = item.landmarks_photo_px.tobytes()
+            file.write(landmarks)
             lines.append(item.line)
             file_names.append(item.file_name)
             sizes_px.extend(item.size_px)
+            digests.append(_digest(item.file_name.encode(), landmarks, item.image_digest))
             dtypes.append(item.landmarks_photo_px.dtype)
             points = len(item.landmarks_photo_px)
     rejects.sort(key=lambda reject: reject.line)
@@ -365,13 +407,20 @@ def _check_and_remember(table: Path, image_folder: Path, limit: int | None, fold
     dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.int16)
     if not all(sound) or len(set(dtypes)) > 1:
         _rewrite(folder / _LANDMARKS, dtypes, points, sound, dtype)
+    file_names = list(itertools.compress(file_names, sound))
+    times = _times_of_all(table, image_folder, file_names, rejects)
     index = {
+        "key": key,
         "points": points,
         "dtype": dtype.name,
-        "file_names": list(itertools.compress(file_names, sound)),
+        "file_names": file_names,
         "lines": list(itertools.compress(lines, sound)),
         "sizes_px": np.reshape(sizes_px, (-1, 2))[sound].ravel().tolist(),
         "rejects": rejects,
+        "unreadable": [isinstance(reject, Unreadable) for reject in rejects],
+        "fingerprint": _digest(*itertools.compress(digests, sound)).hex(),
+        # What changed meanwhile may not have been seen as it is now: never the same again.
+        "times": None if times[:, 2].max() > started_ns else _digest(times.tobytes()).hex(),
     }
     # Not `write_json`: indented it would take twice the memory of all that is in it, and the time.
     write_whole(folder / _INDEX, json.dumps(index))
@@ -388,22 +437,80 @@ def _rewrite(
                 target.write(row.astype(dtype).tobytes())
 
 
-def _recall(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
-    index = json.loads((folder / _INDEX).read_text())
+def _times_of_all(
+    table: Path, image_folder: Path, file_names: list[str], rejects: list[Reject]
+) -> np.ndarray:
+    """Returns size, time of modification and of status change (ns) of the table and its images.
+
+    (1 + images, 3) int64; -1 where there is no such file.
+    """
+    names = [os.path.abspath(table), *file_names]
+    names += filter(contest.can_be_listed, (reject.file_name for reject in rejects))
+    folder = os.open(image_folder, os.O_RDONLY)
+
+    def stat_piece(start: int) -> list[tuple[int, int, int]]:
+        return [_times(name, folder) for name in names[start : start + _STATS_PER_TASK]]
+
+    try:
+        with ThreadPoolExecutor(_STAT_THREADS) as pool:
+            pieces = pool.map(stat_piece, range(0, len(names), _STATS_PER_TASK))
+            return np.concatenate([np.array(piece, np.int64) for piece in pieces])
+    finally:
+        os.close(folder)
+
+
+def _times(name: str, folder: int) -> tuple[int, int, int]:
+    try:
+        status = os.stat(name, dir_fd=folder)
+    except OSError:
+        return -1, -1, -1
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _recall(folder: Path, table: Path, image_folder: Path) -> Samples | None:
+    """Returns the samples that `folder` remembers; None if that does not hold, or is damaged."""
+    try:
+        index = json.loads((folder / _INDEX).read_text())
+        samples = _as_samples(index, folder, image_folder)
+        times = _times_of_all(table, image_folder, samples.file_names, samples.rejects)
+        holds = index["times"] == _digest(times.tobytes()).hex()
+        unreadable = itertools.compress(samples.rejects, index["unreadable"])
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+    # However its file looks: what could not be read may have been the fault of its disk or folder.
+    holds = holds and all(_look_at(image_folder, name) == why for name, _, why in unreadable)
+    return samples if holds else None
+
+
+def _open(folder: Path, image_folder: Path) -> Samples:
+    """Returns the samples that were just remembered in `folder`."""
+    return _as_samples(json.loads((folder / _INDEX).read_text()), folder, image_folder)
+
+
+def _as_samples(index: dict[str, Any], folder: Path, image_folder: Path) -> Samples:
     file_names, points = index["file_names"], index["points"]
     landmarks = np.zeros((0, points, 2), np.int16)
     if file_names:  # an empty file cannot be mapped
         shape = (len(file_names), points, 2)
         landmarks = np.memmap(folder / _LANDMARKS, index["dtype"], mode="r", shape=shape)
-    sizes_px = np.array(index["sizes_px"]).reshape(-1, 2)
-    rejects = [Reject(*reject) for reject in index["rejects"]]
-    lines = np.array(index["lines"], np.int64)
-    return Samples(image_folder, file_names, lines, landmarks, sizes_px, rejects, fingerprint)
+    return Samples(
+        image_folder=image_folder,
+        file_names=file_names,
+        lines=np.array(index["lines"], np.int64),
+        landmarks_photo_px=landmarks,
+        sizes_px=np.array(index["sizes_px"]).reshape(-1, 2),
+        rejects=[Reject(*reject) for reject in index["rejects"]],
+        key=index["key"],
+        fingerprint=index["fingerprint"],
+    )
 
 
 @functools.lru_cache(maxsize=1)  # a worker gets one piece of the work after another
 def _reopen(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
-    return _recall(folder, image_folder, fingerprint)
+    samples = _open(folder, image_folder)
+    if samples.fingerprint != fingerprint:
+        raise InputError(f"{image_folder}: the data changed since the start; start again")
+    return samples
 
 
 def _refuse(samples: Samples, table: Path, strict: bool) -> None:

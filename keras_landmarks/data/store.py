@@ -37,7 +37,7 @@ from absl import logging
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.writer import ShardWriter
 
-from keras_landmarks import cores, files
+from keras_landmarks import cores
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.samples import Samples, reopener
@@ -97,7 +97,8 @@ def prepare(
 ) -> Store:
     """Returns the store of these photos; makes it first if it is not there, whole and up to date.
 
-    There is one store for a folder of images and a frame: <prepared>/crops-<frame>-<folder>.
+    There is one store for a frame, a table with its images, and a limit (`Samples.key`):
+    <prepared>/crops-<frame>-<key>. When the data changes, a new one takes its place.
 
     Args:
         photos: what to store, all rows.
@@ -109,7 +110,7 @@ def prepare(
     Raises:
         InputError: a photo broke since it was checked, or the disk is too small.
     """
-    folder = prepared / _folder_name(photos)
+    folder = prepared / f"crops-{photos.frame}-{photos.samples.key}"
     fingerprint = _fingerprint(photos)
     if not _is_sound(folder, fingerprint):
         with whole_folder(folder, key=fingerprint) as partial:
@@ -123,17 +124,10 @@ def prepare(
     return Store(folder)
 
 
-def _folder_name(photos: Photos) -> str:
-    folder = hashlib.sha256(bytes(photos.samples.image_folder.resolve())).hexdigest()[:16]
-    return f"crops-{photos.frame}-{folder}"
-
-
 def _fingerprint(photos: Photos) -> str:
-    """Changes when the table, the settings, or an image's size or time does."""
-    folder = photos.samples.image_folder.resolve()  # however --data names it
-    images = (os.path.join(folder, name) for name in photos.samples.file_names)
+    """Changes when a label or an image does, or what is made of them."""
     facts = photos.samples.fingerprint, photos.frame, _rows_per_shard(photos), _FORMAT
-    return files.fingerprint(images, *facts)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def _require_room(photos: Photos, partial: Path, folder: Path) -> None:
