@@ -61,7 +61,8 @@ def cross_validate(
     """Trains and scores every fold, in turn, or goes on with what `settings.workdir` holds.
 
     Returns:
-        The figures of `evaluate` on all held-out images, and `mse_by_fold`.
+        The figures of `evaluate` on all held-out images, samples `rejected` as in `train`, and
+        `mse_by_fold`.
 
     Raises:
         InputError: as `train` and `predict` do.
@@ -73,7 +74,7 @@ def cross_validate(
         of_fold = dataclasses.replace(
             settings, fold=f"{fold}/{folds}", workdir=str(workdir / f"fold-{fold}")
         )
-        train(of_fold, augment_settings)
+        rejected = train(of_fold, augment_settings)["rejected"]
         held_out.append(_predict_held_out(of_fold, predict_settings))
     everything = workdir / _HELD_OUT
     join(held_out, everything)
@@ -82,6 +83,7 @@ def cross_validate(
     return {
         "workdir": settings.workdir,
         **evaluate(truth, everything, groups=groups, partial=True),
+        "rejected": rejected,
         "mse_by_fold": [evaluate(truth, path, partial=True)["mse"] for path in held_out],
         "predictions": str(everything),
         "seconds": round(time.monotonic() - started, 1),

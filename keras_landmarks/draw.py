@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, image_files, prediction_files
+from keras_landmarks.data import contest, image_files, labels, prediction_files
 from keras_landmarks.data.layout import regions_of
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import drawing, metrics
@@ -53,16 +53,17 @@ def draw(
     It is a PNG or a JPEG, by the ending of `out`. Where no split is named, the photos are those
     beside the `truth`, or the test split's. With both tables, images that are in both are drawn,
     the prediction beside the truth. A broken image is named in the log and another is drawn
-    instead. Points are coloured by region: the contest's, or those of the file `layout`.
+    instead; rows of the truth that cannot be used are left out. Points are coloured by region: the
+    contest's, or those of the file `layout`.
 
     Returns:
-        `images` drawn, broken ones `skipped`, `out`.
+        `images` drawn; broken ones, and rows that cannot be used, `skipped`; `out`.
 
     Raises:
         InputError: there are no points or no images to draw, or a table or `layout` is wrong.
     """
     folder = contest.find_photos(truth, data, split)
-    tables = _read_tables(data, split, predictions, truth)
+    tables, rejected = _read_tables(data, split, predictions, truth)
     first, *others = tables.values()
     file_names = [name for name in first if all(name in other for other in others)]
     photos, skipped = read_spread(folder, file_names, count)
@@ -82,14 +83,17 @@ def draw(
         titles.append(_title(name, **drawn))
     sheet = drawing.contact_sheet(tiles, titles, PHOTOS_ACROSS // len(tables), list(regions))
     drawing.write_sheet(out, sheet)
-    return {"images": len(photos), "skipped": skipped, "out": str(out)}
+    return {"images": len(photos), "skipped": skipped + rejected, "out": str(out)}
 
 
 def _read_tables(
     data: Path, split: str | None, predictions: Path | None, truth: Path | None
-) -> dict[str, dict[str, np.ndarray]]:
-    """Returns "prediction", "truth" or both: the points of each file name, (k, 2) photo pixels."""
-    tables = {}
+) -> tuple[dict[str, dict[str, np.ndarray]], int]:
+    """Returns "prediction", "truth" or both: the points of each file name, (k, 2) photo pixels.
+
+    Besides, how many rows of the truth cannot be used.
+    """
+    tables, rejected = {}, 0
     if predictions is None and truth is None:
         try:
             truth = contest.find_landmarks(data, split or "test")
@@ -98,13 +102,16 @@ def _read_tables(
     if predictions:
         tables["prediction"] = prediction_files.read(predictions)
     if truth:
-        tables["truth"] = contest.read_landmarks(truth)
+        names = tables["prediction"].file_names if predictions else None
+        tables["truth"] = labels.read(truth, names)
+        rejected = len(tables["truth"].rejects)
     if len({table.points.shape[1] for table in tables.values()}) > 1:
         raise InputError(f"{predictions} and {truth} have different numbers of points")
-    return {
+    points_of = {
         label: dict(zip(table.file_names, table.points, strict=True))
         for label, table in tables.items()
     }
+    return points_of, rejected
 
 
 def read_spread(

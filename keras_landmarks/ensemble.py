@@ -12,14 +12,15 @@ The mean of .npz predictions, written as `predict` writes one model's:
         --combine=weights --held_out=a_held_out.npz,b_held_out.npz,c_held_out.npz \\
         --truth=contest/train/landmarks.csv
 
-Submissions (CSV) combine to a --submission in the same ways. With --truth the models and what
-became of them are scored, on the --held_out images if there are such, otherwise on --inputs.
+Submissions (CSV) combine to a --submission in the same ways; each of their rows must be sound. With
+--truth the models and what became of them are scored, on the --held_out images if there are such,
+otherwise on --inputs, without images whose row of the truth is broken.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.predict import asked_points, check_indices, whole_px
 from keras_landmarks.progress import progress
 from keras_landmarks.reports import bootstrap, matching, metrics
-from keras_landmarks.reports.figures import between, drawn, rounded
+from keras_landmarks.reports.figures import aligned, between, drawn, left_out, rounded
 from keras_landmarks.reports.matching import Truth
 
 _ROWS = 256  # images whose points by all models are in memory at a time
@@ -186,7 +187,7 @@ def _check_outputs(
 # ── files that match row for row ──
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Models:
     """Predictions of the same images by several models, in as many files: all .npz or all CSV.
 
@@ -270,9 +271,18 @@ def _read_asked(path: Path, models: Models) -> TestPoints:
 
 
 def _read_truth(path: Path, test_points: Path | None, models: Models) -> Truth:
+    """Reads the truth of the models' images, in their order, without those that have none sound."""
     true = matching.read_truth(path, test_points, models.file_names)
+    matching.check_none_missing(true.listed, models.file_names, path)
     true.check_points(models.paths[0], models.points, models.are_submissions)
-    return true
+    row_of = {name: row for row, name in enumerate(true.file_names)}
+    rows = [row_of[name] for name in models.file_names if name in row_of]
+    return dataclasses.replace(
+        true,
+        file_names=[true.file_names[row] for row in rows],
+        points=true.points[rows],
+        asked=true.asked and [true.asked[row] for row in rows],
+    )
 
 
 def _check_same(unit: str, a: Path, of_a: list[str], b: Path, of_b: list[str]) -> None:
@@ -315,7 +325,11 @@ def errors(models: Models, true: Truth) -> Iterator[np.ndarray]:
     faces = itertools.chain.from_iterable(
         piece[..., :2].swapaxes(0, 1) for piece in models.pieces()
     )
-    for row, predicted_px in enumerate(faces):
+    has_truth = set(true.file_names)
+    scored = (
+        face for name, face in zip(models.file_names, faces, strict=True) if name in has_truth
+    )
+    for row, predicted_px in enumerate(scored):
         which = true.asked[row] if true.asked else slice(None)
         if not models.are_submissions:
             predicted_px = predicted_px[:, which]
@@ -328,7 +342,7 @@ def fit_weights(models: Models, true: Truth) -> np.ndarray:
     for error_px in errors(models, true):
         of_models = error_px.reshape(len(error_px), -1)
         products += of_models @ of_models.T / of_models.shape[1]
-    return least_error_weights(products / len(models.file_names))
+    return least_error_weights(products / len(true.file_names))
 
 
 def least_error_weights(products: np.ndarray) -> np.ndarray:
@@ -351,10 +365,10 @@ def score(
 ) -> dict[str, Any]:
     """Returns the MSE, in photo pixels, of each model and of what they combine to.
 
-    `scored_images`, `groups`, `mse`, `mse_of_models` (a list), each with its interval, and
-    `against_best`: `bootstrap.paired` of the best model and the combination.
+    `scored_images`, `groups`, rows of the truth `rejected`, `mse`, `mse_of_models` (a list), each
+    with its interval, and `against_best`: `bootstrap.paired` of the best model and the combination.
     """
-    group_of_each = grouping.read_groups(groups, models.file_names)
+    group_of_each = grouping.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
     # Errors combine as points do: the weights add up to 1, and a median moves with its numbers.
     mse = [
@@ -365,6 +379,7 @@ def score(
     figures = {
         "scored_images": len(mse),
         "groups": len(set(group_of_each)),
+        "rejected": true.rejected,
         **metrics.mean_figure("mse", of_all, resamples),
         "mse_of_models": [
             {"file": str(path), **metrics.mean_figure("mse", of_model, resamples)}
@@ -382,23 +397,22 @@ def table(figures: dict[str, Any]) -> str:
     lines = [
         f"{figures['scored_images']:,} images scored",
         drawn(figures["scored_images"], figures["groups"]),
+        *left_out(figures["rejected"]),
         "",
-        f"{'':28}{'weight':>8}{'MSE, px²':>10}{'interval':>22}",
     ]
     weights = figures["weights"] or [None] * figures["models"]
-    rows = [
+    rows = [("", "weight", "MSE, px²", "interval")]
+    for model, weight in [
         *zip(figures["mse_of_models"], weights, strict=True),
         (figures | {"file": figures["combine"]}, None),
-    ]
-    for model, weight in rows:
-        title = Path(model["file"]).name
+    ]:
         weight = "" if weight is None else f"{weight:.3f}"
         ends = between(model.get("mse_interval"))
-        lines.append(f"{title:28}{weight:>8}{model['mse']:10.3f}{ends:>22}".rstrip())
+        rows.append((Path(model["file"]).name, weight, f"{model['mse']:.3f}", ends))
     if best := figures.get("against_best"):
         ends = between(best["difference_interval"])
-        lines.append(f"{'difference from the best model':36}{best['difference']:10.3f}{ends:>22}")
-    return "\n".join(lines)
+        rows.append(("difference from the best model", "", f"{best['difference']:.3f}", ends))
+    return "\n".join([*lines, *aligned(rows, (28, 8, 10, 22))])
 
 
 if __name__ == "__main__":

@@ -17,19 +17,28 @@ Intervals are of 95 %, by the bootstrap: images drawn anew, or whole --groups of
 the images that a table names and no others: work/validation.csv, those that training held out.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, grouping, image_files, prediction_files
+from keras_landmarks.data import contest, grouping, image_files, labels, prediction_files
 from keras_landmarks.data.layout import regions_of
-from keras_landmarks.data.samples import Samples, load_samples
+from keras_landmarks.data.samples import Samples, load_samples, warn_of_rejects
 from keras_landmarks.errors import InputError
 from keras_landmarks.reports import bootstrap, matching, metrics
-from keras_landmarks.reports.figures import between, counted, drawn, rounded
+from keras_landmarks.reports.figures import (
+    aligned,
+    between,
+    counted,
+    drawn,
+    left_out,
+    rounded,
+)
 from keras_landmarks.reports.matching import Truth
 
 FLAGS = config.use(
@@ -91,18 +100,22 @@ def evaluate(
 
     Every image of `truth` must be predicted, or every one that the table `only` names as well,
     unless `partial` lets those count that are; predictions of other images are counted and left
-    out. `groups` are tables of file name and group, `layout` a JSON file with the points' regions.
-    With `data` the mean shape of its train table is scored on the split's images, too.
+    out. Rows of the truth that `train` would skip are skipped and counted; a submission's rows of
+    the images to score must all be sound. `groups` are tables of file name and group, `layout` a
+    JSON file with the points' regions. With `data` the mean shape of its train table is scored on
+    the split's images, too.
 
     Returns:
         `images` scored, of the truth's `truth_images`, their `groups`, `points` predicted of each,
-        predicted images `without_truth`; with `predictions` the figures of `metrics.summary`; with
-        `test_points` those of `metrics.asked_summary`; with standard deviations beside the
-        predictions those of `metrics.calibration`; with `data` `mean_shape_mse`. Intervals if there
-        are two groups.
+        rows of the truth `rejected`, predicted images `without_truth`; with `predictions` the
+        figures of `metrics.summary`; with `test_points` those of `metrics.asked_summary`; with
+        standard deviations beside the predictions those of `metrics.calibration`; with `data`
+        `mean_shape_mse`, and of how many images it is (those whose photo tells its size),
+        `mean_shape_images`. Intervals if there are two groups.
 
     Raises:
-        InputError: a file is broken or does not fit the others; the first such image is named.
+        InputError: a file is not what it should be or does not fit the others, or most of the rows
+            or photos that are needed are broken; the first such image is named.
     """
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
@@ -111,8 +124,14 @@ def evaluate(
     if not data:
         return scored.figures
     samples = load_samples(data, "train", prepared)
+    warn_of_rejects(samples)
     mse = mean_shape_mse(samples, scored.true, contest.find_image_folder(data, split))
-    return scored.figures | metrics.mean_figure("mean_shape_mse", mse, scored.resamples)
+    known = np.isfinite(mse)
+    resamples = scored.resamples
+    if not known.all():
+        resamples = bootstrap.resample(list(itertools.compress(scored.groups, known)), seed)
+    figures = metrics.mean_figure("mean_shape_mse", mse[known], resamples)
+    return scored.figures | figures | {"mean_shape_images": int(known.sum())}
 
 
 class Predicted(NamedTuple):
@@ -155,8 +174,7 @@ def score(
     only: Path | None = None,
 ) -> Score:
     """Scores `source`, predictions (.npz) or a submission (CSV), as `evaluate` does."""
-    names = _scored_names(truth, only, partial, source)
-    true = matching.read_truth(truth, test_points, names)
+    true = _read_truth(truth, test_points, only, [source] if partial else [])
     face_size = _checked_face_sizes(true)
     group_of_each = grouping.read_groups(groups, true.file_names)
     regions = regions_of(true.points.shape[1], layout)
@@ -165,10 +183,11 @@ def score(
     resamples = bootstrap.resample(group_of_each, seed)
     figures = {
         "images": len(true.file_names),
-        "truth_images": true.listed,
+        "truth_images": len(true.listed),
         "groups": len(set(group_of_each)),
         "points": predicted.points.shape[1],
         "without_truth": predicted.without_truth,
+        "rejected": true.rejected,
     }
     if every is not None:
         figures |= metrics.summary(every, face_size, resamples, regions)
@@ -194,14 +213,13 @@ def compare(
     which they are, otherwise over all. `only` and `partial` are as in `evaluate`.
 
     Returns:
-        `a` and `b` (the files), `images`, their `groups`, `mse_a` and `mse_b` with their intervals,
-        and the figures of `bootstrap.paired`.
+        `a` and `b` (the files), `images`, their `groups`, rows of the truth `rejected`, `mse_a` and
+        `mse_b` with their intervals, and the figures of `bootstrap.paired`.
 
     Raises:
         InputError: as `evaluate`, or all images are of one group.
     """
-    names = _scored_names(truth, only, partial, a, b)
-    true = matching.read_truth(truth, test_points, names)
+    true = _read_truth(truth, test_points, only, [a, b] if partial else [])
     group_of_each = grouping.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
     if resamples is None:
@@ -213,54 +231,79 @@ def compare(
         "b": str(b),
         "images": len(true.file_names),
         "groups": resamples.groups,
+        "rejected": true.rejected,
         **metrics.mean_figure("mse_a", mse_a, resamples),
         **metrics.mean_figure("mse_b", mse_b, resamples),
         **bootstrap.paired(mse_a, mse_b, resamples),
     }
 
 
-def _scored_names(
-    truth: Path, only: Path | None, partial: bool, *sources: Path
-) -> list[str] | None:
-    """Returns the truth's images to score, in its order; None for all.
+def _read_truth(
+    truth: Path, test_points: Path | None, only: Path | None, predicted: Sequence[Path]
+) -> Truth:
+    """Reads the truth of the images to score.
 
-    Those of the table `only`, and where `partial` those that all sources have predicted.
+    They are those of the table `only`, if it is given, and those that all of `predicted` have.
     """
-    tables = ([only] if only else []) + (list(sources) if partial else [])
-    if not tables:
-        return None
-    names = contest.read_names(truth)
-    for table in tables:
-        npz = table.suffix == ".npz"
-        known = set(prediction_files.read_names(table)[0] if npz else contest.read_names(table))
-        names = [name for name in names if name in known]
-        if not names:
+    tables = [*([only] if only else []), *predicted]
+    names_of = {table: set(_read_names(table)) for table in tables}
+    wanted = set.intersection(*names_of.values()) if tables else None
+    true = matching.read_truth(truth, test_points, wanted)
+    left = set(true.listed)
+    for table, names in names_of.items():
+        left &= names
+        if not left:
             raise InputError(f"{table}: none of its images is in {truth}")
-    return names
+    return true
+
+
+def _read_names(table: Path) -> list[str]:
+    is_npz = table.suffix == ".npz"
+    return prediction_files.read_names(table)[0] if is_npz else contest.read_names(table)
 
 
 def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndarray:
     """Returns each image's MSE over all points, in photo pixels, of the samples' mean shape.
 
-    The mean is of coordinates over the image's width and height.
+    The mean is of coordinates over the image's width and height. NaN where the photo does not tell
+    its size; the log has how many do not.
+
+    Raises:
+        InputError: most photos do not.
     """
-    sizes_px = [image_files.read_image(image_folder, name).shape[1::-1] for name in true.file_names]
+    sizes_px = np.full((len(true.file_names), 2), np.nan)
+    broken = []
+    sizes = image_files.read_listed_sizes(image_folder, true.file_names)
+    for row, (name, size) in enumerate(zip(true.file_names, sizes, strict=True)):
+        if isinstance(size, str):
+            broken.append(f"{image_folder / name}: {size}")
+        else:
+            sizes_px[row] = size
+    if broken:
+        count = f"{len(broken):,} of {len(sizes_px):,} photos have no size to scale the mean shape"
+        if 2 * len(broken) > len(sizes_px):
+            raise InputError(f"{broken[0]}; {count} to: are --data and --split right?")
+        logging.warning("%s; %s to and are skipped there", broken[0], count)
     total = np.zeros(true.points.shape[1:])
     for landmarks, size in zip(samples.landmarks_photo_px, samples.sizes_px, strict=True):
         total += landmarks / size
-    predicted_px = total / len(samples) * np.array(sizes_px)[:, None]
+    predicted_px = total / len(samples) * sizes_px[:, None]
     return metrics.image_mse(metrics.point_distances(predicted_px, true.points))
 
 
 def _read(source: Path, submission: bool, true: Truth) -> Predicted:
-    read = contest.read_landmarks if submission else prediction_files.read
-    table = read(source)
+    if submission:
+        table = labels.read(source, true.file_names, strict=True)
+        listed, sigmas = len(table.listed), None
+    else:
+        table = prediction_files.read(source)
+        listed, sigmas = len(table.file_names), table.sigmas
     true.check_points(source, table.points.shape[1], submission)
     rows = matching.find_rows(table.file_names, true.file_names, source)
     points = table.points[rows]
     matching.check_finite(points, true.file_names, source)
-    sigmas = None if table.sigmas is None else table.sigmas[rows]
-    return Predicted(points, sigmas, len(table.file_names) - len(rows))
+    sigmas = None if sigmas is None else sigmas[rows]
+    return Predicted(points, sigmas, listed - len(rows))
 
 
 class _Distances(NamedTuple):
@@ -319,14 +362,15 @@ def table(figures: dict[str, Any]) -> str:
         "MSE: sum of squares over x and y / (2 x points), mean over the images",
         "NME: mean distance / sqrt(width x height) of the box around all true points of the face",
         drawn(figures["images"], figures["groups"]),
+        *left_out(figures["rejected"]),
         "",
-        f"{'':28}{'MSE, px²':>10}{'interval':>22}{'NME, %':>10}{'interval':>18}",
     ]
-    lines += [
-        f"{name:28}{mse:10.3f}{between(mse_ends):>22}"
-        f"{100 * nme:10.3f}{between(nme_ends, 100):>18}".rstrip()
+    rows = [
+        (name, f"{mse:.3f}", between(mse_ends), f"{100 * nme:.3f}", between(nme_ends, 100))
         for name, mse, mse_ends, nme, nme_ends in table_rows(figures)
     ]
+    header = ("", "MSE, px²", "interval", "NME, %", "interval")
+    lines += aligned([header, *rows], (28, 10, 22, 10, 18))
     if "auc_at_0.07" in figures:
         lines += [
             "",
@@ -341,8 +385,8 @@ def table(figures: dict[str, Any]) -> str:
         lines.append(f"{title:50}{figures['error_by_sigma']:8.4f}; 1 if sigma is right")
     if "mean_shape_mse" in figures:
         ends = between(figures.get("mean_shape_mse_interval"))
-        mse = figures["mean_shape_mse"]
-        lines.append(f"{'MSE of the mean shape, all points':50}{mse:8.3f}{ends:>22}".rstrip())
+        row = ("MSE of the mean shape, all points", f"{figures['mean_shape_mse']:.3f}", ends)
+        lines += aligned([row], (50, 8, 22))
     return "\n".join(lines)
 
 
@@ -371,18 +415,19 @@ def _cells(figures: dict[str, Any], name: str, q: str | None = None) -> tuple:
 
 def comparison(figures: dict[str, Any]) -> str:
     """Lays out what `compare` returns, and ends with a sentence that says what it means."""
-    lines = [f"{figures['images']:,} images", drawn(figures["images"], figures["groups"]), ""]
-    lines += [f"{'':28}{'MSE, px²':>10}{'interval':>22}"]
-    rows = [
+    lines = [f"{figures['images']:,} images", drawn(figures["images"], figures["groups"])]
+    lines += [*left_out(figures["rejected"]), ""]
+    rows = [("", "MSE, px²", "interval")]
+    for title, name in [
         (Path(figures["a"]).name, "mse_a"),
         (Path(figures["b"]).name, "mse_b"),
         ("difference, second - first", "difference"),
         ("ratio, second / first", "ratio"),
-    ]
-    for title, name in rows:
+    ]:
         figure, ends = _cells(figures, name)
         if figure is not None:
-            lines.append(f"{title:28}{figure:10.3f}{between(ends):>22}")
+            rows.append((title, f"{figure:.3f}", between(ends)))
+    lines += aligned(rows, (28, 10, 22))
     return "\n".join([*lines, "", _verdict(figures)])
 
 

@@ -68,7 +68,8 @@ def export(
 
     Returns:
         Figures: format, precision, file, its bytes, the largest and the mean distance from the
-        model's points in pixels of its input over how many faces, milliseconds an image.
+        model's points in pixels of its input over how many faces, how many of `data`'s images were
+        `rejected` as broken and replaced by others, milliseconds an image.
 
     Raises:
         InputError: there is no model; the format has no such precision or is not installed; int8
@@ -88,9 +89,10 @@ def export(
     if data:
         _check_points(contest.find_landmarks(data, "train"), spec.points)
     if precision == "int8":
-        images, calibration = _calibration_apart(spec.frame, data)
+        images, calibration, rejected = _calibration_apart(spec.frame, data)
     else:
-        images = calibration = _face_images(spec.frame, data, _FACES)
+        images, rejected = _face_images(spec.frame, data, _FACES)
+        calibration = images
     expected = model.predict_on_batch(images)
     described = description.describe(spec, expected[..., :2], layout)
     with whole_folder(out) as partial:
@@ -106,9 +108,10 @@ def export(
             "bytes": _bytes_of(file),
             **_differences(predicted, expected, precision),
             "faces": len(images),
+            "rejected": rejected,
             "ms_per_image": ms_per_image and round(ms_per_image, 2),
         }
-        known = {name: value for name, value in figures.items() if name != "file"}
+        known = {n: value for n, value in figures.items() if n not in ("file", "rejected")}
         write_json(partial / description.FILE_NAME, known | described)
     return figures
 
@@ -135,36 +138,45 @@ def _check_points(table: Path, points: int) -> None:
         raise InputError(f"{table}: {others} points; --data must be the model's own, of {points}")
 
 
-def _calibration_apart(frame: Frame, data: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Returns framed training images: some to compare predictions of, others to calibrate by."""
-    images = _face_images(frame, data, _FACES + _CALIBRATION_FACES)
+def _calibration_apart(frame: Frame, data: Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns framed training images: some to compare predictions of, others to calibrate by.
+
+    Besides, how many images were broken.
+    """
+    images, rejected = _face_images(frame, data, _FACES + _CALIBRATION_FACES)
     step = 1 + _CALIBRATION_FACES // _FACES
     calibration = np.delete(images, slice(None, None, step), axis=0)
     if len(calibration) < _FEWEST_CALIBRATION_FACES:
         raise InputError(
             f"{data}: {len(images)} training images are too few to take int8's ranges from"
         )
-    return images[::step], calibration
+    return images[::step], calibration, rejected
 
 
-def _face_images(frame: Frame, data: Path | None, count: int) -> np.ndarray:
-    """Returns framed faces, (count, height, width, 3) float32: of the training images, or drawn."""
-    photos = _read_photos(data, count) if data else _draw_faces(count)
-    return np.stack([frame.apply(photo)[0] for photo in photos]).astype(np.float32)
+def _face_images(frame: Frame, data: Path | None, count: int) -> tuple[np.ndarray, int]:
+    """Returns framed faces, (count, height, width, 3) float32: of the training images, or drawn.
+
+    Besides, how many images were broken.
+    """
+    photos, rejected = _read_photos(data, count) if data else (_draw_faces(count), 0)
+    return np.stack([frame.apply(photo)[0] for photo in photos]).astype(np.float32), rejected
 
 
 def _draw_faces(count: int) -> list[np.ndarray]:
     return [faces.draw_face(np.random.default_rng(seed))[0] for seed in range(count)]
 
 
-def _read_photos(data: Path, count: int) -> list[np.ndarray]:
-    """Reads photos that the training table names, evenly spaced, without the broken ones."""
+def _read_photos(data: Path, count: int) -> tuple[list[np.ndarray], int]:
+    """Reads photos that the training table names, evenly spaced, without the broken ones.
+
+    Besides, how many were broken.
+    """
     folder = contest.find_image_folder(data, "train")
     names = contest.read_names(contest.find_landmarks(data, "train"))
-    photos, _ = read_spread(folder, names, count)
+    photos, rejected = read_spread(folder, names, count)
     if not photos:
         raise InputError(f"{folder}: none of the {len(names)} images of the table can be read")
-    return list(photos.values())
+    return list(photos.values()), rejected
 
 
 def _predict(predict: Callable, images: np.ndarray) -> tuple[np.ndarray, float | None]:

@@ -37,7 +37,7 @@ from keras_landmarks.data import (
     prediction_files,
 )
 from keras_landmarks.data.placement import Face, Place
-from keras_landmarks.data.samples import Samples, load_samples
+from keras_landmarks.data.samples import Samples, load_samples, warn_of_rejects
 from keras_landmarks.errors import InputError
 from keras_landmarks.parallel import parallel_map
 from keras_landmarks.progress import progress
@@ -73,6 +73,7 @@ def main(_) -> dict:
     out = Path(FLAGS.out or drawing.FILE_NAME)
     drawing.check_sheet_name(out)
     samples = load_samples(Path(FLAGS.data), "train", Path(FLAGS.prepared))
+    warn_of_rejects(samples)
     return find_bad_labels(
         samples,
         Path(FLAGS.suspects),
@@ -94,7 +95,8 @@ def find_bad_labels(
     """Writes the table of suspects and a picture of the `count` worst rows.
 
     Returns:
-        Figures: rows, suspects, and of these how many for each reason.
+        Figures: rows, rows that are `rejected` as `train` rejects them, suspects, and of these how
+        many for each reason.
 
     Raises:
         InputError: the predictions are broken, lack an image, or have other points.
@@ -121,7 +123,14 @@ def find_bad_labels(
     _draw(out, samples, worst[:count].tolist(), suspicion, texts)
     counts = {r.reason: int(found.sum()) for r, found in zip(reasons, listed, strict=True)}
     files = {"table": str(suspects), "out": str(out)}
-    return {"rows": len(samples), "suspects": len(rows), **counts, **files}
+    rejected = len(samples.rejects)
+    return {
+        "rows": len(samples),
+        "rejected": rejected,
+        "suspects": len(rows),
+        **counts,
+        **files,
+    }
 
 
 def _read_predictions(samples: Samples, path: Path) -> np.ndarray:

@@ -49,7 +49,7 @@ FLAGS = config.use(
     "seed",
 )
 _FLAGFILE, _MODEL_FILE = "flags.cfg", "model.json"
-_REPORTED = ("images", "mse", "nme")
+_REPORTED = ("images", "rejected", "mse", "nme")
 
 
 def main(_) -> dict[str, Any]:
@@ -83,7 +83,8 @@ def report(
     beside `truth`.
 
     Returns:
-        `html`, its `bytes`, `epochs` done; with a truth `images`, `mse` and `nme`.
+        `html`, its `bytes`, `epochs` done; with a truth `images`, rows of it `rejected`, `mse` and
+        `nme`.
 
     Raises:
         InputError: there is no run, one of predictions and truth is missing, a file is broken or

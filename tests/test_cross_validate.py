@@ -59,6 +59,19 @@ def test_deviations_stay_with_their_images_if_all_folds_have_them(tmp_path):
     assert prediction_files.read(path).sigmas is None
 
 
+def test_rows_that_cannot_be_used_are_skipped_and_counted(own_faces, settings, tmp_path):
+    table = own_faces / "train" / "landmarks.csv"
+    rows = table.read_text().splitlines(keepends=True)
+    rows[5] = rows[5].rpartition("\t")[0] + "\n"
+    table.write_text("".join([*rows, rows[3]]))
+    (own_faces / "train" / "images" / "face_000009.jpg").write_bytes(b"")
+    settings = dataclasses.replace(
+        settings, data=str(own_faces), epochs=1, workdir=str(tmp_path / "folds")
+    )
+    figures = cross_validate(settings, NO_EXTRA, PredictSettings(), folds=2)
+    assert (figures["images"], figures["rejected"]) == (22, 3)
+
+
 def test_every_image_is_predicted_by_a_model_that_has_not_seen_it(faces, settings, tmp_path):
     workdir = str(tmp_path / "folds")
     settings = dataclasses.replace(settings, epochs=1, loss="nll", workdir=workdir)

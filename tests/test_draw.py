@@ -107,6 +107,22 @@ def test_another_image_is_drawn_for_a_broken_one(data, tmp_path, caplog):
     assert "8.jpg" in caplog.text
 
 
+def test_rows_that_cannot_be_used_are_not_drawn(data, predictions, tmp_path, caplog):
+    """The row of 3.jpg is broken, 5.jpg has another that disagrees, and one of 7.jpg repeats."""
+    truth = data / "train" / "landmarks.csv"
+    rows = truth.read_text().splitlines(keepends=True)
+    rows[4] = rows[4].rpartition("\t")[0] + "\n"
+    rows += [rows[8], rows[6].rpartition("\t")[0] + "\t9\n"]
+    truth.write_text("".join(rows))
+    figures = draw(data, "train", tmp_path / "sheet.png")
+    assert (figures["images"], figures["skipped"]) == (8, 4)
+    assert greys(tmp_path / "sheet.png", 8, columns=8) == [0, 1, 2, 4, 6, 7, 8, 9]
+    assert "line 5 (3.jpg): fewer numbers than the header has" in caplog.text
+    prediction_files.write(predictions, NAMES[:3], np.stack([POINTS_PX] * 3))
+    figures = draw(data, "train", tmp_path / "sheet.png", predictions, truth)
+    assert (figures["images"], figures["skipped"]) == (3, 0)
+
+
 @pytest.mark.parametrize("name", ["../0.jpg", "{folder}/0.jpg", "link.jpg"])
 def test_no_image_outside_the_folder_is_drawn(data, tmp_path, name, caplog):
     """A file of predictions has any names."""

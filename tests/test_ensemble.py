@@ -165,11 +165,61 @@ def test_the_asked_points_alone_are_scored(combine, folder):
 
 
 def test_a_submission_is_read_once(combine, folder, monkeypatch):
-    read, paths = contest.read_landmarks, []
-    monkeypatch.setattr(contest, "read_landmarks", lambda path: paths.append(path) or read(path))
+    read, paths = contest.iterate_landmarks, []
+
+    def iterate(path, limit=None):
+        paths.append(path)
+        return read(path, limit)
+
+    monkeypatch.setattr(contest, "iterate_landmarks", iterate)
     options = {"truth": "truth.csv", "test_points": "test/test_points.csv"}
     combine(["a.csv", "b.csv"], submission="out.csv", **options)
     assert sorted(path.name for path in paths) == ["a.csv", "b.csv", "out.csv", "truth.csv"]
+
+
+@pytest.mark.parametrize("spoil", ["a broken row", "two rows that disagree"])
+def test_images_whose_truth_cannot_be_used_are_not_scored(combine, folder, spoil):
+    """The models are off by 2 and -1 px; b is wrong by far more on the image without truth."""
+    predicted_px = TRUE_PX - 1
+    predicted_px[1] += 500
+    prediction_files.write(folder / "b.npz", NAMES, predicted_px)
+    rows = (folder / "truth.csv").read_text().splitlines(keepends=True)
+    (row,) = (number for number, row in enumerate(rows) if row.startswith("b.jpg"))
+    if spoil == "a broken row":
+        rows[row] = rows[row].rpartition("\t")[0] + "\n"
+    else:
+        rows.append(rows[row].rpartition("\t")[0] + "\t999\n")
+    (folder / "truth.csv").write_text("".join(rows))
+    models = ["a.npz", "b.npz"]
+    options = {"predictions": "out.npz", "truth": "truth.csv"}
+    combined, figures = combine(models, **options)
+    assert len(combined.file_names) == 3
+    assert figures["scored_images"] == 2
+    assert figures["rejected"] == (1 if spoil == "a broken row" else 2)
+    assert [model["mse"] for model in figures["mse_of_models"]] == [4, 1]
+    assert f"rows of the truth that cannot be used: {figures['rejected']}" in table(figures)
+    _, figures = combine(models, "weights", held_out=models, **options)
+    np.testing.assert_allclose(figures["weights"], [1 / 3, 2 / 3], atol=1e-9)
+    _, figures = combine(models, **options, test_points="test/test_points.csv")
+    assert [model["mse"] for model in figures["mse_of_models"]] == [4, 1]
+
+
+def test_a_submission_with_a_broken_row_is_not_combined(combine, folder):
+    text = (folder / "b.csv").read_text()
+    (folder / "b.csv").write_text(text.rpartition(",")[0] + "\n")
+    with pytest.raises(InputError, match=r"b\.csv, line 4 \(c\.jpg\): fewer numbers"):
+        combine(["a.csv", "b.csv"], submission="out.csv")
+
+
+def test_large_errors_do_not_run_into_their_intervals(combine, folder):
+    name = "a file name that is longer than its column.npz"
+    for file, off_px in ((name, 30_000), ("b.npz", 20_000)):
+        prediction_files.write(folder / file, NAMES, TRUE_PX + off_px)
+    _, figures = combine([name, "b.npz"], predictions="out.npz", truth="truth.csv")
+    rows = [line.split() for line in table(figures).splitlines()[-4:]]
+    ends = {px: [f"{px**2:.3f}"] * 2 for px in (30_000, 20_000, 25_000)}
+    for row, px in zip(rows, ends, strict=False):
+        assert row[-4:] == [ends[px][0], ends[px][0], "to", ends[px][0]]
 
 
 # ── fitted weights ──

@@ -197,16 +197,111 @@ def test_the_mean_shape_is_scored_beside(faces, tmp_path):
     assert "MSE of the mean shape" in table(figures)
 
 
-def test_the_mean_shape_is_not_scored_on_an_image_outside_the_folder(own_faces, tmp_path):
+def test_the_mean_shape_is_not_scored_on_photos_without_a_size(own_faces, tmp_path, caplog):
+    """One that is missing, one outside the folder; a photo cut off still tells its size."""
     truth, images = own_faces / "test" / "test_landmarks.csv", own_faces / "test" / "images"
     true = contest.read_landmarks(truth)
-    prediction_files.write(tmp_path / "p.npz", true.file_names, true.points)
+    files = {"predictions": tmp_path / "p.npz", "data": own_faces, "prepared": tmp_path / "p"}
+    prediction_files.write(files["predictions"], true.file_names, true.points)
+    whole = evaluate(truth, **files)
+    assert whole["mean_shape_images"] == 8
+    cut_off = images / "face_000000.jpg"
+    cut_off.write_bytes(cut_off.read_bytes()[:-100])
+    assert evaluate(truth, **files) == whole
     (images / "face_000003.jpg").rename(tmp_path / "outside.jpg")
     (images / "face_000003.jpg").symlink_to(tmp_path / "outside.jpg")
-    with pytest.raises(InputError, match=r"face_000003\.jpg: a link that leaves the images folder"):
-        evaluate(
-            truth, predictions=tmp_path / "p.npz", data=own_faces, prepared=tmp_path / "prepared"
-        )
+    (images / "face_000005.jpg").unlink()
+    figures = evaluate(truth, **files)
+    assert (figures["images"], figures["mean_shape_images"]) == (8, 6)
+    only = tmp_path / "only.csv"
+    contest.write_rows(
+        only, ["file_name"], [[name] for name in true.file_names if name[-5] in "35"]
+    )
+    with pytest.raises(
+        InputError, match=r"000003\.jpg: a link that leaves .*; 2 of 2 photos have no"
+    ):
+        evaluate(truth, **files, only=only)
+    others = [[name] for name in true.file_names if name[-5] not in "35"]
+    contest.write_rows(only, ["file_name"], others)
+    of_others = evaluate(truth, **files, only=only)
+    for name in ("mean_shape_mse", "mean_shape_mse_interval"):
+        assert figures[name] == pytest.approx(of_others[name])
+    assert "face_000003.jpg: a link that leaves the images folder; 2 of 8 photos" in caplog.text
+
+
+# ── rows of the truth that cannot be used ──
+
+
+@pytest.fixture
+def broken(paths):
+    """A truth of six images whose fourth and fifth row cannot be used; all are predicted.
+
+    a and b are as ever, c to f as a. The row of d is broken, e has another that disagrees, and a
+    row of a repeats.
+    """
+    names, images = [*NAMES, "c.jpg", "d.jpg", "e.jpg", "f.jpg"], [0, 1, 0, 0, 0, 0]
+    contest.write_landmarks(paths["truth"], names, TRUE_PX[images])
+    rows = paths["truth"].read_text().splitlines(keepends=True)
+    rows[4] = rows[4].rpartition("\t")[0] + "\n"
+    rows += [rows[1], rows[5].replace("\t10\t", "\t11\t", 1)]
+    paths["truth"].write_text("".join(rows))
+    prediction_files.write(paths["predictions"], names, (TRUE_PX + ERROR_PX)[images])
+    return paths
+
+
+def test_rows_of_the_truth_that_train_rejects_are_skipped_and_counted(broken, caplog):
+    figures = evaluate(broken["truth"], broken["predictions"])
+    assert (figures["images"], figures["truth_images"], figures["rejected"]) == (4, 6, 4)
+    assert figures["without_truth"] == 2
+    assert figures["mse"] == pytest.approx((3 * 25 / 8 + 104 / 8) / 4)
+    assert "rows of the truth that cannot be used: 4" in table(figures)
+    assert "line 5 (d.jpg): fewer numbers than the header has" in caplog.text
+    same = compare(broken["predictions"], broken["predictions"], broken["truth"])
+    assert (same["images"], same["rejected"]) == (4, 4)
+    assert "rows of the truth that cannot be used: 4" in comparison(same)
+
+
+def test_rows_of_images_that_are_not_scored_do_not_matter(broken, write):
+    only = write("file_name\nb.jpg\n", "only.csv")
+    figures = evaluate(broken["truth"], broken["predictions"], only=only)
+    assert (figures["images"], figures["truth_images"], figures["rejected"]) == (1, 6, 0)
+    assert figures["mse"] == pytest.approx(104 / 8)
+    prediction_files.write(broken["predictions"], ["b.jpg"], TRUE_PX[1:] + ERROR_PX[1:])
+    assert evaluate(broken["truth"], broken["predictions"], partial=True) == figures | {
+        "without_truth": 0
+    }
+
+
+def test_a_truth_that_is_mostly_broken_is_refused(broken, write):
+    only = write("file_name\na.jpg\nd.jpg\ne.jpg\n", "only.csv")
+    with pytest.raises(InputError, match=r"landmarks\.csv, line 5 .*; 4 of 5 rows cannot be used"):
+        evaluate(broken["truth"], broken["predictions"], only=only)
+
+
+def test_what_is_asked_of_images_that_are_not_scored_does_not_matter(paths):
+    paths["test_points"].write_text(
+        paths["test_points"].read_text() + "c.jpg\t[99]\nc.jpg\tnothing\nd.jpg\t[1,\n"
+    )
+    scored = evaluate(
+        paths["truth"], submission=paths["submission"], test_points=paths["test_points"]
+    )
+    assert scored["mse_asked"] == pytest.approx((25 / 4 + 100 / 4) / 2)
+    contest.write_landmarks(paths["truth"], [*NAMES, "d.jpg"], [*TRUE_PX, TRUE_PX[0]])
+    prediction_files.write(paths["predictions"], [*NAMES, "d.jpg"], [*TRUE_PX, TRUE_PX[0]])
+    with pytest.raises(
+        InputError, match=r"test_points\.csv, line 6 \(d\.jpg\): not a list of point"
+    ):
+        evaluate(paths["truth"], paths["predictions"], test_points=paths["test_points"])
+
+
+def test_a_submissions_row_must_be_sound_if_its_image_is_scored(paths, write):
+    files = {"submission": paths["submission"], "test_points": paths["test_points"]}
+    broken = paths["submission"].read_text() + "a.jpg,1,2,3\n"
+    paths["submission"].write_text(broken)
+    with pytest.raises(InputError, match=r"submission\.csv, line 4 \(a\.jpg\): fewer numbers"):
+        evaluate(paths["truth"], **files)
+    only = write("file_name\nb.jpg\n", "only.csv")
+    assert evaluate(paths["truth"], **files, only=only)["mse_asked"] == pytest.approx(100 / 4)
 
 
 # ── comparing ──
@@ -287,7 +382,12 @@ def test_a_name_given_twice(paths, changed):
     else:
         contest.write_test_points(paths[changed], names, ASKED)
     del paths["submission"]
-    with pytest.raises(InputError, match=rf"{paths[changed].name}: a\.jpg is there 2 times"):
+    says = rf"{paths[changed].name}: a\.jpg is there 2 times"
+    if changed == "truth":
+        says = (
+            r"landmarks\.csv, line 2 \(a\.jpg\): another row of this name disagrees: 3; 2 of 2 rows"
+        )
+    with pytest.raises(InputError, match=says):
         evaluate(**paths)
 
 
@@ -322,6 +422,16 @@ def test_a_face_without_size(paths):
     contest.write_landmarks(paths["truth"], NAMES, TRUE_PX * [[[1, 1]], [[1, 0]]])
     with pytest.raises(InputError, match=r"points of b\.jpg span no area"):
         evaluate(paths["truth"], predictions=paths["predictions"])
+
+
+def test_large_figures_do_not_run_into_their_intervals(paths):
+    """Every coordinate is off by 5000 and 9000 px; the faces' sizes are 60 and 40 px."""
+    prediction_files.write(paths["predictions"], NAMES, np.add(TRUE_PX, [[[5000]], [[9000]]]))
+    figures = evaluate(paths["truth"], predictions=paths["predictions"])
+    _, row, *_ = table(figures).splitlines()[5:]
+    nme = 100 * np.sqrt(2) * np.array([5000 / 60, 9000 / 40])
+    numbers = [float(cell) for cell in row.split() if cell[0].isdigit()]
+    assert numbers == pytest.approx([53e6, 25e6, 81e6, nme.mean(), *nme])
 
 
 # ── the command ──

@@ -208,7 +208,8 @@ def test_only_an_earlier_export_is_replaced(workdir, tmp_path):
 def test_faces_come_from_the_training_images_without_the_broken_ones(workdir, own_faces, tmp_path):
     for number in range(20):
         (own_faces / "train" / "images" / f"face_{number:06d}.jpg").write_bytes(b"")
-    assert export(workdir, tmp_path / "out", "keras", data=own_faces)["faces"] == 4
+    figures = export(workdir, tmp_path / "out", "keras", data=own_faces)
+    assert (figures["faces"], figures["rejected"]) == (4, 20)
     for number in range(20, 24):
         (own_faces / "train" / "images" / f"face_{number:06d}.jpg").write_bytes(b"")
     with pytest.raises(InputError, match="none of the 24 images of the table can be read"):

@@ -89,7 +89,9 @@ def test_rows_are_lines_of_the_table_whatever_is_skipped(spoiled, tmp_path):
     text = header + "missing.jpg" + rows[0][rows[0].index("\t") :] + "".join(rows)
     (folder / "train" / "landmarks.csv").write_text(text)
     samples = load_samples(folder, "train", tmp_path / "prepared")
-    find_bad_labels(samples, tmp_path / "s.tsv", tmp_path / "s.png", count=1, processes=1)
+    out = tmp_path / "s.tsv", tmp_path / "s.png"
+    figures = find_bad_labels(samples, *out, count=1, processes=1)
+    assert figures["rejected"] == 1
     listed = {line for _, line, _, _ in read_suspects(tmp_path / "s.tsv")}
     assert {str(row + 3) for row in SHIFTED} <= listed
 

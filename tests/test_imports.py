@@ -29,7 +29,7 @@ ALLOWED = {
     "exporting": {"exporting", "models", "data"} | GROUND,
     "benchmarks": {"benchmarks", "training", "models", "data", "reports"} | GROUND,
     "landmarking": {"landmarking", "models", "data", "reports"} | GROUND,
-    "reports": {"reports", "data.geometry", "data.contest", "data.layout"} | GROUND,
+    "reports": {"reports", "data.geometry", "data.contest", "data.labels", "data.layout"} | GROUND,
 }
 
 

@@ -15,6 +15,7 @@ from keras_landmarks.data.face_crops import Cropping, Reach
 from keras_landmarks.data.face_detector import Boxes, FaceDetector
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.errors import InputError
+from keras_landmarks.landmarking import landmarker
 from keras_landmarks.landmarking.landmarker import measure_cropping
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
@@ -356,6 +357,31 @@ def test_broken_training_photos_are_left_out_of_the_measure(own_faces):
     shutil.rmtree(own_faces / "train" / "images")
     with pytest.raises(InputError, match="images: no such folder"):
         measure_cropping(own_faces, FaceDetector(0.75), 971)
+
+
+def test_broken_training_rows_are_left_out_of_the_measure(own_faces, caplog):
+    table = own_faces / "train" / "landmarks.csv"
+    rows = table.read_text().splitlines(keepends=True)
+    rows[5] = rows[5].rpartition("\t")[0] + "\n"
+    table.write_text("".join([*rows, rows[3]]))
+    (own_faces / "train" / "images" / "face_000009.jpg").unlink()
+    cropping = measure_cropping(own_faces, FaceDetector(0.75), 971)
+    assert [message.partition("; ")[2] for message in caplog.messages] == [
+        "2 of 25 rows cannot be used and are skipped",
+        "1 of 23 photos cannot be used and are skipped",
+    ]
+    table.write_text("".join(row for number, row in enumerate(rows) if number not in (5, 10)))
+    assert measure_cropping(own_faces, FaceDetector(0.75), 971) == cropping
+
+
+def test_a_large_table_is_not_read_to_its_end_for_the_measure(own_faces, monkeypatch, caplog):
+    """All rows but the first twenty are broken, and nobody notices."""
+    monkeypatch.setattr(landmarker, "_MEASURED_ROWS", 20)
+    table = own_faces / "train" / "landmarks.csv"
+    rows = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(rows[:21]) + "broken.jpg\t1\n" * 100)
+    assert measure_cropping(own_faces, FaceDetector(0.75), 971).points.left > 0
+    assert caplog.messages == []
 
 
 def test_importing_the_package_and_the_landmarker_is_quick():

@@ -386,6 +386,17 @@ def test_images_that_were_trained_on_are_told_and_those_held_out_scored_alone(wo
     assert f"only: {held_out}" in text
 
 
+def test_rows_of_the_truth_that_cannot_be_used_are_left_out_and_counted(workdir, scored):
+    """The row of the third image, off by 3 px, is broken."""
+    rows = scored["truth"].read_text().splitlines(keepends=True)
+    rows[3] = rows[3].rpartition("\t")[0] + "\n"
+    scored["truth"].write_text("".join(rows))
+    figures = report(workdir, workdir / "report.html", **scored)
+    assert (figures["images"], figures["rejected"]) == (11, 1)
+    assert figures["mse"] == pytest.approx((650 - 9) / 11 / 2, rel=1e-5)
+    assert "11 of the truth's 12 images of 4 points" in read(workdir / "report.html").text()
+
+
 def test_photos_that_are_elsewhere_and_points_of_another_model_are_refused(workdir, scored):
     elsewhere = scored["truth"].parent.parent / "elsewhere"
     elsewhere.mkdir()

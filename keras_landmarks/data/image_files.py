@@ -11,7 +11,8 @@ import re
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -245,6 +246,19 @@ def read_listed_size(image_folder: Path, name: str) -> tuple[int, int]:
             if head.startswith(_JPEG_START):
                 return image_size(head)
         return image_size(_read_content(path))
+
+
+def read_listed_sizes(image_folder: Path, names: Sequence[str]) -> Iterator[tuple[int, int] | str]:
+    """Yields `read_listed_size` of each image, in order; where it has none, the reason."""
+
+    def size_or_reason(name: str) -> tuple[int, int] | str:
+        try:
+            return read_listed_size(image_folder, name)
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(size_or_reason, names)
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:

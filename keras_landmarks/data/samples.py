@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from keras_landmarks import cores
 from keras_landmarks.data import contest, image_files
 from keras_landmarks.data.contest import Asked, Reject
+from keras_landmarks.data.labels import FirstRows
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import whole_file, whole_folder, write_whole
 from keras_landmarks.progress import progress
@@ -123,6 +125,21 @@ def load_samples(
         _check_and_remember(table, image_folder, limit, key, partial)
         _refuse(_open(partial, image_folder), table, strict)  # within: it is not remembered then
     return _open(folder, image_folder)
+
+
+def warn_of_rejects(samples: Samples) -> None:
+    """Logs how many samples cannot be used, and the first of them."""
+    if samples.rejects:
+        name, line, reason = samples.rejects[0]
+        logging.warning(
+            "%s, line %d (%s): %s; %d of %d samples cannot be used and are skipped",
+            samples.image_folder.parent / "landmarks.csv",
+            line,
+            contest.printable(name),
+            reason,
+            len(samples.rejects),
+            len(samples.rejects) + len(samples),
+        )
 
 
 def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
@@ -227,7 +244,7 @@ def check_landmarks(
     Raises:
         InputError: as `contest.iterate_landmarks`.
     """
-    first_rows = _FirstRows()
+    first_rows = FirstRows()
     with ThreadPoolExecutor(cores.usable()) as pool:
         for rows in contest.iterate_landmarks(table, limit):
             yield from rows.rejects
@@ -257,7 +274,7 @@ def check_test_points(table: Path, image_folder: Path, points: int) -> Iterator[
     Raises:
         InputError: as `contest.iterate_test_points`.
     """
-    first_rows, asked_before = _FirstRows(), None
+    first_rows, asked_before = FirstRows(), None
     rows = list(contest.iterate_test_points(table))
     yield from (row for row in rows if isinstance(row, Reject))
     rows = [row for row in rows if isinstance(row, Asked)]
@@ -301,41 +318,6 @@ def lies_far_outside(box: Sequence[float], size_px: tuple[int, int]) -> bool:
         or highest_x > width - 1 + margin
         or highest_y > height - 1 + margin
     )
-
-
-class _FirstRows:
-    """The first sound row of each file, and what it says."""
-
-    def __init__(self):
-        self._order: dict[str, int] = {}
-        # By that order; arrays, as so many tuples would take a hundred bytes more a row.
-        self._lines, self._says = array.array("q"), array.array("q")
-        self._distrusted: set[str] = set()
-
-    def compare(self, name: str, line: int, values: np.ndarray) -> list[Reject]:
-        """Returns the rejects that a row, sound so far, leads to; none if it is the first.
-
-        Rows that agree cost nothing but a row. Of rows that disagree one is wrong and none can tell
-        which, so all are refused.
-        """
-        if (file := os.path.normpath(name)) == name:
-            file = name  # not a copy of every name
-        # 5 and 5.0 are the same, and so are 0.0 and -0.0.
-        says = hash((values.astype(contest.smallest_dtype(values), copy=False) + 0).tobytes())
-        first = self._order.setdefault(file, len(self._lines))
-        if first == len(self._lines):
-            self._lines.append(line)
-            self._says.append(says)
-            return []
-        first_line = self._lines[first]
-        if self._says[first] == says and file not in self._distrusted:
-            return [Reject(name, line, f"an earlier row has this name: {first_line}")]
-        rejects = [Reject(name, line, f"another row of this name disagrees: {first_line}")]
-        if file not in self._distrusted:
-            reason = f"another row of this name disagrees: {line}"
-            rejects.insert(0, Reject(name, first_line, reason))
-        self._distrusted.add(file)
-        return rejects
 
 
 class _Look(NamedTuple):

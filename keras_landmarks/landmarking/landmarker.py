@@ -11,7 +11,7 @@ for frame in landmarker.video("clip.mp4", smooth=True):
         frame.time_s, number, face.landmarks_photo_px
 """
 
-import contextlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_landmarks import compilation_cache
-from keras_landmarks.data import contest, face_crops, image_files, layout, video
+from keras_landmarks.data import contest, face_crops, image_files, labels, layout, video
 from keras_landmarks.data.face_crops import CONTEST_CROPPING, Cropping
 from keras_landmarks.data.face_detector import FaceDetector
 from keras_landmarks.data.geometry import Framing, Region, turn_back
@@ -31,7 +31,9 @@ from keras_landmarks.landmarking.following import Follower, Smoothing, VideoFram
 if TYPE_CHECKING:  # Keras takes seconds to import
     from keras_landmarks.models.predictor import Predictor
 
-_MEASURED_PHOTOS = 100
+_LOGGER = logging.getLogger(__name__)  # absl's would bring absl's flags
+# Photos to see the cropping by, evenly spaced over so many rows: a table may have gigabytes.
+_MEASURED_PHOTOS, _MEASURED_ROWS = 100, 8192
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth
@@ -234,13 +236,24 @@ def measure_cropping(data: Path, detector: FaceDetector, points: int) -> Croppin
 
 
 def _some_photos(table: Path, folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields photos and their points, evenly spaced over the table; broken ones are left out."""
-    landmarks = contest.read_landmarks(table)
-    step = max(1, len(landmarks.file_names) // _MEASURED_PHOTOS)
-    for row in range(0, len(landmarks.file_names), step):
-        with contextlib.suppress(ValueError):
-            photo = image_files.read_listed_image(folder, landmarks.file_names[row])
-            yield photo, landmarks.points[row].astype(np.float32)
+    """Yields photos and their points, evenly spaced over the table's first rows.
+
+    Broken rows and photos are left out; the log has how many there are.
+    """
+    first = labels.read(table, limit=_MEASURED_ROWS)
+    rows = range(0, len(first.file_names), max(1, len(first.file_names) // _MEASURED_PHOTOS))
+    broken = []
+    for row in rows:
+        try:
+            photo = image_files.read_listed_image(folder, first.file_names[row])
+        except ValueError as error:
+            broken.append(f"{folder / first.file_names[row]}: {error}")
+            continue
+        yield photo, first.points[row].astype(np.float32)
+    if broken:
+        _LOGGER.warning(
+            "%s; %d of %d photos cannot be used and are skipped", broken[0], len(broken), len(rows)
+        )
 
 
 def _as_photo(image: np.ndarray | str | Path) -> np.ndarray:

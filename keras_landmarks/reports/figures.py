@@ -1,5 +1,6 @@
 """How figures and their intervals are written, in JSON and in tables for people."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras_landmarks.reports import bootstrap
@@ -32,3 +33,22 @@ def drawn(images: int, groups: int) -> str:
         return "no intervals: they need two groups of images or more"
     units = "single images" if groups == images else f"{groups:,} groups of images"
     return f"intervals: 95 %, from {bootstrap.DRAWS:,} draws of {units}"
+
+
+def left_out(rejected: int) -> list[str]:
+    """Returns a line that says how many rows of the truth are left out; none if there is none."""
+    return [f"rows of the truth that cannot be used: {rejected:,}"] if rejected else []
+
+
+def aligned(rows: Sequence[Sequence[str]], least_widths: Sequence[int]) -> list[str]:
+    """Returns a line for each row of cells: the first column at the left, the others at the right.
+
+    A column is as wide as its widest cell needs, so that no cell runs into another.
+    """
+    longest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(least, cell + 2) for least, cell in zip(least_widths, longest, strict=True)]
+    lines = []
+    for title, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append((title.ljust(widths[0]) + "".join(padded)).rstrip())
+    return lines

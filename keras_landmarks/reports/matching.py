@@ -1,12 +1,14 @@
 """True points and the files that go with them, matched by file name."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, labels
+from keras_landmarks.data.contest import Reject
 from keras_landmarks.errors import InputError
 
 
@@ -14,13 +16,15 @@ from keras_landmarks.errors import InputError
 class Truth:
     """True points (n, K, 2) of the file `path`, in photo pixels; point indices asked of each row.
 
-    `asked` is None where all points count; the file has `listed` images, these among them.
+    `asked` is None where all points count. `rejected` rows of the images that were asked for cannot
+    be used and are left out. `listed` has the names of all images of the file.
     """
 
     path: Path
     file_names: list[str]
     points: np.ndarray
-    listed: int
+    rejected: int
+    listed: Collection[str]
     asked: list[np.ndarray] | None = None
 
     def check_points(self, source: Path, points: int, submission: bool) -> None:
@@ -45,23 +49,21 @@ class Truth:
 
 
 def read_truth(
-    path: Path, test_points: Path | None = None, file_names: list[str] | None = None
+    path: Path, test_points: Path | None = None, names: Collection[str] | None = None
 ) -> Truth:
-    """Reads the true points and those asked of `file_names`, in their order; of all unless told.
+    """Reads the true points and those asked of the images `names`, of all if that is None.
+
+    The images come in the table's order. Rows that cannot be used are left out and counted, and
+    rows of other images do not matter.
 
     Raises:
-        InputError: a table is broken, names an image twice, or lacks one; a point is asked that
-            the truth does not have.
+        InputError: a table is not what it should be, or most of the rows are broken; `test_points`
+            lacks an image or asks for a point that the truth does not have.
     """
-    table = contest.read_landmarks(path)
-    check_unique(table.file_names, path)
-    points = table.points
-    if file_names is None:
-        file_names = table.file_names
-    else:
-        points = points[find_rows(table.file_names, file_names, path)]
+    true = labels.read(path, names)
+    file_names, points = true.file_names, true.points
     asked = _read_asked(test_points, file_names, points.shape[1]) if test_points else None
-    return Truth(path, file_names, points, len(table.file_names), asked)
+    return Truth(path, file_names, points, len(true.rejects), true.listed, asked)
 
 
 def find_rows(file_names: list[str], wanted: list[str], source: Path) -> list[int]:
@@ -72,13 +74,20 @@ def find_rows(file_names: list[str], wanted: list[str], source: Path) -> list[in
     """
     check_unique(file_names, source)
     rows = {name: row for row, name in enumerate(file_names)}
-    missing = [name for name in wanted if name not in rows]
-    if missing:
+    check_none_missing(rows, wanted, source)
+    return [rows[name] for name in wanted]
+
+
+def check_none_missing(names: Collection[str], wanted: list[str], source: Path) -> None:
+    """Raises InputError (how many, and the first) if `names`, those of `source`, lack a wanted one.
+
+    `names` should be quick to look a name up in.
+    """
+    if missing := [name for name in wanted if name not in names]:
         raise InputError(
             f"{source}: {len(missing)} of the {len(wanted)} images to score are missing,"
             f" the first is {missing[0]}; --only and --partial score some of them"
         )
-    return [rows[name] for name in wanted]
 
 
 def check_unique(file_names: list[str], source: Path) -> None:
@@ -97,13 +106,21 @@ def check_finite(points: np.ndarray, file_names: list[str], source: Path) -> Non
 
 
 def _read_asked(path: Path, file_names: list[str], points: int) -> list[np.ndarray]:
-    """Returns the point indices asked of each name; there are so many `points`."""
-    table = contest.read_test_points(path)
-    rows = find_rows(table.file_names, file_names, path)
-    asked = [table.point_indices[row] for row in rows]
-    for name, indices in zip(file_names, asked, strict=True):
-        if indices.max() >= points:
+    """Returns the point indices asked of each name; there are so many `points`.
+
+    Rows of other images do not matter.
+    """
+    wanted, names, asked = set(file_names), [], []
+    for row in contest.iterate_test_points(path):
+        if row.file_name not in wanted:
+            continue
+        if isinstance(row, Reject):
+            raise InputError(f"{path}, line {row.line} ({row.file_name}): {row.reason}")
+        if row.point_indices.max() >= points:
             raise InputError(
-                f"{path}: point {indices.max()} is asked of {name}, the truth has 0 to {points - 1}"
+                f"{path}: point {row.point_indices.max()} is asked of {row.file_name},"
+                f" the truth has 0 to {points - 1}"
             )
-    return asked
+        names.append(row.file_name)
+        asked.append(row.point_indices)
+    return [asked[row] for row in find_rows(names, file_names, path)]
