@@ -371,7 +371,13 @@ flags.DEFINE_integer(
 )
 
 _subject("Results")
-flags.DEFINE_enum("rounding", "round", ["round", "truncate"], "How --submission gets integers.")
+flags.DEFINE_enum(
+    "rounding",
+    "round",
+    ["round", "truncate"],
+    "How --submission gets integers. round: to the nearest, halves to the even one (2.5 to 2, 3.5"
+    " to 4); truncate: towards 0.",
+)
 flags.DEFINE_enum(
     "tta",
     "none",

@@ -95,9 +95,10 @@ def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings
     samples = load_samples(
         Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
     )
-    names = [samples.file_names[row] for row in split(samples, settings)[1]]
+    rows = split(samples, settings)[1]
+    names, lines = [samples.file_names[row] for row in rows], samples.lines[rows].tolist()
     path = Path(settings.workdir) / _HELD_OUT
-    predict_images(path.parent, samples.image_folder, names, path, predict_settings)
+    predict_images(path.parent, samples.image_folder, names, lines, path, predict_settings)
     return path
 
 

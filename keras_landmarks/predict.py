@@ -4,7 +4,8 @@ Writes the contest's CSV (the points that test_points.csv asks for, whole photo 
 with all points of every image (float32 photo pixels) and, if the model tells it, how sure it is of
 each (`sigmas`, the standard deviation of a coordinate). Of a split without test_points.csv, such as
 train, the images that its landmarks.csv names are predicted, and there is no CSV. An image that
-cannot be used is given the mean of the other predictions, so that the files stay complete, and is
+cannot be used is given the mean shape of the other predictions, scaled to its width and height (or
+to the others' median ones, if its file does not tell them), so that the files stay complete, and is
 listed in a table beside them.
 --only predicts the images of the split that a table names: work/validation.csv, say.
 With --tta several views of an image are predicted, their points brought back, and the mean taken.
@@ -18,7 +19,7 @@ Example:
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +27,14 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import compilation_cache, config
-from keras_landmarks.data import contest, mirror, prediction_files
+from keras_landmarks.data import contest, image_files, mirror, prediction_files
 from keras_landmarks.data.contest import Reject, TestPoints
 from keras_landmarks.data.geometry import Framing
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import Journal, fingerprint, scratch_folder, write_json
 from keras_landmarks.progress import progress
 
-_FORMAT = 2  # rises when the same model and images come to mean other predictions
+_FORMAT = 3  # rises when the same model and images come to mean other predictions
 
 
 @dataclass(frozen=True)
@@ -100,33 +101,37 @@ def predict(
     """
     image_folder = contest.find_image_folder(data, split)
     table = contest.find_test_points_or_landmarks(data, split)
-    names, asked = _read_table(table)
+    names, lines, asked = _read_table(table)
     if only:
-        names, asked = _names_in(only, names, table), None
+        rows = _rows_in(only, names, table)
+        names, lines = [names[row] for row in rows], [lines[row] for row in rows]
+        asked = None
     if not asked:
         if submission:
             why = f"{only} may lack" if only else f"{data / split} has no test_points.csv to say"
             raise InputError(
                 f"--submission={submission}: {why} what is asked; leave --submission out"
             )
-        return predict_images(workdir, image_folder, names, predictions, settings)
+        return predict_images(workdir, image_folder, names, lines, predictions, settings)
     wanted = asked, submission or workdir / f"{split}_submission.csv"
-    return predict_images(workdir, image_folder, names, predictions, settings, wanted)
+    return predict_images(workdir, image_folder, names, lines, predictions, settings, wanted)
 
 
 def predict_images(
     workdir: Path,
     image_folder: Path,
-    names: list[str],
+    names: Sequence[str],
+    lines: Sequence[int],
     predictions: Path,
     settings: PredictSettings,
     wanted: tuple[TestPoints, Path] | None = None,
 ) -> dict:
     """Predicts these images of a folder and writes the predictions (.npz).
 
-    With `wanted`, the points asked of each image and a path, the contest's CSV is written there.
-    With `mirror` in `settings.tta` the model's own mirror map counts, and `settings.mirror`,
-    `contest` or a file, where it was trained without one.
+    `lines` says where the table has each name, for the list of broken images. With `wanted`, the
+    points asked of each image and a path, the contest's CSV is written there. With `mirror` in
+    `settings.tta` the model's own mirror map counts, and `settings.mirror`, `contest` or a file,
+    where it was trained without one.
 
     Returns:
         Figures, as `predict`.
@@ -154,12 +159,14 @@ def predict_images(
         left = names[len(done) * batch_size :]
         started = time.monotonic()
         notes = scratch / "rejects.json"
-        rejects = _predict_rest(predictor, image_folder, names, done, notes)
+        broken = _predict_rest(predictor, image_folder, names, done, notes)
         images_per_s = len(left) / (time.monotonic() - started)
         predicted = done.read().reshape(-1, *batch.shape[1:])[: len(names)]
-        if rejects:
-            beside = wanted[1] if wanted else predictions
-            _stand_in(predicted, rejects, names, beside, settings.strict)
+        if broken:
+            rejects = [Reject(names[row], lines[row], why) for row, why in broken.items()]
+            _refuse(rejects, len(names), settings.strict)
+            stand_in(predicted, broken.keys(), image_folder, names)
+            _list_rejects(rejects, beside=wanted[1] if wanted else predictions)
         landmarks = predicted[..., :2]
         sigmas = predicted[..., 2] if spec.uncertainty else None
         prediction_files.write(predictions, names, landmarks, sigmas)
@@ -169,31 +176,34 @@ def predict_images(
             contest.write_submission(submission, names, points)
     return {
         "images": len(landmarks),
-        "rejected": len(rejects),
+        "rejected": len(broken),
         "images_per_s": round(images_per_s, 1),
         "submission": str(wanted[1]) if wanted else None,
         "predictions": str(predictions),
     }
 
 
-def _read_table(path: Path) -> tuple[list[str], TestPoints | None]:
-    """Returns the images to predict and, unless the table is a landmarks.csv, what is asked."""
+def _read_table(path: Path) -> tuple[list[str], list[int], TestPoints | None]:
+    """Returns the images to predict and the line of each.
+
+    Besides, unless the table is a landmarks.csv, what is asked of them.
+    """
     if path.name != "landmarks.csv":
         asked = contest.read_test_points(path)
-        return asked.file_names, asked
-    if names := contest.read_names(path):
-        return names, None
+        return asked.file_names, asked.lines, asked
+    if line_of := contest.read_lines(path):
+        return list(line_of), list(line_of.values()), None
     raise InputError(f"{path}: there is no row under the header")
 
 
-def _names_in(only: Path, names: list[str], table: Path) -> list[str]:
-    """Returns those of the table's names, in its order, that the table `only` has, too."""
+def _rows_in(only: Path, names: list[str], table: Path) -> list[int]:
+    """Returns those of the table's names, as places in their list, that the table `only` has."""
     listed = set(contest.read_names(only))
     if unknown := listed.difference(names):
         raise InputError(f"{only}: {min(unknown)} is not in {table}; is --split right?")
     if not listed:
         raise InputError(f"{only}: names no image")
-    return [name for name in names if name in listed]
+    return [row for row, name in enumerate(names) if name in listed]
 
 
 def check_indices(asked: TestPoints, points: int) -> None:
@@ -208,43 +218,40 @@ def check_indices(asked: TestPoints, points: int) -> None:
 
 
 def _predict_rest(
-    predictor, image_folder: Path, file_names: list[str], done: Journal, notes: Path
-) -> list[Reject]:
+    predictor, image_folder: Path, file_names: Sequence[str], done: Journal, notes: Path
+) -> dict[int, str]:
     """Adds the batches that `done` lacks: (N, k, 2 or 3) float32 in photo pixels.
 
     They are landmarks, with their standard deviations if the model tells its uncertainty.
 
-    Returns the images that are broken, of all batches; `notes` remembers them.
+    Returns which images are broken, as places in the list of names, in order, and why. They are of
+    all batches: `notes` remembers them.
     """
     from keras_landmarks.data import pipeline
 
     batch_size = done.record.shape[0]
     first = len(done) * batch_size
-    rejects = _read_rejects(notes)
-    noted = len(rejects)
+    broken = _read_broken(notes)
+    noted = len(broken)
     batches = pipeline.prediction_batches(
         image_folder,
         file_names[first:],
         predictor.spec.frame,
         batch_size,
-        on_reject=lambda reject: rejects.update(
-            {reject.file_name: reject._replace(line=first + int(reject.line))}
-        ),
+        on_reject=lambda index, reason: broken.update({first + index: reason}),
     )
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
         predicted = predictor(images, Framing(scale, offset))
-        if len(told := list(rejects.values())) > noted:  # before the batch: what is done is known
+        if len(told := list(broken.items())) > noted:  # before the batch: what is done is known
             write_json(notes, told)
             noted = len(told)
         done.append(predicted)
-    return sorted(rejects.values(), key=lambda reject: reject.line)
+    return dict(sorted(broken.items()))
 
 
-def _read_rejects(path: Path) -> dict[str, Reject]:
-    if not path.exists():
-        return {}
-    return {name: Reject(name, *rest) for name, *rest in json.loads(path.read_text())}
+def _read_broken(path: Path) -> dict[int, str]:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def asked_points(landmarks: np.ndarray, asked: TestPoints, rounding: str) -> Iterator[np.ndarray]:
@@ -258,26 +265,55 @@ def whole_px(points: np.ndarray, rounding: str) -> np.ndarray:
     return np.rint(points) if rounding == "round" else np.trunc(points)
 
 
-def _stand_in(
-    landmarks: np.ndarray,
-    rejects: list[Reject],
-    file_names: Sequence[str],
-    written: Path,
-    strict: bool,
-) -> None:
-    """Puts the mean of the other predictions where the image was broken; lists it by `written`."""
-    names = {reject.file_name for reject in rejects}
-    broken = np.array([name in names for name in file_names])
-    if strict or broken.all():
+def _refuse(rejects: list[Reject], images: int, strict: bool) -> None:
+    """Raises InputError if all images are broken or, where it is `strict`, any is."""
+    if strict or len(rejects) == images:
         name, _, reason = rejects[0]
-        raise InputError(
-            f"{name}: {reason} ({len(rejects)} of {len(file_names)} images are broken)"
-        )
-    landmarks[broken] = landmarks[~broken].mean(axis=0)
-    table = written.with_name(f"{written.stem}_rejects.csv")
+        raise InputError(f"{name}: {reason} ({len(rejects)} of {images} images are broken)")
+
+
+def stand_in(
+    predicted: np.ndarray, broken: Collection[int], image_folder: Path, file_names: Sequence[str]
+) -> None:
+    """Gives broken images the mean shape of the others, in place; it lies within their photos.
+
+    The mean is of coordinates over the photo's width and height. It is scaled by the size that the
+    header of the broken file tells or, where it tells none, by the others' median size.
+
+    Args:
+        predicted: (n, k, 2), or (n, k, 3) with standard deviations, in photo pixels.
+        broken: rows of it.
+        image_folder: where the photos are.
+        file_names: their n names.
+    """
+    sizes = list(image_files.read_listed_sizes(image_folder, file_names))
+    sound = [row for row, size in enumerate(sizes) if row not in broken and not _is_reason(size)]
+    total = np.zeros(predicted.shape[1:])
+    for row in sound:
+        total += predicted[row] / _units(sizes[row], predicted.shape[-1])
+    usual_size = np.median([sizes[row] for row in sound], axis=0) // 1
+    for row in broken:
+        size = usual_size if _is_reason(sizes[row]) else sizes[row]
+        predicted[row] = total / len(sound) * _units(size, predicted.shape[-1])
+        points = predicted[row, :, :2]
+        np.clip(points, 0, np.subtract(size, 1), out=points)
+
+
+def _is_reason(size: tuple[int, int] | str) -> bool:
+    return isinstance(size, str)
+
+
+def _units(size_px: Sequence[float], numbers: int) -> np.ndarray:
+    """Returns what x, y and, of three numbers, the standard deviation of both is a share of."""
+    width, height = size_px
+    return np.array([width, height, np.sqrt(width * height)][:numbers])
+
+
+def _list_rejects(rejects: list[Reject], beside: Path) -> None:
+    table = beside.with_name(f"{beside.stem}_rejects.csv")
     contest.write_rejects(table, rejects)
     logging.warning(
-        "%d images are broken and got the mean of the others' points; %s lists them",
+        "%d images are broken and got the mean shape of the others; %s lists them",
         len(rejects),
         table,
     )

@@ -137,6 +137,21 @@ def test_submissions_are_combined_to_whole_numbers(combine, rounding, off_px):
     np.testing.assert_array_equal(combined.points, answers(TRUE_PX + off_px))
 
 
+@pytest.mark.parametrize("rounding", ["round", "truncate"])
+@pytest.mark.parametrize("kind", ["npz", "csv"])
+def test_no_submission_has_a_minus_nought(combine, folder, rounding, kind):
+    """The mean of -1, 0 and 0 is -0.33."""
+    for name, px in (("a", -1), ("b", 0), ("c", 0)):
+        points = np.full((3, 4, 2), px)
+        prediction_files.write(folder / f"{name}.npz", NAMES, points)
+        contest.write_submission(folder / f"{name}.csv", NAMES, answers(points))
+    models = [f"{name}.{kind}" for name in "abc"]
+    combine(models, submission="out.csv", data=folder, rounding=rounding)
+    assert (folder / "out.csv").read_text().splitlines()[1:] == [
+        f"{name},0,0,0,0" for name in NAMES
+    ]
+
+
 def test_models_and_their_mean_are_scored(combine):
     """On the rows that were predicted, in whatever order the truth has them."""
     models = ["a.npz", "b.npz", "c.npz"]

@@ -196,7 +196,7 @@ def test_a_broken_image_is_black_and_told_once(samples, tmp_path):
         shutil.copy(samples.image_folder / name, tmp_path)
     (tmp_path / names[1]).write_bytes(b"text")
     rejects = []
-    arrays, _, _ = predict_arrays(tmp_path, names, rejects.append)
-    told = sorted((reject.line, reject.file_name) for reject in rejects)
-    assert told == [(3, names[1]), (9, "missing.jpg")]
+    arrays, _, _ = predict_arrays(tmp_path, names, lambda *reject: rejects.append(reject))
+    says = [(1, "neither a JPEG nor a PNG"), (7, "there is no such image")]
+    assert sorted(rejects) == says
     assert [not image.any() for image in arrays] == [False, True] + [False] * 5 + [True] * 3

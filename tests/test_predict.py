@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from folders import contents, no_file_beyond
+from PIL import Image
 
 from keras_landmarks.data import contest, geometry, image_files, layout, mirror, prediction_files
 from keras_landmarks.data.geometry import Frame
@@ -15,7 +16,7 @@ from keras_landmarks.files import Journal
 from keras_landmarks.models import spec
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.predict import PredictSettings, predict
+from keras_landmarks.predict import PredictSettings, predict, stand_in, whole_px
 
 
 @pytest.fixture
@@ -54,6 +55,15 @@ def test_truncating_cuts_fractions_off(predict_tiny, faces):
     asked = contest.read_test_points(faces / "test" / "test_points.csv").point_indices
     for line, face, indices in zip(lines[1:], predicted.points, asked, strict=True):
         assert line.split(",")[1:] == [str(int(v)) for v in face[indices].ravel()]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "expected"), [("round", "0,0,0,0,2,4,-2,-1"), ("truncate", "0,0,0,0,2,3,-1,-1")]
+)
+def test_halves_are_rounded_to_even_and_nothing_is_minus_nought(tmp_path, rounding, expected):
+    points = np.array([[-0.4, -0.0], [0.5, -0.5], [2.5, 3.5], [-1.5, -1.4]])
+    contest.write_submission(tmp_path / "s.csv", ["a.jpg"], [whole_px(points, rounding)])
+    assert (tmp_path / "s.csv").read_text().splitlines()[1] == f"a.jpg,{expected}"
 
 
 def test_rows_and_points_come_in_the_order_asked(predict_tiny, faces, own_faces):
@@ -196,18 +206,58 @@ def test_a_split_without_rows_or_without_a_table_is_refused(predict_tiny, own_fa
         predict_tiny(own_faces, "train", submission=None)
 
 
-def test_a_broken_image_gets_the_mean_of_the_others_and_is_listed(
+def sizes_of(data, names):
+    """Width and height of these test images."""
+    folder = data / "test" / "images"
+    return np.array([image_files.read_image(folder, name).shape[1::-1] for name in names])
+
+
+def test_a_broken_image_gets_the_mean_shape_of_the_others_and_is_listed(
     predict_tiny, own_faces, tmp_path
 ):
+    sizes = sizes_of(own_faces, [f"face_{row:06d}.jpg" for row in range(8)])
     broken = own_faces / "test" / "images" / "face_000007.jpg"
-    broken.write_bytes(broken.read_bytes()[:500])
+    broken.write_bytes(broken.read_bytes()[:-200])
     lines, predicted, figures = predict_tiny(own_faces)
     assert figures["rejected"] == 1
     assert len(lines) == 9
-    np.testing.assert_allclose(predicted.points[7], predicted.points[:7].mean(axis=0), atol=1e-3)
+    shape = (predicted.points[:7] / sizes[:7, None]).mean(axis=0)
+    expected = (shape * sizes[7]).clip(0, sizes[7] - 1)
+    np.testing.assert_allclose(predicted.points[7], expected, atol=1e-3)
     assert "face_000007.jpg" in (tmp_path / "s_rejects.csv").read_text()
     with pytest.raises(InputError, match=r"face_000007\.jpg: the JPEG is truncated"):
         predict_tiny(own_faces, strict=True)
+
+
+def test_a_stand_in_lies_within_its_photo_whatever_the_others_are(predict_tiny, own_faces):
+    """A small photo among large ones, turned by its EXIF, and one whose size is not known."""
+    images = own_faces / "test" / "images"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # 40 x 30 as it is stored, 30 x 40 as it is seen
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(images / "face_000002.jpg", exif=exif)
+    content = (images / "face_000002.jpg").read_bytes()
+    (images / "face_000002.jpg").write_bytes(content[:-2])
+    (images / "face_000004.jpg").write_bytes(b"no photo")
+    _, predicted, figures = predict_tiny(own_faces)
+    assert figures["rejected"] == 2
+    others = [row for row in range(8) if row not in (2, 4)]
+    sizes = sizes_of(own_faces, [predicted.file_names[row] for row in others])
+    shape = (predicted.points[others] / sizes[:, None]).mean(axis=0)
+    for row, size in [(2, np.array([30, 40])), (4, np.median(sizes, axis=0) // 1)]:
+        expected = (shape * size).clip(0, size - 1)
+        np.testing.assert_allclose(predicted.points[row], expected, atol=1e-3)
+
+
+def test_a_stand_in_is_clipped_to_its_photo(tmp_path):
+    """The others' points lie far outside of their photos."""
+    for name, (width, height) in {"a.png": (10, 20), "b.png": (20, 10), "c.png": (8, 6)}.items():
+        cv2.imwrite(str(tmp_path / name), np.zeros((height, width, 3), np.uint8))
+    predicted = np.array([[[-5, 4, 3], [30, 2, 1]], [[-10, 2, 3], [60, 1, 1]], np.zeros((2, 3))])
+    stand_in(predicted, [2], tmp_path, ["a.png", "b.png", "c.png"])
+    # Deviations are shares of the square root of the area: of 200 px² and 48 px².
+    share = np.sqrt(48 / 200)
+    expected = [[0, 6 * (4 / 20 + 2 / 10) / 2, 3 * share], [7, 6 * (2 / 20 + 1 / 10) / 2, share]]
+    np.testing.assert_allclose(predicted[2], expected)
 
 
 def test_a_link_that_leaves_the_folder_is_a_broken_image(predict_tiny, own_faces, tmp_path):
@@ -218,12 +268,52 @@ def test_a_link_that_leaves_the_folder_is_a_broken_image(predict_tiny, own_faces
         link.symlink_to(outside)
     _, predicted, figures = predict_tiny(own_faces)
     assert figures["rejected"] == 2
-    others = np.delete(predicted.points, [3, 5], axis=0)
-    np.testing.assert_allclose(predicted.points[5], others.mean(axis=0), atol=1e-3)
+    others = [row for row in range(8) if row not in (3, 5)]
+    sizes = sizes_of(own_faces, [predicted.file_names[row] for row in others])
+    shape = (predicted.points[others] / sizes[:, None]).mean(axis=0)
+    usual = np.median(sizes, axis=0) // 1  # the outside is not looked at
+    expected = (shape * usual).clip(0, usual - 1)
+    np.testing.assert_allclose(predicted.points[5], expected, atol=1e-3)
     assert (tmp_path / "s_rejects.csv").read_text().splitlines()[1:] == [
         "face_000003.jpg\t5\ta link that leaves the images folder",
         "face_000005.jpg\t7\ta link that leaves the images folder",
     ]
+
+
+def rows_of(path):
+    return [tuple(line.split("\t")[:2]) for line in path.read_text().splitlines()[1:]]
+
+
+def test_rejects_have_the_lines_of_the_table_whatever_stands_between(
+    predict_tiny, own_faces, tmp_path
+):
+    """Among the rows are an empty one, and one that repeats."""
+    table = own_faces / "test" / "test_points.csv"
+    header, *rows = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([header, *rows[:2], "\n", rows[5], *rows[2:]]))
+    for number in (1, 5):
+        (own_faces / "test" / "images" / f"face_{number:06d}.jpg").write_bytes(b"")
+    lines, _, figures = predict_tiny(own_faces, batch_size=2)
+    assert (len(lines), figures["images"], figures["rejected"]) == (10, 9, 3)
+    assert rows_of(tmp_path / "s_rejects.csv") == [
+        ("face_000001.jpg", "3"),
+        ("face_000005.jpg", "5"),
+        ("face_000005.jpg", "9"),
+    ]
+
+
+def test_rejects_have_the_lines_of_the_splits_table_if_only_some_are_predicted(
+    tiny_run, own_faces, write, tmp_path
+):
+    table = own_faces / "train" / "landmarks.csv"
+    header, *rows = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([header, rows[0], rows[0], "../outside.jpg\t1\n", *rows[1:]]))
+    (own_faces / "train" / "images" / "face_000007.jpg").unlink()
+    only = write("file_name\nface_000009.jpg\nface_000007.jpg\nface_000000.jpg\n", "only.csv")
+    workdir, out = Path(tiny_run[0].workdir), tmp_path / "p.npz"
+    figures = predict(workdir, own_faces, "train", None, out, only=only)
+    assert (figures["images"], figures["rejected"]) == (3, 1)
+    assert rows_of(tmp_path / "p_rejects.csv") == [("face_000007.jpg", "11")]
 
 
 def test_a_point_that_the_model_lacks_is_refused(predict_tiny, own_faces):

@@ -61,12 +61,16 @@ class LandmarkTable:
 
 @dataclass(frozen=True)
 class TestPoints:
-    """Which points are asked of each test image: one int64 array of indices a row."""
+    """Which points are asked of each test image: one int64 array of indices a row.
+
+    `lines` has the line of each row in the file; the header is 1.
+    """
 
     __test__ = False  # not a test class, whatever pytest makes of the name
 
     file_names: list[str]
     point_indices: list[np.ndarray]
+    lines: list[int]
 
 
 class Reject(NamedTuple):
@@ -184,15 +188,16 @@ def read_test_points(path: Path) -> TestPoints:
     Raises:
         InputError: the file is missing or a row (named) is not a name and a list of indices.
     """
-    file_names, point_indices = [], []
+    file_names, point_indices, lines = [], [], []
     for row in iterate_test_points(path):
         if isinstance(row, Reject):
             raise InputError(f"{path}, line {row.line}: {row.reason}")
         file_names.append(row.file_name)
         point_indices.append(row.point_indices)
+        lines.append(row.line)
     if not file_names:
         raise InputError(f"{path}: there is no row under the header")
-    return TestPoints(file_names, point_indices)
+    return TestPoints(file_names, point_indices, lines)
 
 
 def write_landmarks(path: Path, file_names: Sequence[str], points: Iterable[np.ndarray]) -> None:
@@ -236,8 +241,19 @@ def read_names(path: Path) -> list[str]:
     Raises:
         InputError: the file is missing or has no column file_name.
     """
-    names = dict.fromkeys(name for _, name, _ in _iterate_pairs(path, None))
-    return list(filter(can_be_listed, names))
+    return list(read_lines(path))
+
+
+def read_lines(path: Path) -> dict[str, int]:
+    """Returns the line of each name's first row: what `read_names` reads, by name.
+
+    Raises:
+        InputError: as `read_names`.
+    """
+    lines = {}
+    for line, name, _ in _iterate_pairs(path, None):
+        lines.setdefault(name, line)
+    return {name: line for name, line in lines.items() if can_be_listed(name)}
 
 
 def read_groups(path: Path) -> dict[str, str]:
@@ -566,8 +582,9 @@ def _write_points(path: Path, file_names, points, separator: str) -> None:
         for index, (name, row) in enumerate(zip(file_names, points, strict=True)):
             if index == 0:
                 file.write(separator.join(["file_name", *point_columns(len(row))]) + "\n")
-            # %g drops the .0 of whole numbers, so both kinds of table look as they should.
-            numbers = [f"{value:.7g}" for value in np.asarray(row).reshape(-1).tolist()]
+            # %g drops the .0 of whole numbers, so both kinds of table look as they should. Adding 0
+            # makes 0 of the -0 that rounding -0.4 gives.
+            numbers = [f"{value:.7g}" for value in (np.asarray(row).reshape(-1) + 0).tolist()]
             file.write(separator.join([_quote(name, separator), *numbers]) + "\n")
 
 

@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from keras_landmarks.data import image_files
 from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
-from keras_landmarks.data.contest import Reject
 from keras_landmarks.data.geometry import Frame
 from keras_landmarks.data.seeding import sample_seed
 from keras_landmarks.errors import InputError
@@ -168,12 +167,13 @@ def prediction_batches(
     file_names: Sequence[str],
     frame: Frame,
     batch_size: int,
-    on_reject: Callable[[Reject], None],
+    on_reject: Callable[[int, str], None],
 ) -> tf.data.Dataset:
     """Yields images (N, height, width, 3) uint8 and their framing: scale, offset (N, 2) float64.
 
-    Every image comes once, in order; a broken one is black and told to `on_reject`. The last batch
-    is filled up with the last image, so that the model is compiled for one batch size only.
+    Every image comes once, in order. In place of a broken one comes a black one, and `on_reject` is
+    called with its index among the names and the reason. The last batch is filled up with the last
+    image, so that the model is compiled for one batch size only.
     """
 
     def load(position):
@@ -182,7 +182,7 @@ def prediction_batches(
             image = image_files.read_listed_image(image_folder, file_names[index])
         except ValueError as error:
             if position == index:
-                on_reject(Reject(file_names[index], index + 2, str(error)))
+                on_reject(int(index), str(error))
             image = np.zeros(frame.shape, np.uint8)
         crop, framing = frame.apply(image)
         return crop, *framing

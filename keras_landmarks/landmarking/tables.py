@@ -83,7 +83,7 @@ def _as_numbers(face: Face) -> dict[str, Any]:
 
 
 def _rounded(array: np.ndarray) -> list:
-    return array.astype(np.float64).round(_DECIMALS).tolist()
+    return (array.astype(np.float64).round(_DECIMALS) + 0).tolist()  # + 0: no -0.0
 
 
 def _as_rows(entry: dict[str, Any]) -> Iterator[list[str]]:
