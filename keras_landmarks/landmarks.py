@@ -7,7 +7,7 @@ Writes under --out
     landmarks.csv      a row a face: file_name, face, box_x0, box_y0, box_x1, box_y1, the points
     landmarks.json     the same by photo, with the boxes' scores and, if the model tells how sure it
                        is of them, the points' standard deviations
-    pictures/          the photos with their points
+    pictures/          the photos with their points; landmarks.json says which is whose
     videos/            of each video the same three; its table has a column more, the frame
     skipped.csv        photos and videos without a face, and what could not be used, wholly or in
                        part: file_name, reason
@@ -18,8 +18,9 @@ hold but hidden files and links to folders.
 
 file_name is the path below the folder that all inputs share. Everything is in pixels of the photo,
 turned as its EXIF orientation says; (0, 0) is the middle of the upper left pixel. Faces are counted
-from 0, the largest first; in a video a face keeps its number. Faces are cropped as the contest's
-photos are or, with --data, as the model's own training photos.
+from 0, the largest first; in a video a face keeps its number. What is written of a photo or video
+has its name and, where that is another's already (IMG_1 and IMG_1.jpg, A.jpg and a.jpg), a number.
+Faces are cropped as the contest's photos are or, with --data, as the model's own training photos.
 """
 
 import os
@@ -35,8 +36,9 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.files import NameTooLongError, whole_folder
 from keras_landmarks.landmarking.following import Smoothing
 from keras_landmarks.landmarking.landmarker import Landmarker
+from keras_landmarks.landmarking.output_names import own_names
 from keras_landmarks.landmarking.photo_files import NO_FACE, landmark_photos
-from keras_landmarks.landmarking.video_files import landmark_video
+from keras_landmarks.landmarking.video_files import landmark_video, outputs
 
 _SKIPPED = "skipped.csv"
 _LINKED = "a link to a folder; name the folder itself"
@@ -174,8 +176,10 @@ def _landmark_files(
         figures, skipped = landmark_photos(photos, landmarker, out, settings.draw)
     figures["videos"] = {}
     smoothing = Smoothing(settings.min_cutoff, settings.beta) if settings.smooth else None
+    own_name = own_names(videos, outputs)
     for name in videos:
-        of_video = name, files[name], landmarker, out / "videos", settings.draw, smoothing
+        written = out / "videos" / own_name[name]
+        of_video = name, files[name], landmarker, written, settings.draw, smoothing
         try:
             of_video = figures["videos"][name] = landmark_video(*of_video)
         except video.UnreadableError as error:

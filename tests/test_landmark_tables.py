@@ -41,6 +41,16 @@ def test_a_row_a_face_and_the_same_by_photo(tmp_path):
     assert first["faces"][1]["sigmas"] == [0.25, 0.333]
 
 
+def test_a_drawn_photo_has_its_picture_and_no_number_is_minus_nought(tmp_path):
+    face = Face(np.float32([-0.0001, 2, 3, 4]), 0.5, np.float32([[-0.0004, -0.0006]]))
+    with face_tables(tmp_path / "t.csv", tmp_path / "t.json", points=1) as write:
+        write(Picture("IMG_1", (64, 48), {0: face}, drawn="pictures/IMG_1-2.jpg"))
+    (entry,) = json.loads((tmp_path / "t.json").read_text())
+    assert entry["picture"] == "pictures/IMG_1-2.jpg"
+    assert "-0.0," not in (tmp_path / "t.json").read_text()
+    assert read(tmp_path / "t.csv")[1] == ["IMG_1", "0", "0", "2", "3", "4", "0", "-0.001"]
+
+
 def test_frames_of_a_video_have_their_number_and_time(tmp_path):
     paths = tmp_path / "t.csv", tmp_path / "t.json"
     with face_tables(*paths, points=2, frames=True) as write:

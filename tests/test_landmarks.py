@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -135,6 +136,30 @@ def test_pictures_show_the_photo_with_its_points(done, album):
     assert not changed[:80].any()
 
 
+def test_photos_with_nearly_one_name_have_a_picture_each(album, mean_face, tmp_path):
+    """Each photo is as wide as no other, by which its picture is known."""
+    (tmp_path / "photos").mkdir()
+    photo = image_files.read_photo(album / "trip" / "one.png")
+    widths = {}
+    for number, name in enumerate(["IMG_1", "IMG_1.jpg", "IMG_1.JPG", "IMG_1.jpeg", "img_1.png"]):
+        wider = cv2.copyMakeBorder(photo, 0, 0, 0, 80 * number, cv2.BORDER_CONSTANT)
+        is_png = name.endswith(".png")
+        content = cv2.imencode(".png", wider)[1] if is_png else image_files.encode_jpeg(wider)
+        (tmp_path / "photos" / name).write_bytes(bytes(content))
+        widths[name] = wider.shape[1]
+    out = tmp_path / "out"
+    landmarks([tmp_path / "photos"], mean_face, out)
+    entries = json.loads((out / "landmarks.json").read_text())
+    pictures = {entry["file_name"]: entry["picture"] for entry in entries}
+    assert pictures.keys() == widths.keys()
+    written = [f"pictures/{name}" for name in os.listdir(out / "pictures")]
+    assert sorted(pictures.values()) == sorted(written)
+    assert len({picture.lower() for picture in written}) == 5
+    for name, picture in pictures.items():
+        height, width = image_files.read_photo(out / picture).shape[:2]
+        assert width / height == pytest.approx(widths[name] / photo.shape[0], rel=0.01)
+
+
 def test_several_inputs_are_named_from_the_folder_they_share(album, mean_face, tmp_path):
     out = tmp_path / "out"
     paths = [album / "group.jpg", album / "trip", album / "group.jpg"]
@@ -253,6 +278,18 @@ def test_faces_of_a_video_keep_their_numbers(watched, faces):
     assert [entry["frame"] for entry in entries] == list(range(12))
     assert entries[11]["time_s"] == 0.55
     assert "landmarks.csv" not in {path.name for path in out.iterdir()}
+
+
+def test_videos_with_nearly_one_name_have_tables_each(mean_face, clip, tmp_path):
+    """The drawn clip.avi and clip.avi.mp4 would both be clip.avi.mp4."""
+    for name in ("clip.avi", "CLIP.avi", "clip.avi.mp4"):
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    landmarks([tmp_path], mean_face, tmp_path / "out", LandmarksSettings(smallest_face=0.06))
+    written = os.listdir(tmp_path / "out" / "videos")
+    assert len({name.lower() for name in written}) == 9
+    tables = [name for name in written if name.endswith(".csv")]
+    named = {read(tmp_path / "out" / "videos" / name)[0]["file_name"] for name in tables}
+    assert named == {"clip.avi", "CLIP.avi", "clip.avi.mp4"}
 
 
 def test_smoothing_takes_jitter_away(watched):

@@ -1,5 +1,6 @@
 """Photos in files: their faces into tables, and drawn on them."""
 
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from keras_landmarks.data import image_files, video
 from keras_landmarks.files import NameTooLongError, write_whole
 from keras_landmarks.landmarking.following import in_batches
 from keras_landmarks.landmarking.landmarker import Face, Landmarker
+from keras_landmarks.landmarking.output_names import own_names
 from keras_landmarks.landmarking.tables import Picture, face_tables
 from keras_landmarks.progress import progress
 from keras_landmarks.reports import drawing
@@ -30,6 +32,7 @@ def landmark_photos(
         or picture.
     """
     skipped, read, count, started = {}, 0, 0, time.monotonic()
+    own_name = own_names(photos, lambda name: [_picture_name(name)])
     tables = out / "landmarks.csv", out / "landmarks.json"
     with face_tables(*tables, landmarker.points) as write:
         every = _landmark_each(photos, landmarker)
@@ -38,16 +41,18 @@ def landmark_photos(
                 skipped[name] = image
                 continue
             read += 1
-            numbered = dict(enumerate(faces))
-            write(Picture(name, image.shape[1::-1], numbered))
+            numbered, drawn = dict(enumerate(faces)), None
             count += len(faces)
             if not faces:
                 skipped[name] = NO_FACE
             elif draw:
+                drawn = os.path.join("pictures", _picture_name(own_name[name]))
                 try:
-                    _write_picture(out / "pictures" / name, draw_on(image, numbered, enlarge=True))
+                    _write_picture(out / drawn, draw_on(image, numbered, enlarge=True))
                 except NameTooLongError:
+                    drawn = None
                     skipped[name] = "its picture's name would be too long; its points are there"
+            write(Picture(name, image.shape[1::-1], numbered, drawn=drawn))
     rate = read / (time.monotonic() - started)
     return {"photos": read, "faces": count, "photos_per_s": round(rate, 2)}, skipped
 
@@ -81,11 +86,15 @@ def _read(path: Path) -> np.ndarray | str:
         return f"{error}{nor_video if str(error) == image_files.NO_PHOTO else ''}"
 
 
+def _picture_name(name: str) -> str:
+    """Returns a name whose ending says what is written: a PNG if it is one's name, else a JPEG."""
+    ending = os.path.splitext(name)[1].lower()
+    return name if ending in (".png", ".jpg", ".jpeg") else f"{name}.jpg"
+
+
 def _write_picture(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture by the photo's name: PNG if that is one, else JPEG."""
+    """Writes a picture as its name says."""
     if path.suffix.lower() == ".png":
         write_whole(path, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
-        return
-    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    name = path.name if is_jpeg else f"{path.name}.jpg"
-    write_whole(path.with_name(name), image_files.encode_jpeg(picture))
+    else:
+        write_whole(path, image_files.encode_jpeg(picture))

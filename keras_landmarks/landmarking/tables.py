@@ -16,13 +16,17 @@ _DECIMALS = 3
 
 
 class Picture(NamedTuple):
-    """A photo or, with its number and time, a frame of a video; its faces by their numbers."""
+    """A photo or, with its number and time, a frame of a video; its faces by their numbers.
+
+    `drawn` is where the photo with its points was written, a path below the folder of the tables.
+    """
 
     file_name: str
     size_px: tuple[int, int]
     faces: dict[int, Face]
     frame: int | None = None
     time_s: float | None = None
+    drawn: str | None = None
 
 
 @contextlib.contextmanager
@@ -67,6 +71,8 @@ def _as_object(picture: Picture) -> dict[str, Any]:
     entry = {"file_name": contest.printable(picture.file_name)}
     if picture.frame is not None:
         entry |= {"frame": picture.frame, "time_s": round(picture.time_s, _DECIMALS)}
+    if picture.drawn is not None:
+        entry |= {"picture": contest.printable(picture.drawn)}
     faces = [{"face": number, **_as_numbers(face)} for number, face in picture.faces.items()]
     return entry | {"width": width, "height": height, "faces": faces}
 

@@ -27,7 +27,15 @@ def landmark_video(
     draw: bool,
     smoothing: Smoothing | None = None,
 ) -> dict:
-    """Writes `<name>.csv`, `<name>.json` and, if asked, the video with its points into `out`.
+    """Writes the tables of a video and, with `draw`, the video with its points.
+
+    Args:
+        name: of the video, which the tables have.
+        path: of the file.
+        landmarker: finds and predicts.
+        out: path of what is written, without the endings that `outputs` adds.
+        draw: whether to write the video.
+        smoothing: how to steady the faces, if at all.
 
     Returns:
         Figures: frames, and `frames_expected` if the file says more; rate, faces, and how much
@@ -39,11 +47,11 @@ def landmark_video(
     """
     clip = video.Video(path)
     follower = Follower(clip.frames_per_s, smoothing)
-    tables = out / f"{name}.csv", out / f"{name}.json"
+    *tables, drawn = map(Path, outputs(str(out)))
     started, count, uneven_s = time.monotonic(), 0, 0.0
     with (
         face_tables(*tables, landmarker.points, frames=True) as write,
-        _drawn(out / name, clip.frames_per_s) if draw else contextlib.nullcontext() as draw_frame,
+        _drawn(drawn, clip.frames_per_s) if draw else contextlib.nullcontext() as draw_frame,
     ):
         every = follow(clip, landmarker, follower)
         for frame, time_s, image, faces in progress(every, name, "frames", clip.frames):
@@ -61,12 +69,14 @@ def landmark_video(
     return {"frames": count} | expected | {"frames_per_s": round(rate, 2)} | follower.figures
 
 
+def outputs(name: str) -> list[str]:
+    """Returns the files that are written for a video of a name: table, listing, and an MP4 file."""
+    drawn = name if name.lower().endswith(".mp4") else f"{name}.mp4"
+    return [f"{name}.csv", f"{name}.json", drawn]
+
+
 @contextlib.contextmanager
 def _drawn(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yields what adds a frame to the drawn video, an MP4 file by the name of its own."""
-    name = path.name if path.suffix.lower() == ".mp4" else f"{path.name}.mp4"
-    with (
-        whole_file(path.with_name(name)) as partial,
-        video.writer(partial, frames_per_s) as write,
-    ):
+    """Yields what adds a frame to the drawn video."""
+    with whole_file(path) as partial, video.writer(partial, frames_per_s) as write:
         yield write
