@@ -141,9 +141,11 @@ def _title(name: str, prediction: np.ndarray | None = None, truth: np.ndarray | 
     if prediction is None or truth is None:
         return name
     distances = metrics.point_distances(prediction[None], truth[None])
-    mse = metrics.image_mse(distances).item()
-    nme = metrics.image_nme(distances, metrics.face_sizes(truth[None])).item()
-    return f"{name}   MSE {mse:.1f} px^2   NME {100 * nme:.1f} %"
+    title = f"{name}   MSE {metrics.image_mse(distances).item():.1f} px^2"
+    face_size = metrics.face_sizes(truth[None])
+    if not face_size.all():
+        return title
+    return f"{title}   NME {100 * metrics.image_nme(distances, face_size).item():.1f} %"
 
 
 if __name__ == "__main__":

@@ -41,6 +41,12 @@ from keras_landmarks.reports.figures import (
 )
 from keras_landmarks.reports.matching import Truth
 
+_FEWEST_POINTS_WITH_SIZE = 3
+_ABOUT_NME = (
+    "NME: mean distance / sqrt(width x height) of the box around all true points of the face"
+)
+_NO_NME = "NME: none, for faces of one or two points have no size to divide by"
+
 FLAGS = config.use(
     "predictions",
     "submission",
@@ -148,7 +154,8 @@ class Predicted(NamedTuple):
 class Score(NamedTuple):
     """What `score` returns: the figures, and what they are of.
 
-    distances_px: (n, K), or None of a submission. face_size_px: (n,). groups: one an image.
+    distances_px: (n, K), or None of a submission. face_size_px: (n,), or None of faces of one or
+    two points. groups: one an image.
     resamples: None of a single group. regions: those of all K points.
     """
 
@@ -156,7 +163,7 @@ class Score(NamedTuple):
     true: Truth
     predicted: Predicted
     distances_px: np.ndarray | None
-    face_size_px: np.ndarray
+    face_size_px: np.ndarray | None
     groups: list[str]
     resamples: bootstrap.Resamples | None
     regions: dict[str, slice]
@@ -343,7 +350,10 @@ def _image_mse(source: Path, true: Truth) -> np.ndarray:
     return np.array([metrics.image_mse(asked) for asked in distances.asked])
 
 
-def _checked_face_sizes(true: Truth) -> np.ndarray:
+def _checked_face_sizes(true: Truth) -> np.ndarray | None:
+    """Returns the size of each face; None if faces have one or two points, and so no size."""
+    if true.points.shape[1] < _FEWEST_POINTS_WITH_SIZE:
+        return None
     face_sizes = metrics.face_sizes(true.points)
     if not face_sizes.all():
         name = true.file_names[np.argmin(face_sizes)]
@@ -360,13 +370,13 @@ def table(figures: dict[str, Any]) -> str:
         f"{counted(figures['images'], figures['truth_images'])}, {figures['points']} points each;"
         f" {figures['without_truth']:,} more predicted without truth",
         "MSE: sum of squares over x and y / (2 x points), mean over the images",
-        "NME: mean distance / sqrt(width x height) of the box around all true points of the face",
+        _ABOUT_NME if {"nme", "nme_asked"} & figures.keys() else _NO_NME,
         drawn(figures["images"], figures["groups"]),
         *left_out(figures["rejected"]),
         "",
     ]
     rows = [
-        (name, f"{mse:.3f}", between(mse_ends), f"{100 * nme:.3f}", between(nme_ends, 100))
+        (name, f"{mse:.3f}", between(mse_ends), *_nme_cells(nme, nme_ends))
         for name, mse, mse_ends, nme, nme_ends in table_rows(figures)
     ]
     header = ("", "MSE, px²", "interval", "NME, %", "interval")
@@ -393,7 +403,7 @@ def table(figures: dict[str, Any]) -> str:
 def table_rows(figures: dict[str, Any]) -> Iterator[tuple]:
     """Yields title, MSE, its interval, NME, its interval of what `evaluate` returns.
 
-    An interval is a list of low and high, or None.
+    An interval is a list of low and high, or None; so is an NME of faces without a size.
     """
     for title, which in [("asked points", "_asked"), ("all points", "")]:
         if f"mse{which}" not in figures:
@@ -409,8 +419,14 @@ def table_rows(figures: dict[str, Any]) -> Iterator[tuple]:
 
 def _cells(figures: dict[str, Any], name: str, q: str | None = None) -> tuple:
     """Returns a figure and its interval, or that of percentile `q` of several."""
-    figure, ends = figures[name], figures.get(f"{name}_interval")
+    figure, ends = figures.get(name), figures.get(f"{name}_interval")
+    if figure is None:
+        return None, None
     return (figure[q], ends and ends[q]) if q else (figure, ends)
+
+
+def _nme_cells(nme: float | None, ends: list[float] | None) -> tuple[str, str]:
+    return ("", "") if nme is None else (f"{100 * nme:.3f}", between(ends, 100))
 
 
 def comparison(figures: dict[str, Any]) -> str:

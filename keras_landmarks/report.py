@@ -98,6 +98,11 @@ def report(
         score = evaluate.score(
             truth, predictions, False, test_points, groups, layout, seed, partial, only
         )
+        if score.face_size_px is None:
+            raise InputError(
+                f"{truth}: faces of one or two points have no size by which a report divides errors;"
+                " evaluate gives their MSE"
+            )
         points = run.model.get("points", score.figures["points"])
         if points != score.figures["points"]:
             raise InputError(

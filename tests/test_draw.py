@@ -117,7 +117,7 @@ def test_rows_that_cannot_be_used_are_not_drawn(data, predictions, tmp_path, cap
     figures = draw(data, "train", tmp_path / "sheet.png")
     assert (figures["images"], figures["skipped"]) == (8, 4)
     assert greys(tmp_path / "sheet.png", 8, columns=8) == [0, 1, 2, 4, 6, 7, 8, 9]
-    assert "line 5 (3.jpg): fewer numbers than the header has" in caplog.text
+    assert "line 5 (3.jpg): fewer cells than the header has" in caplog.text
     prediction_files.write(predictions, NAMES[:3], np.stack([POINTS_PX] * 3))
     figures = draw(data, "train", tmp_path / "sheet.png", predictions, truth)
     assert (figures["images"], figures["skipped"]) == (3, 0)

@@ -222,7 +222,7 @@ def test_images_whose_truth_cannot_be_used_are_not_scored(combine, folder, spoil
 def test_a_submission_with_a_broken_row_is_not_combined(combine, folder):
     text = (folder / "b.csv").read_text()
     (folder / "b.csv").write_text(text.rpartition(",")[0] + "\n")
-    with pytest.raises(InputError, match=r"b\.csv, line 4 \(c\.jpg\): fewer numbers"):
+    with pytest.raises(InputError, match=r"b\.csv, line 4 \(c\.jpg\): fewer cells"):
         combine(["a.csv", "b.csv"], submission="out.csv")
 
 

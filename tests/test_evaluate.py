@@ -255,7 +255,7 @@ def test_rows_of_the_truth_that_train_rejects_are_skipped_and_counted(broken, ca
     assert figures["without_truth"] == 2
     assert figures["mse"] == pytest.approx((3 * 25 / 8 + 104 / 8) / 4)
     assert "rows of the truth that cannot be used: 4" in table(figures)
-    assert "line 5 (d.jpg): fewer numbers than the header has" in caplog.text
+    assert "line 5 (d.jpg): fewer cells than the header has" in caplog.text
     same = compare(broken["predictions"], broken["predictions"], broken["truth"])
     assert (same["images"], same["rejected"]) == (4, 4)
     assert "rows of the truth that cannot be used: 4" in comparison(same)
@@ -298,7 +298,7 @@ def test_a_submissions_row_must_be_sound_if_its_image_is_scored(paths, write):
     files = {"submission": paths["submission"], "test_points": paths["test_points"]}
     broken = paths["submission"].read_text() + "a.jpg,1,2,3\n"
     paths["submission"].write_text(broken)
-    with pytest.raises(InputError, match=r"submission\.csv, line 4 \(a\.jpg\): fewer numbers"):
+    with pytest.raises(InputError, match=r"submission\.csv, line 4 \(a\.jpg\): fewer cells"):
         evaluate(paths["truth"], **files)
     only = write("file_name\nb.jpg\n", "only.csv")
     assert evaluate(paths["truth"], **files, only=only)["mse_asked"] == pytest.approx(100 / 4)
@@ -481,3 +481,31 @@ def test_command_compares_two_files_and_no_other(flags):
     result = run_command(truth="t.csv", **flags)
     assert result.returncode == 1
     assert result.stderr.startswith("error: --compare=a.npz,b.npz takes two files")
+
+
+def test_faces_of_one_point_have_an_mse_and_no_nme(tmp_path):
+    truth, predictions = tmp_path / "truth.csv", tmp_path / "predictions.npz"
+    names = ["a.jpg", "b.jpg"]
+    contest.write_landmarks(truth, names, np.array([[[10, 20]], [[30, 40]]]))
+    prediction_files.write(predictions, names, np.array([[[13.0, 24.0]], [[30.0, 40.0]]]))
+    figures = evaluate(truth, predictions)
+    assert figures["mse"] == 12.5 / 2  # (9 + 16) / 2 and 0
+    assert not [name for name in figures if name.startswith(("nme", "auc"))]
+    assert "NME: none" in table(figures)
+
+
+def test_a_missing_image_is_named_with_the_nearest_name(tmp_path):
+    truth, predictions = tmp_path / "truth.csv", tmp_path / "predictions.npz"
+    points = np.arange(12.0).reshape(2, 3, 2) ** 2
+    contest.write_landmarks(truth, ["0001.jpg", "0002.jpg"], points)
+    prediction_files.write(predictions, ["1", "2"], points)
+    with pytest.raises(InputError, match=r"0001\.jpg \(the nearest name there is 1\)"):
+        evaluate(truth, predictions)
+
+
+def test_names_of_truth_and_predictions_meet_in_either_unicode_form(tmp_path):
+    truth, predictions = tmp_path / "truth.csv", tmp_path / "predictions.npz"
+    points = np.arange(6.0).reshape(1, 3, 2) ** 2
+    contest.write_landmarks(truth, ["fu\u0308r.jpg"], points)
+    prediction_files.write(predictions, ["f\u00fcr.jpg"], points)
+    assert evaluate(truth, predictions)["mse"] == 0

@@ -29,7 +29,11 @@ ALLOWED = {
     "exporting": {"exporting", "models", "data"} | GROUND,
     "benchmarks": {"benchmarks", "training", "models", "data", "reports"} | GROUND,
     "landmarking": {"landmarking", "models", "data", "reports"} | GROUND,
-    "reports": {"reports", "data.geometry", "data.contest", "data.labels", "data.layout"} | GROUND,
+    "reports": {
+        *{"reports", "data.geometry", "data.contest", "data.labels", "data.layout"},
+        "data.image_names",
+    }
+    | GROUND,
 }
 
 

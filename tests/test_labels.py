@@ -11,7 +11,7 @@ HEADER = "file_name,Point_M0_X,Point_M0_Y\n"
 # Line 4 is broken, 6 repeats 3, and 7 and 8 disagree.
 TABLE = f"{HEADER}a.jpg,1,2\nb.jpg,3,4\nc.jpg,5\nd.jpg,7,8\nb.jpg,3,4.0\ne.jpg,9,9\ne.jpg,9,8\n"
 REJECTS = {
-    4: "fewer numbers than the header has: 1, not 2",
+    4: "fewer cells than the header has: 2, not 3",
     6: "an earlier row has this name: 3",
     7: "another row of this name disagrees: 8",
     8: "another row of this name disagrees: 7",
@@ -82,7 +82,7 @@ def test_only_rows_that_are_asked_for_count(table, names, kept, lines):
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (None, r"line 4 \(c\.jpg\): fewer numbers .*; 4 of 7 rows cannot be used: is it the right"),
+        (None, r"line 4 \(c\.jpg\): fewer cells .*; 4 of 7 rows cannot be used: is it the right"),
         (["c.jpg", "d.jpg", "e.jpg"], r"line 4 .*; 3 of 4 rows cannot be used"),
         (["e.jpg"], r"line 7 \(e\.jpg\): another row of this name disagrees: 8; 2 of 2 rows"),
     ],

@@ -540,3 +540,12 @@ def test_excluded_files_are_left_out_of_rows():
     left = leave_out(rows, ["a", "b", "c", "d"], {"c", "b", "elsewhere"})
     assert left.tolist() == [0, 3]
     assert leave_out(rows, ["a", "b", "c", "d"], {"a", "c", "d"}).dtype == np.int64
+
+
+def test_shares_of_the_photos_sides_are_refused(own_faces, tmp_path):
+    table = own_faces / "train" / "landmarks.csv"
+    labels = contest.read_landmarks(table)
+    contest.write_landmarks(table, labels.file_names, labels.points / 1000)
+    with pytest.raises(InputError, match="all points are about 0 to 1"):
+        load_samples(own_faces, "train", tmp_path)
+    assert not list(tmp_path.glob("samples-*"))

@@ -5,8 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
+from keras_landmarks.data.samples import LARGEST_SHARE
+
 UNITS = ("auto", "pixel", "share", "percent")
-_LARGEST_SHARE = 1.5  # a point may lie a little outside its photo
 _FEWEST_PHOTOS, _LARGEST_PERCENT = 3, 100
 _SMALLEST_LARGE_PHOTO_PX = 200
 
@@ -27,7 +28,7 @@ def pixels_per(unit: str, size_px: tuple[int, int]) -> np.ndarray:
 
 def are_shares(landmarks: np.ndarray) -> bool:
     """Whether points (n, k, 2) are shares of their photos' sides: as pixels they would be one."""
-    return bool(landmarks.size) and bool(np.abs(landmarks).max() <= _LARGEST_SHARE)
+    return bool(landmarks.size) and bool(np.abs(landmarks).max() <= LARGEST_SHARE)
 
 
 def may_be_percent(faces: Sequence[Placed]) -> bool:

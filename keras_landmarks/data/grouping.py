@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from keras_landmarks.data import contest
+from keras_landmarks.data import contest, image_names
 from keras_landmarks.errors import InputError
 
 
@@ -42,9 +42,11 @@ def connect(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
 def _read_complete(path: Path, file_names: Sequence[str]) -> dict[str, str]:
     group_of = contest.read_groups(path)
     if missing := [name for name in file_names if name not in group_of]:
+        nearest = image_names.nearest_of(group_of, missing[0])
+        hint = f"; the nearest name there is {nearest}" if nearest else ""
         raise InputError(
             f"{path}: {len(missing)} of the {len(file_names)} images have no group,"
-            f" the first is {missing[0]}"
+            f" the first is {missing[0]}{hint}"
         )
     return group_of
 

@@ -22,8 +22,15 @@ def find_path(folder: str | os.PathLike, name: str) -> str:
     path = os.path.join(folder, name)
     if name.isascii() or os.path.lexists(path):
         return path
-    forms = (os.path.join(folder, unicodedata.normalize(form, name)) for form in ("NFC", "NFD"))
+    forms = (os.path.join(folder, form) for form in unicode_forms(name))
     return next(filter(os.path.lexists, forms), path)
+
+
+def unicode_forms(name: str) -> list[str]:
+    """Returns the name in each form that a file system may have it in; the first is NFC."""
+    if name.isascii():
+        return [name]
+    return [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
 
 
 def nearest_name(folder: str | os.PathLike, name: str) -> str:

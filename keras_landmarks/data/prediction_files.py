@@ -6,6 +6,7 @@ is taken for them.
 
 import contextlib
 import math
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -116,7 +117,10 @@ def _opened(
                     raise ValueError(
                         f"{sigmas.shape} sigmas and {landmarks.shape} landmarks do not match"
                     )
-            yield names.read(names.shape[0]).tolist(), landmarks, sigmas
+            file_names = names.read(names.shape[0]).tolist()
+            # As in tables, a name is the same in both of Unicode's forms.
+            file_names = [unicodedata.normalize("NFC", name) for name in file_names]
+            yield file_names, landmarks, sigmas
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a broken file

@@ -12,6 +12,7 @@ needless check after `chmod` or a backup by hard links.
 """
 
 import array
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -27,7 +28,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import cores
-from keras_landmarks.data import contest, image_files
+from keras_landmarks.data import contest, image_files, image_names
 from keras_landmarks.data.contest import Asked, Reject
 from keras_landmarks.data.labels import FirstRows
 from keras_landmarks.errors import InputError
@@ -43,6 +44,7 @@ _STAT_THREADS, _STATS_PER_TASK = 16, 1000
 _ROWS_FINGERPRINTED = 1000
 # A point may lie outside its image by so many times the image's longer side.
 _FARTHEST_OUTSIDE = 1
+LARGEST_SHARE = 1.5  # a share of a photo's side may be of a point a little outside it
 
 
 class Sample(NamedTuple):
@@ -242,9 +244,10 @@ def check_landmarks(
     A reject may come for a row that was yielded as a sample before: it takes the sample back.
 
     Raises:
-        InputError: as `contest.iterate_landmarks`.
+        InputError: as `contest.iterate_landmarks`, or all points are so small that they are shares
+            of the photos' sides and not pixels.
     """
-    first_rows = FirstRows()
+    first_rows, largest = FirstRows(), 0.0
     with ThreadPoolExecutor(cores.usable()) as pool:
         for rows in contest.iterate_landmarks(table, limit):
             yield from rows.rejects
@@ -260,7 +263,13 @@ def check_landmarks(
                 elif rejects := first_rows.compare(name, line, landmarks):
                     yield from rejects
                 else:
+                    largest = max(largest, *map(abs, box))
                     yield Sample(name, line, landmarks, *look)
+    if 0 < largest <= LARGEST_SHARE:
+        raise InputError(
+            f"{table}: all points are about 0 to 1, which are no pixels of a photo; if they are"
+            " shares of its width and height, multiply them by these"
+        )
 
 
 def check_test_points(table: Path, image_folder: Path, points: int) -> Iterator[Asked | Reject]:
@@ -442,11 +451,11 @@ def _times_of_all(
 
 
 def _times(name: str, folder: int) -> tuple[int, int, int]:
-    try:
-        status = os.stat(name, dir_fd=folder)
-    except OSError:
-        return -1, -1, -1
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    for form in image_names.unicode_forms(name):
+        with contextlib.suppress(OSError):
+            status = os.stat(form, dir_fd=folder)
+            return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return -1, -1, -1
 
 
 def _recall(folder: Path, table: Path, image_folder: Path) -> Samples | None:

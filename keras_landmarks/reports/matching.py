@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_landmarks.data import contest, labels
+from keras_landmarks.data import contest, image_names, labels
 from keras_landmarks.data.contest import Reject
 from keras_landmarks.errors import InputError
 
@@ -84,9 +84,11 @@ def check_none_missing(names: Collection[str], wanted: list[str], source: Path) 
     `names` should be quick to look a name up in.
     """
     if missing := [name for name in wanted if name not in names]:
+        nearest = image_names.nearest_of(names, missing[0])
+        hint = f" (the nearest name there is {nearest})" if nearest else ""
         raise InputError(
             f"{source}: {len(missing)} of the {len(wanted)} images to score are missing,"
-            f" the first is {missing[0]}; --only and --partial score some of them"
+            f" the first is {missing[0]}{hint}; --only and --partial score some of them"
         )
 
 

@@ -81,11 +81,13 @@ def mean_figure(name: str, per_image: np.ndarray, resamples: Resamples | None) -
 
 def summary(
     distances: np.ndarray,
-    face_size: np.ndarray,
+    face_size: np.ndarray | None,
     resamples: Resamples | None = None,
     regions: dict[str, slice] | None = None,
 ) -> dict:
     """Returns the figures over all points of all images, by the names `evaluate` prints.
+
+    Without `face_size`, for faces of one or two points, there is no NME.
 
     If there are regions (those of `layout.regions_of` unless given), `regions` has the MSE and the
     NME of each, the latter by the size of the whole face. With `resamples` each MSE and NME has its
@@ -93,36 +95,45 @@ def summary(
     """
     if regions is None:
         regions = layout.regions_of(distances.shape[1])
-    mse, nme = image_mse(distances), image_nme(distances, face_size)
-    figures = {
-        **mean_figure("mse", mse, resamples),
-        **mean_figure("nme", nme, resamples),
-        "auc_at_0.07": area_under_curve(nme),
-        "failure_rate_at_0.07": failure_rate(nme),
-        **_percentile_figures("mse", mse, resamples),
-        **_percentile_figures("nme", nme, resamples),
-    }
+    errors = _errors(distances, face_size)
+    figures = _mean_figures(errors, resamples)
+    if "nme" in errors:
+        figures["auc_at_0.07"] = area_under_curve(errors["nme"])
+        figures["failure_rate_at_0.07"] = failure_rate(errors["nme"])
+    for name, per_image in errors.items():
+        figures |= _percentile_figures(name, per_image, resamples)
     if regions:
         figures["regions"] = {
-            name: mean_figure("mse", image_mse(distances[:, region]), resamples)
-            | mean_figure("nme", image_nme(distances[:, region], face_size), resamples)
+            name: _mean_figures(_errors(distances[:, region], face_size), resamples)
             for name, region in regions.items()
         }
     return figures
 
 
+def _errors(distances: np.ndarray, face_size: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns each image's MSE and, if faces have a size, its NME."""
+    errors = {"mse": image_mse(distances)}
+    return errors if face_size is None else errors | {"nme": image_nme(distances, face_size)}
+
+
+def _mean_figures(errors: dict[str, np.ndarray], resamples: Resamples | None) -> dict:
+    figures = {}
+    for name, per_image in errors.items():
+        figures |= mean_figure(name, per_image, resamples)
+    return figures
+
+
 def asked_summary(
-    distances: list[np.ndarray], face_size: np.ndarray, resamples: Resamples | None = None
+    distances: list[np.ndarray], face_size: np.ndarray | None, resamples: Resamples | None = None
 ) -> dict:
     """Returns the figures over the asked points only: one array of distances an image."""
-    mse = np.array([image_mse(asked) for asked in distances])
-    nme = np.array([asked.mean() for asked in distances]) / face_size
-    return {
-        **mean_figure("mse_asked", mse, resamples),
-        **mean_figure("nme_asked", nme, resamples),
-        **_percentile_figures("mse_asked", mse, resamples),
-        **_percentile_figures("nme_asked", nme, resamples),
-    }
+    errors = {"mse_asked": np.array([image_mse(asked) for asked in distances])}
+    if face_size is not None:
+        errors["nme_asked"] = np.array([asked.mean() for asked in distances]) / face_size
+    figures = _mean_figures(errors, resamples)
+    for name, per_image in errors.items():
+        figures |= _percentile_figures(name, per_image, resamples)
+    return figures
 
 
 def calibration(predicted_px: np.ndarray, true_px: np.ndarray, sigmas_px: np.ndarray) -> dict:
