@@ -2,13 +2,14 @@
 
 Prints what was found, counted by reason, and with --rejects lists every row that cannot be used:
 file name, row (the line in its table; the header is 1), reason. Files that no row names are counted
-and, the first of them, named.
+and, the first of them, named. The exit status is 1 if a split has no row that can be used.
 
 Example:
 
     python -m keras_landmarks.check --data=contest --rejects=rejects.tsv
 """
 
+import json
 import os
 import unicodedata
 from collections import Counter
@@ -35,18 +36,25 @@ class Report:
     """What was found in a split.
 
     Attributes:
+        table: its file.
         rows: how many the table has.
         rejects: those of them that cannot be used, by line.
         unlisted: files in the images folder that no row names.
     """
 
+    table: Path
     rows: int
     rejects: list[Reject]
     unlisted: list[str]
 
 
 def main(_) -> dict:
-    """Reads the flags, checks, prints the table, returns the figures."""
+    """Reads the flags, checks, prints the table, returns the figures.
+
+    Raises:
+        InputError: as `check`, or a split has no sound row; that is raised when table and figures
+            have been printed.
+    """
     config.require("data")
     reports = check(Path(FLAGS.data))
     rejects = [
@@ -59,7 +67,21 @@ def main(_) -> dict:
     print(table(reports))
     figures = {split: _figures(report) for split, report in reports.items()}
     names = ("rows", "sound", "rejected", "unlisted")
-    return {name: sum(f[name] for f in figures.values()) for name in names} | figures
+    figures = {name: sum(f[name] for f in figures.values()) for name in names} | figures
+    if hopeless := [report for report in reports.values() if report.rows == len(report.rejects)]:
+        print(json.dumps(figures), flush=True)
+        raise InputError(_why_hopeless(hopeless[0]))
+    return figures
+
+
+def _why_hopeless(report: Report) -> str:
+    if not report.rejects:
+        return f"{report.table}: there is no row under the header"
+    name, line, reason = report.rejects[0]
+    return (
+        f"{report.table}: none of its {report.rows:,} rows can be used; the first is line {line}"
+        f" ({contest.printable(name)}): {reason}"
+    )
 
 
 def check(data: Path) -> dict[str, Report]:
@@ -71,18 +93,20 @@ def check(data: Path) -> dict[str, Report]:
     images = contest.find_image_folder(data, "train")
     landmarks = data / "train" / "landmarks.csv"
     points = contest.count_points(landmarks)
-    reports = {"train": _report("train", check_landmarks(landmarks, images), images)}
+    reports = {"train": _report("train", landmarks, check_landmarks(landmarks, images), images)}
     try:
         images = contest.find_image_folder(data, "test")
         asked = contest.find_test_points(data, "test")
     except InputError as error:
         logging.info("no test split is checked: %s", error)
         return reports
-    reports["test"] = _report("test", check_test_points(asked, images, points), images)
+    reports["test"] = _report("test", asked, check_test_points(asked, images, points), images)
     return reports
 
 
-def _report(split: str, checked: Iterable[Sample | Asked | Reject], image_folder: Path) -> Report:
+def _report(
+    split: str, table: Path, checked: Iterable[Sample | Asked | Reject], image_folder: Path
+) -> Report:
     lines, named, rejects = set(), set(), []
     for item in progress(checked, f"checking {split}", "rows"):
         lines.add(item.line)  # a set: a reject may follow for the row of a sample
@@ -92,7 +116,7 @@ def _report(split: str, checked: Iterable[Sample | Asked | Reject], image_folder
     rejects.sort(key=lambda reject: reject.line)
     files = contest.list_files(image_folder)
     unlisted = [name for name in files if unicodedata.normalize("NFC", name) not in named]
-    return Report(len(lines), rejects, unlisted)
+    return Report(table, len(lines), rejects, unlisted)
 
 
 def _figures(report: Report) -> dict[str, int]:

@@ -209,6 +209,44 @@ def test_many_unlisted_files_are_counted_and_the_first_named(own_faces):
     assert "  and 10 more in train/images" in lines
 
 
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (
+            "train/landmarks.csv",
+            "of its 24 rows can be used; the first is line 2 (face_000000.jpg)",
+        ),
+        (
+            "test/test_points.csv",
+            "of its 8 rows can be used; the first is line 2 (face_000000.jpg)",
+        ),
+    ],
+)
+def test_a_split_without_a_row_that_can_be_used_is_an_error(own_faces, tmp_path, table, says):
+    """After the table, the list and the JSON line."""
+    for image in (own_faces / table).parent.joinpath("images").iterdir():
+        image.unlink()
+    done = run(f"--data={own_faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
+    assert done.returncode == 1
+    *lines, last = done.stdout.splitlines()
+    assert "there is no such image" in " ".join(lines)
+    figures = json.loads(last)
+    split = table.partition("/")[0]
+    assert figures[split]["rejected"] == figures[split]["rows"] == figures["rejected"]
+    assert len(read_rejects(tmp_path / "rejects.tsv")) == figures["rejected"]
+    error = done.stderr.splitlines()[-1]
+    assert error == f"error: {own_faces / table}: none {says}: there is no such image"
+
+
+def test_a_table_without_rows_is_an_error(own_faces):
+    table = own_faces / "train" / "landmarks.csv"
+    table.write_text(table.read_text().splitlines(keepends=True)[0])
+    done = run(f"--data={own_faces}")
+    assert done.returncode == 1
+    assert json.loads(done.stdout.splitlines()[-1])["train"]["rows"] == 0
+    assert done.stderr.splitlines()[-1] == f"error: {table}: there is no row under the header"
+
+
 @pytest.mark.parametrize("missing", ["train/images", "train/landmarks.csv"])
 def test_a_folder_that_is_none_is_told_in_one_line(own_faces, missing, tmp_path):
     (own_faces / missing).rename(own_faces / "elsewhere")
