@@ -100,7 +100,7 @@ def report(
         )
         if score.face_size_px is None:
             raise InputError(
-                f"{truth}: faces of one or two points have no size by which a report divides errors;"
+                f"{truth}: a report divides errors by the faces' sizes, which two points lack;"
                 " evaluate gives their MSE"
             )
         points = run.model.get("points", score.figures["points"])

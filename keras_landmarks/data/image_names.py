@@ -48,8 +48,9 @@ def nearest_of(names: Iterable[str], name: str) -> str:
 
 
 def _nearest(by_stem: dict[str, str], name: str) -> str:
-    name = name.replace("\\", "/")
-    return by_stem.get(_stem(name)) or by_stem.get(_stem(PurePath(name).name), "")
+    slashed = name.replace("\\", "/")
+    nearest = by_stem.get(_stem(slashed)) or by_stem.get(_stem(PurePath(slashed).name), "")
+    return "" if nearest == name else nearest  # a link that leads nowhere is listed, too
 
 
 @functools.lru_cache(maxsize=1)  # a table may have many such names; it is for a message only
