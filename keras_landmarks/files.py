@@ -326,4 +326,5 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        raise OSError(f"{path}: {os.strerror(error.errno)}; make room and start again") from None
+        reason = error.strerror or os.strerror(error.errno)
+        raise OSError(f"{path}: {reason}; make room and start again") from None
