@@ -327,4 +327,6 @@ def explained(path: Path) -> Iterator[None]:
         if error.errno not in _NO_ROOM:
             raise
         reason = error.strerror or os.strerror(error.errno)
+        if "errno = " in reason:  # HDF5 has the system's words amid many of its own
+            reason = os.strerror(error.errno)
         raise OSError(f"{path}: {reason}; make room and start again") from None

@@ -281,7 +281,7 @@ def test_a_shell_in_a_slurm_job_waits_for_nobody(connections, monkeypatch, caplo
 
 
 def test_a_task_of_a_slurm_job_says_for_whom_it_waits(monkeypatch, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "absl")
     for name, value in (SLURM | {"SLURM_STEP_NUM_TASKS": "2"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(distribution, "_CONNECT_TIMEOUT_S", 0.1)

@@ -391,6 +391,15 @@ def test_a_full_disk_is_told_by_name_and_what_was_there_is_left(small_disk, writ
     assert left == before
 
 
+def test_the_words_of_hdf5_are_left_out(tmp_path):
+    words = "Can't synchronously write data (file write failed: filename = 'x', errno = 28, error"
+    with (
+        pytest.raises(OSError, match=r"/notes: No space left on device; make room and start again"),
+        files.explained(tmp_path / "notes"),
+    ):
+        raise OSError(errno.ENOSPC, words)
+
+
 def test_room_is_asked_for_before_it_is_taken(small_disk):
     files.require_room(small_disk / "notes.txt", 100_000)
     says = "notes.txt: No space left on device; make room"
