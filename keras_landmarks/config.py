@@ -26,7 +26,7 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 from keras_landmarks.models import names
 from keras_landmarks.progress import end_bars
-from keras_landmarks.training.settings import parse_fold
+from keras_landmarks.training.settings import as_flag, parse_fold
 
 FLAGS = flags.FLAGS
 Settings = TypeVar("Settings")
@@ -535,16 +535,8 @@ def read(settings: type[Settings]) -> Settings:
 def write_flagfile(path: Path, values: dict[str, Any]) -> None:
     """Writes flags and their values as a flagfile."""
     given = {name: value for name, value in values.items() if value is not None}
-    lines = [_as_flag(name, value) + "\n" for name, value in given.items()]
+    lines = [as_flag(name, value) + "\n" for name, value in given.items()]
     write_whole(path, "".join(lines))
-
-
-def _as_flag(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no{name}"
-    if isinstance(value, list):
-        value = ",".join(value)
-    return f"--{name}={value}"
 
 
 def _field_names(settings: type) -> list[str]:

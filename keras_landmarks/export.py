@@ -78,6 +78,7 @@ def export(
     """
     # Not at the top: --help does without Keras.
     from keras_landmarks.exporting import description, formats
+    from keras_landmarks.models.keras_settings import own_settings
     from keras_landmarks.models.spec import load_trained
     from keras_landmarks.models.stock import stock_model
 
@@ -93,9 +94,10 @@ def export(
     else:
         images, rejected = _face_images(spec.frame, data, _FACES)
         calibration = images
-    expected = model.predict_on_batch(images)
+    with own_settings():
+        expected = model.predict_on_batch(images)
     described = description.describe(spec, expected[..., :2], layout)
-    with whole_folder(out) as partial:
+    with own_settings(), whole_folder(out) as partial:
         file = partial / chosen.file_name
         chosen.write(stock_model(model), file, precision, calibration)
         if chosen.describe:

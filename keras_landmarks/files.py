@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ _NO_LOCKS_HERE = (*_UNSUPPORTED, errno.ENOLCK)
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 _LONGEST_ENDING = 16
 _FLUSHED_AT_ONCE = 32
+_USER_FILE = ".in-use"  # names the process that uses a folder
 
 
 class NameTooLongError(OSError):
@@ -330,3 +332,113 @@ def explained(path: Path) -> Iterator[None]:
         if "errno = " in reason:  # HDF5 has the system's words amid many of its own
             reason = os.strerror(error.errno)
         raise OSError(f"{path}: {reason}; make room and start again") from None
+
+
+@contextlib.contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Within, this process is the only one that uses the folder, which is made if need be.
+
+    A file in the folder names the process, and is locked for as long as it runs: a killed process
+    leaves nothing in the way of the next one. On a file system without locks, the process that the
+    file names is in the way for as long as it runs, one of another host until the file is deleted.
+
+    Raises:
+        BlockingIOError: another process uses the folder; the message names it.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _USER_FILE
+    with explained(path):
+        descriptor = _claim(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if is_new:
+            with contextlib.suppress(OSError):  # something was written
+                folder.rmdir()
+
+
+def _claim(path: Path) -> int:
+    """Writes this process into the file and locks it; returns the descriptor that holds the lock.
+
+    Raises BlockingIOError if another process has it.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            user = _parse_user(os.read(descriptor, 4096))
+            if _is_taken(descriptor, user):
+                raise BlockingIOError(
+                    f"{path.parent}: {_in_words(user)} is using it; wait until that has ended, or"
+                    " give another folder" + _way_out(path, user)
+                )
+            if _is_open(descriptor, path):  # not deleted by the process that had it
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_taken(descriptor: int, user: dict | None) -> bool:
+    """Whether another process has the file, whose content names `user`; otherwise locks it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            raise
+        return user is not None and _may_run(user)
+    return False
+
+
+def _in_words(user: dict | None) -> str:
+    return "another process" if user is None else f"process {user['pid']} on {user['host']}"
+
+
+def _way_out(path: Path, user: dict | None) -> str:
+    if user is None or user["host"] == socket.gethostname():
+        return ""
+    return f"; if that process no longer runs, delete {path}"
+
+
+def _this_process() -> dict:
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": pid, "started": _start_time(pid)}
+
+
+def _parse_user(content: bytes) -> dict | None:
+    """Returns what `_this_process` gave the writer of the file; None if this is something else."""
+    try:
+        user = json.loads(content)
+        is_one = user.keys() == _this_process().keys() and type(user["pid"]) is int
+    except (ValueError, AttributeError):
+        return None
+    return user if is_one else None
+
+
+def _may_run(user: dict) -> bool:
+    """Whether a process may still run: one of another host always may."""
+    if user["host"] != socket.gethostname():
+        return True
+    try:
+        os.kill(user["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return user["started"] == _start_time(user["pid"])  # not another process of the same number
+
+
+def _start_time(pid: int) -> str | None:
+    """Returns when a process started, in the system's own unit; None where that is not told."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return status.rpartition(")")[2].split()[19]  # field 22; the name before may hold anything

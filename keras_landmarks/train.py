@@ -1,6 +1,8 @@
 """Trains a model on a contest folder and keeps the weights with the lowest training loss.
 
-Extra images that the flags ask for are made first (see `augment`). The work directory gets:
+Extra images that the flags ask for are made first (see `augment`). A run that was stopped goes on
+when it is started again with the same flags; --epochs, the learning rates and where the data lie
+may change. One process at a time trains in a work directory. It gets:
 
     best.weights.h5    the weights of the epoch with the lowest training loss
     last.safetensors   the state after the last epoch; a run that is started again goes on from it
@@ -22,6 +24,7 @@ import resource
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -41,7 +44,12 @@ from keras_landmarks.data.samples import (
 from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_json
 from keras_landmarks.training.history import VALIDATION_FILE
-from keras_landmarks.training.settings import ProcessSettings, TrainSettings, parse_fold
+from keras_landmarks.training.settings import (
+    ProcessSettings,
+    TrainSettings,
+    fixed_settings,
+    parse_fold,
+)
 from keras_landmarks.training.versions import VERSIONS_FILE, versions
 
 FLAGS = config.use(
@@ -87,14 +95,30 @@ def train(
 
     Raises:
         InputError: a flag, a file or the work directory is wrong.
+        BlockingIOError: another process trains in the work directory.
     """
     # Not at the top: --help and the worker processes, which import this module, do without Keras.
-    from keras_landmarks.data.pipeline import ImageSet
     from keras_landmarks.models import keras_on_jax  # noqa: F401 -- before JAX is imported
-    from keras_landmarks.training import distribution, run
+    from keras_landmarks.training import run
+
+    run.check(settings)
+    with run.lock_workdir(settings):
+        run.check_resume(settings, _flags(settings, augment_settings))
+        return _train(settings, augment_settings, for_each)
+
+
+def _train(
+    settings: TrainSettings,
+    augment_settings: AugmentSettings,
+    for_each: beam.ForEach | None,
+) -> dict:
+    """Does what `train` does, in a work directory that is this run's alone."""
+    from keras_landmarks.data.pipeline import ImageSet
+    from keras_landmarks.models.keras_settings import own_settings
+    from keras_landmarks.training import distribution, run, state
 
     started = time.monotonic()
-    run.check(settings)
+    flags = _flags(settings, augment_settings)
     with distribution.first_process_first("samples"):
         samples = load_samples(
             Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
@@ -103,14 +127,14 @@ def train(
         images = fingerprint_rows(samples, train_rows)
         run.check_images(settings, images)
         mirror_map = _mirror_map(samples, train_rows, settings)
+        run.check_model(settings, samples.points, mirror_map)
         parts = [(samples, train_rows)]
         if augment_settings.augment_count:
             trained_on = {samples.file_names[row] for row in train_rows}
             parts.append(_extra_images(samples, trained_on, settings, augment_settings, for_each))
-    with distribution.data_parallel():
+    with distribution.data_parallel(), own_settings(settings.precision):
         model = run.open_workdir(settings, samples.points, mirror_map)
         if distribution.is_first():
-            flags = asdict(settings) | asdict(augment_settings)
             held_out = [samples.file_names[row] for row in validation_rows]
             _write_notes(Path(settings.workdir), samples, held_out, flags)
         with distribution.first_process_first("crops"):
@@ -119,7 +143,8 @@ def train(
             [(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)]
         )
         validation = ImageSet([(sources[0], validation_rows)])
-        history = run.fit(model, settings, training, validation, mirror_map, images)
+        notes = state.run_notes(images, fixed_settings(flags), settings.epochs)
+        history = run.fit(model, settings, training, validation, mirror_map, notes)
     return {
         "workdir": settings.workdir,
         "model": settings.model,
@@ -131,6 +156,10 @@ def train(
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _flags(settings: TrainSettings, augment_settings: AugmentSettings) -> dict[str, Any]:
+    return asdict(augment_settings) | asdict(settings)
 
 
 def split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,12 @@
 import errno
+import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -439,3 +443,103 @@ def test_a_fingerprint_changes_with_facts_and_files(tmp_path):
 def test_text_and_bytes_are_written_whole(tmp_path, content, written):
     files.write_whole(tmp_path / "notes", content)
     assert contents(tmp_path) == {"notes": written}
+
+
+# ── a folder with one user ──
+
+USE = """
+import sys
+from pathlib import Path
+from keras_landmarks import files
+
+with files.sole_user(Path(sys.argv[1])):
+    print("in use", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def user(tmp_path):
+    """A process that uses the folder `run`."""
+    command = [sys.executable, "-c", USE, tmp_path / "run"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"in use\n"
+        yield process
+        process.kill()
+
+
+@pytest.fixture(params=[True, False], ids=["locks", "no_locks"])
+def has_locks(request, monkeypatch):
+    """Whether the file system that this process sees has locks."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if not request.param:
+        monkeypatch.setattr(files.fcntl, "flock", refuse)
+    return request.param
+
+
+def use(folder):
+    with files.sole_user(folder):
+        pass
+
+
+def test_folder_in_use_is_refused_by_process_and_host(user, has_locks, tmp_path):
+    says = f"run: process {user.pid} on {socket.gethostname()} is using it; wait until"
+    with pytest.raises(BlockingIOError, match=re.escape(says)) as refused:
+        use(tmp_path / "run")
+    assert "delete" not in str(refused.value)
+
+
+def test_killed_process_leaves_its_folder_to_the_next(user, has_locks, tmp_path):
+    user.kill()
+    user.wait()
+    assert list((tmp_path / "run").iterdir())  # the file that names it
+    use(tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_ended_process_leaves_its_folder_to_the_next(user, tmp_path):
+    user.communicate(b"")
+    assert user.returncode == 0
+    use(tmp_path / "run")
+
+
+def test_without_locks_a_process_elsewhere_counts_until_its_file_is_deleted(
+    user, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    with pytest.raises(BlockingIOError, match="if that process no longer runs, delete ") as refused:
+        use(tmp_path / "run")
+    Path(str(refused.value).rpartition("delete ")[2]).unlink()
+    use(tmp_path / "run")
+
+
+def test_without_locks_another_process_of_the_same_number_is_not_in_the_way(tmp_path, has_locks):
+    with files.sole_user(tmp_path):
+        (path,) = tmp_path.iterdir()
+        content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"started": "long ago"}))
+    use(tmp_path)
+
+
+def test_broken_note_of_the_user_is_not_in_the_way(tmp_path, has_locks):
+    with files.sole_user(tmp_path):
+        (path,) = tmp_path.iterdir()
+    path.write_text("{")
+    use(tmp_path)
+
+
+def test_folder_made_for_its_user_goes_if_nothing_was_written(tmp_path):
+    use(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    use(tmp_path / "empty")
+    with files.sole_user(tmp_path / "full"):
+        (tmp_path / "full" / "notes").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "full"}
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes"]

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.training import optimizer
+from keras_landmarks.training import optimizer, run
 from keras_landmarks.training.callbacks import AverageLastEpochs, averaged_weights
+from keras_landmarks.training.state import Position
 
 
 def model_of_one_weight(built):
@@ -110,3 +111,92 @@ def test_fit_leaves_the_weights_and_not_their_average(own_settings):
     )
     fitted.fit(np.ones((12, 1)), np.zeros((12, 1)), batch_size=4, verbose=0, shuffle=False)
     assert fitted.layers[0].get_weights()[0].item() == pytest.approx(train(stepped, 3), rel=1e-6)
+
+
+# ── averages under every schedule ──
+
+SCHEDULES = [
+    {"schedule": "steps", "reset_optimizer_each_epoch": True},
+    {"schedule": "steps", "reset_optimizer_each_epoch": False},
+    {"schedule": "cosine", "warmup_epochs": 1.0},
+    {"schedule": "restarts"},
+    {"schedule": "one_cycle"},
+]
+
+
+class WeightAfterEachStep(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.values = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.values.append(weight_of(self.model))
+
+
+def weight_of(model):
+    return model.layers[0].get_weights()[0].item()
+
+
+def fit_as_a_run_does(settings, steps):
+    """Returns the weight after each step and the average that is kept at the end."""
+    model = model_of_one_weight(optimizer.build(settings, steps))
+    after_steps = WeightAfterEachStep()
+    model.fit(
+        np.ones((4 * steps, 1)),
+        np.zeros((4 * steps, 1)),
+        batch_size=4,
+        epochs=settings.epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[*run.weight_callbacks(settings, steps, Position(0)), after_steps],
+    )
+    with averaged_weights(model):
+        return after_steps.values, weight_of(model)
+
+
+@pytest.mark.parametrize("optimizer_name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(
+    "schedule", SCHEDULES, ids=lambda given: "-".join(map(str, given.values()))
+)
+def test_ema_equals_hand_computed_mean(own_settings, schedule, optimizer_name):
+    settings = own_settings(
+        optimizer=optimizer_name,
+        ema_momentum=0.6,
+        learning_rates="0:0.1,1:0.05",
+        learning_rate=0.1,
+        epochs=3,
+        **schedule,
+    )
+    (average, *weights), kept = fit_as_a_run_does(settings, steps=4)
+    for step, weight in enumerate(weights, start=1):
+        momentum = min(0.6, (1 + step) / (10 + step))
+        average = momentum * average + (1 - momentum) * weight
+    assert kept == pytest.approx(average, rel=1e-5)
+    assert kept != pytest.approx(weights[-1], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "schedule", SCHEDULES, ids=lambda given: "-".join(map(str, given.values()))
+)
+def test_average_of_last_epochs_equals_hand_computed_mean(own_settings, schedule):
+    settings = own_settings(
+        average_last_epochs=3,
+        learning_rates="0:0.1,2:0.05",
+        learning_rate=0.1,
+        epochs=5,
+        **schedule,
+    )
+    weights, kept = fit_as_a_run_does(settings, steps=4)
+    assert kept == pytest.approx(np.mean(weights[11::4]), rel=1e-5)
+
+
+def test_accumulated_steps_count_once_in_the_average(own_settings):
+    settings = own_settings(
+        optimizer="sgd", accumulate=2, ema_momentum=0.6, learning_rates="0:0.1", epochs=2
+    )
+    (average, *weights), kept = fit_as_a_run_does(settings, steps=4)
+    for step, weight in enumerate(weights, start=1):
+        updates = step // 2
+        momentum = min(0.6, (1 + updates) / (10 + updates)) if updates else 0.0
+        average = momentum * average + (1 - momentum) * weight
+    assert kept == pytest.approx(average, rel=1e-5)

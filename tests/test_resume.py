@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors
+import safetensors.numpy
 
 from keras_landmarks import config
 from keras_landmarks.augment import AugmentSettings
@@ -95,11 +95,32 @@ def losses(workdir):
     return [row.split(",")[:2] for row in rows]
 
 
+def test_a_second_training_in_the_work_directory_is_refused(short_steps, tmp_path):
+    workdir = tmp_path / "work"
+    settings = dataclasses.replace(short_steps, workdir=str(workdir), epochs=10_000)
+    process = start(settings, tmp_path)
+    wait_for_a_step_amid_an_epoch(process, workdir)
+    other = dataclasses.replace(settings, seed=1, resume=False)
+    with pytest.raises(OSError, match=rf"work: process {process.pid} on \S+ is using it"):
+        train(other, AugmentSettings(0))
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert saved_step(workdir) is not None
+    assert not list(workdir.glob(".in-use"))
+
+
 def test_a_state_amid_an_epoch_of_another_length_is_refused(short_steps, tmp_path):
     settings = dataclasses.replace(short_steps, workdir=str(tmp_path / "work"))
     process = start(settings, tmp_path)
     wait_for_a_step_amid_an_epoch(process, tmp_path / "work")
     process.kill()
     process.communicate(timeout=60)
+    state = tmp_path / "work" / "last.safetensors"
+    with safetensors.safe_open(state, "numpy") as file:
+        facts = json.loads(file.metadata()["run"])
+    facts["settings"] = {}  # an earlier version did not note the batch size
+    arrays = safetensors.numpy.load_file(state)
+    safetensors.numpy.save_file(arrays, state, {"run": json.dumps(facts)})
     with pytest.raises(InputError, match="amid an epoch of 10 steps; now there are 5"):
         train(dataclasses.replace(settings, batch_size=4), AugmentSettings(0))

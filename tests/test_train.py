@@ -22,7 +22,7 @@ from keras_landmarks.train import split, train
 from keras_landmarks.training import callbacks
 from keras_landmarks.training.callbacks import ResetOptimizer
 from keras_landmarks.training.losses import LOSSES
-from keras_landmarks.training.state import save_state
+from keras_landmarks.training.state import Position, save_state
 
 NO_EXTRA = AugmentSettings(augment_count=0)
 
@@ -40,6 +40,20 @@ def assert_same_weights(workdir, other):
 def read_history(workdir):
     with (Path(workdir) / "history.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def leave_at(position, settings, monkeypatch):
+    """Trains until the state is saved at a position, and leaves."""
+
+    def save_and_leave(path, model, saved, *rest):
+        save_state(path, model, saved, *rest)
+        if saved == position:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "save_state", save_and_leave)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, NO_EXTRA)
 
 
 def test_a_run_leaves_what_it_promises(tiny_run):
@@ -163,14 +177,102 @@ def test_other_images_than_the_run_was_begun_with_are_refused(settings, own_face
     assert train(dataclasses.replace(fewer, resume=False), NO_EXTRA)["train_images"] == 19
 
 
-def test_a_run_of_before_such_a_note_goes_on(tiny_run, tmp_path):
+def forget_notes(workdir):
+    """Makes the state one of an earlier version, which noted neither images nor settings."""
+    path = Path(workdir) / "last.safetensors"
+    with safetensors.safe_open(path, "numpy") as file:
+        facts = json.loads(file.metadata()["run"])
+    facts = {name: facts[name] for name in ("epoch", "step", "steps_per_epoch")}
+    arrays = safetensors.numpy.load_file(path)
+    arrays = {name: a for name, a in arrays.items() if not name.endswith("/averaged_steps")}
+    safetensors.numpy.save_file(arrays, path, {"run": json.dumps(facts)})
+
+
+def test_a_run_of_before_such_notes_goes_on(tiny_run, tmp_path):
     settings, _ = tiny_run
     work = shutil.copytree(settings.workdir, tmp_path / "work")
-    arrays = safetensors.numpy.load_file(work / "last.safetensors")
-    facts = {"epoch": 2, "step": 0, "steps_per_epoch": 2}
-    safetensors.numpy.save_file(arrays, work / "last.safetensors", {"run": json.dumps(facts)})
-    other = dataclasses.replace(settings, workdir=str(work), limit=20)
+    forget_notes(work)
+    other = dataclasses.replace(settings, workdir=str(work), limit=20, loss="l1")
     assert train(other, NO_EXTRA)["epochs"] == 2
+
+
+# ── what a run that goes on may change ──
+
+
+def files_of(workdir):
+    return {path: path.read_bytes() for path in Path(workdir).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"loss": "l1"}, "--loss=mse, not --loss=l1"),
+        ({"loss_unit": "photo"}, "--loss_unit=crop, not --loss_unit=photo"),
+        ({"seed": 1, "batch_size": 4}, "--seed=0 --batch_size=8, not --seed=1 --batch_size=4"),
+        ({"augment_online": ["blur"]}, "--augment_online=, not --augment_online=blur"),
+        (
+            {"reset_optimizer_each_epoch": False},
+            "--reset_optimizer_each_epoch, not --noreset_optimizer_each_epoch",
+        ),
+    ],
+)
+def test_changed_setting_is_refused_by_name_before_anything_is_done(tiny_run, change, says):
+    settings, _ = tiny_run
+    before = files_of(settings.workdir)
+    changed = dataclasses.replace(settings, **change, data="/nowhere", epochs=9)
+    with pytest.raises(InputError) as refused:
+        train(changed, NO_EXTRA)
+    assert f"{settings.workdir} holds a run with {says}: " in str(refused.value)
+    assert "--noresume" in str(refused.value)
+    assert f"--init_weights={settings.workdir}" in str(refused.value)
+    assert files_of(settings.workdir) == before
+
+
+def test_extra_images_are_part_of_a_run(tiny_run):
+    settings, _ = tiny_run
+    with pytest.raises(InputError, match="--augment_count=0, not --augment_count=8"):
+        train(settings, AugmentSettings(augment_count=8))
+
+
+def test_settings_without_effect_may_change(tiny_run):
+    settings, _ = tiny_run
+    changes = {"warmup_epochs": 1.0, "first_cycle_epochs": 3, "weight_decay": 0.1}
+    limits = {"rotate_limit": 1.0, "shift_limit": 0.0, "scale_limit": 0.0}
+    changed = dataclasses.replace(settings, **changes, **limits)
+    assert train(changed, AugmentSettings(0, True, *limits.values()))["epochs"] == 2
+
+
+def test_mean_of_the_last_epochs_needs_the_same_epochs(settings):
+    averaged = dataclasses.replace(settings, average_last_epochs=1, epochs=1)
+    train(averaged, NO_EXTRA)
+    with pytest.raises(InputError, match="--epochs=1, not --epochs=2"):
+        train(dataclasses.replace(averaged, epochs=2), NO_EXTRA)
+
+
+def test_more_epochs_of_a_cosine_are_said_to_change_it(settings, caplog):
+    cosine = dataclasses.replace(settings, schedule="cosine", epochs=1)
+    train(cosine, NO_EXTRA)
+    train(dataclasses.replace(cosine, epochs=2), NO_EXTRA)
+    assert "falls to 0 over 2 epochs, not over the 1" in caplog.text
+
+
+def test_fewer_epochs_than_an_unfinished_one_train_nothing(settings, monkeypatch, caplog):
+    leave_at(Position(1, 1), settings, monkeypatch)
+    before = files_of(settings.workdir)
+    caplog.set_level("INFO", logger="absl")
+    assert train(dataclasses.replace(settings, epochs=1), NO_EXTRA)["epochs"] == 1
+    assert caplog.messages[-1] == "nothing to do: epochs done 1, steps of the next 1, asked for 1"
+    state = Path(settings.workdir) / "last.safetensors"
+    assert state.read_bytes() == before[state]
+
+
+@pytest.mark.parametrize("name", ["history.csv", "best.weights.h5"])
+def test_a_run_that_lacks_a_file_is_refused(tiny_run, tmp_path, name):
+    settings, _ = tiny_run
+    work = shutil.copytree(settings.workdir, tmp_path / "work")
+    (work / name).unlink()
+    with pytest.raises(InputError, match=rf"{name}: missing"):
+        train(dataclasses.replace(settings, workdir=str(work), epochs=3), NO_EXTRA)
 
 
 def test_persons_and_copies_together_are_kept_on_one_side(settings, faces, tmp_path):
@@ -264,10 +366,9 @@ def test_mixed_precision_online_augmentation_and_other_images_train(settings):
         normalisation="imagenet",
         learning_rates="0:1e-3",
     )
-    try:
-        assert np.isfinite(train(mixed, NO_EXTRA)["best_loss"])
-    finally:
-        keras.config.set_dtype_policy("float32")
+    assert np.isfinite(train(mixed, NO_EXTRA)["best_loss"])
+    _, model = load_trained(Path(mixed.workdir))
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
 
 
 def test_resetting_the_optimiser_keeps_the_learning_rate_only():
@@ -318,27 +419,21 @@ def modern(settings):
     )
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "steps"])
 @pytest.mark.parametrize("averages", [{}, {"ema_momentum": 0.0, "average_last_epochs": 2}])
 def test_what_the_recipe_does_without_trains_and_is_taken_up_to_the_bit(
-    modern, averages, tmp_path, monkeypatch
+    modern, averages, schedule, tmp_path, monkeypatch
 ):
-    modern = dataclasses.replace(modern, **averages)
+    modern = dataclasses.replace(modern, **averages, schedule=schedule)
     interrupted = dataclasses.replace(modern, workdir=str(tmp_path / "interrupted"))
     figures = train(modern, NO_EXTRA)
     assert figures["best_loss"] < 4
     history = read_history(modern.workdir)
     assert float(history[-1]["mse"]) < float(history[0]["mse"])
     assert float(history[-1]["learning_rate"]) < 3e-3
-
-    def save_and_leave(path, model, position, *rest):
-        save_state(path, model, position, *rest)
-        if position == (1, 1):
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "save_state", save_and_leave)
-        with pytest.raises(KeyboardInterrupt):
-            train(interrupted, NO_EXTRA)
+    leave_at(Position(1, 1), interrupted, monkeypatch)
+    if schedule == "cosine":  # others had wrong averages then
+        forget_notes(interrupted.workdir)
     train(interrupted, NO_EXTRA)
     assert_same_weights(modern.workdir, interrupted.workdir)
     last = "last.safetensors"
@@ -387,7 +482,9 @@ def test_online_variation_mirrors_the_contests_points_and_the_run_remembers_it(m
     train(mirrored, NO_EXTRA)
     assert known_map(mirrored) == "contest"
     without = dataclasses.replace(mirrored, augment_online=[], epochs=2)
-    train(without, NO_EXTRA)  # the same network
+    with pytest.raises(InputError, match="--augment_online=mirror, not --augment_online="):
+        train(without, NO_EXTRA)
+    train(dataclasses.replace(without, resume=False), NO_EXTRA)
     assert known_map(mirrored) is None
 
 

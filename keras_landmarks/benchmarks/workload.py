@@ -77,7 +77,7 @@ def new_network(settings: BenchmarkSettings, points: int):
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(settings.precision)
-    return spec_of(settings, points).build()
+    return spec_of(settings, points).build(settings.precision)
 
 
 def new_objective(settings: BenchmarkSettings, points: int):

@@ -6,6 +6,7 @@ imported where they are used: whoever has not got them can use the other formats
 """
 
 import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
@@ -99,7 +100,11 @@ def _write_by_tensorflow(model: keras.Model, path: Path, target: str) -> None:
         source = Path(folder) / "stock.keras"
         model.save(source)
         command = [sys.executable, _TENSORFLOW_WRITER, source, target, path]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        # Keras reads its user's keras.json there: in a new folder it makes one of defaults.
+        environment = os.environ | {"KERAS_HOME": folder}
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment
+        )
     if done.returncode:
         raise RuntimeError(f"TensorFlow could not write {path.name}: {done.stderr[-2000:]}")
 

@@ -3,11 +3,13 @@
 import numpy as np
 
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.keras_settings import own_settings
 from keras_landmarks.models.layers import Convolution
 
 _CONVOLUTIONS = (Convolution, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
+@own_settings()
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Returns a model that predicts the same (to rounding) with no batch normalisation left.
 

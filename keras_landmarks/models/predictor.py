@@ -10,6 +10,7 @@ from keras_landmarks.data.views import TTA, View, views
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import spec as model_spec
 from keras_landmarks.models.folding import fold_batch_norm
+from keras_landmarks.models.keras_settings import own_settings
 
 
 class Predictor:
@@ -42,6 +43,7 @@ class Predictor:
         self._model = fold_batch_norm(model)
         self.numbers = 3 if self.spec.uncertainty else 2
 
+    @own_settings()
     def __call__(self, crops: np.ndarray, framing: Framing) -> np.ndarray:
         """Returns the points of crops (N, height, width, 3) uint8: (N, k, numbers) float32.
 

@@ -10,6 +10,7 @@ from keras_landmarks.files import write_json
 from keras_landmarks.models import heads, networks, pretrained
 from keras_landmarks.models.heads import Head
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.keras_settings import own_settings
 
 FILE_NAME = "model.json"
 
@@ -37,12 +38,22 @@ class ModelSpec:
         """How photos are framed for the model."""
         return Frame.of(self)
 
-    def build(self) -> keras.Model:
-        """Returns the model with random weights."""
+    def build(self, precision: str = "float32") -> keras.Model:
+        """Returns the model with random weights, its layers of one dtype policy."""
         image_size = self.frame.height, self.frame.width
         normalisation = networks.NORMALISATIONS[self.normalisation]
         head = Head(self.head, self.shape_components, self.uncertainty)
-        return networks.build(self.model, self.points, image_size, *normalisation, head)
+        with own_settings(precision):
+            return networks.build(self.model, self.points, image_size, *normalisation, head)
+
+
+def check_workdir(workdir: Path, spec: ModelSpec) -> None:
+    """Raises InputError if the work directory holds another model."""
+    if (workdir / FILE_NAME).exists() and (found := read_spec(workdir)) != spec:
+        theirs, ours = _as_flags(found), _as_flags(spec)
+        different = [name for name in ours if ours[name] != theirs[name]]
+        has, asked = (" ".join(some[name] for name in different) for some in (theirs, ours))
+        raise InputError(f"{workdir} holds a run with {has}, not {asked}; give another --workdir")
 
 
 def claim_workdir(workdir: Path, spec: ModelSpec) -> None:
@@ -51,11 +62,7 @@ def claim_workdir(workdir: Path, spec: ModelSpec) -> None:
     Raises:
         InputError: it holds another model.
     """
-    if (workdir / FILE_NAME).exists() and (found := read_spec(workdir)) != spec:
-        theirs, ours = _as_flags(found), _as_flags(spec)
-        different = [name for name in ours if ours[name] != theirs[name]]
-        has, asked = (" ".join(some[name] for name in different) for some in (theirs, ours))
-        raise InputError(f"{workdir} holds a run with {has}, not {asked}; give another --workdir")
+    check_workdir(workdir, spec)
     write_json(workdir / FILE_NAME, dataclasses.asdict(spec))
 
 
@@ -103,7 +110,11 @@ def _parse(text: str) -> ModelSpec:
 
 
 def load_trained(workdir: Path) -> tuple[ModelSpec, keras.Model]:
-    """Returns a work directory's model with its best weights; InputError if it has none."""
+    """Returns a work directory's model with its best weights; InputError if it has none.
+
+    It computes in float32, whatever precision it was trained with. Predict with it within
+    `own_settings`, as `Predictor` does.
+    """
     spec = read_spec(workdir)
     model = spec.build()
     pretrained.load_weights(model, workdir)

@@ -5,9 +5,11 @@ Convolutions are plain there, on every platform: exporters know what to do with 
 
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.keras_settings import own_settings
 from keras_landmarks.models.layers import Convolution, MaxPooling, ReLU
 
 
+@own_settings()
 def stock_model(model: keras.Model) -> keras.Model:
     """Returns a model that predicts the same, batch normalisation folded, of stock layers alone."""
     folded = fold_batch_norm(model)

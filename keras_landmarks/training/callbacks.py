@@ -5,8 +5,9 @@ import csv
 import io
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,32 @@ from keras_landmarks.files import explained, require_room, write_whole
 from keras_landmarks.models.keras_on_jax import keras, ops
 from keras_landmarks.training import distribution
 from keras_landmarks.training.history import read_history
+from keras_landmarks.training.optimizer import averages_of
 from keras_landmarks.training.progress_callbacks import Pace
 from keras_landmarks.training.state import Position, save_state
+
+
+class LazyLogs(keras.callbacks.CallbackList):
+    """Keras's list of callbacks, but a step's figures stay on the device until one reads them.
+
+    Keras's own list reads them after every step: the host waits until the device has finished, and
+    then the device waits until the host has handed it the next step. With this one, a callback that
+    does `float(logs["loss"])` after a step waits, and no other.
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
+class EpochTensorBoard(keras.callbacks.TensorBoard):
+    """Logs every epoch. Keras's own reads the figures of every step as well, and drops them."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        pass
+
+    def on_train_batch_end(self, batch, logs=None):
+        pass
 
 
 class RestoreMetrics(keras.callbacks.Callback):
@@ -26,7 +51,7 @@ class RestoreMetrics(keras.callbacks.Callback):
     `fit` empties them at an epoch's start. This is for the first epoch that it trains.
     """
 
-    def __init__(self, values: list[np.ndarray]):
+    def __init__(self, values: Sequence[np.ndarray]):
         super().__init__()
         self._values = values
 
@@ -36,13 +61,20 @@ class RestoreMetrics(keras.callbacks.Callback):
 
 
 class ResetOptimizer(keras.callbacks.Callback):
-    """Starts every epoch with the optimiser as if built anew; only the learning rate stays."""
+    """Starts every epoch with the optimiser as if built anew, by setting its variables to zero.
+
+    The learning rate stays, and so do the averages of the weights: they are of the whole run.
+    """
 
     def on_epoch_begin(self, epoch, logs=None):
         optimizer = self.model.optimizer
+        kept = [optimizer.learning_rate]
+        if averages := averages_of(optimizer):
+            kept += [*averages, optimizer.averaged_steps]
+        kept = {id(variable) for variable in kept}
         for variable in optimizer.variables:
-            if variable is not optimizer.learning_rate:
-                variable.assign(ops.zeros_like(variable.value))  # where it lies
+            if id(variable) not in kept:
+                variable.assign(ops.zeros_like(variable.value))  # on the device where it lies
 
 
 class LogLearningRate(keras.callbacks.Callback):
@@ -54,14 +86,14 @@ class LogLearningRate(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Within, the model has the moving averages of its weights, if its optimiser keeps them."""
-    weights, optimizer = model.trainable_variables, model.optimizer
-    if not optimizer.use_ema:
+    """Within, the model has the averages of its weights, if its optimiser keeps them."""
+    weights, averages = model.trainable_variables, averages_of(model.optimizer)
+    if not averages:
         yield
         return
     # As NumPy's: two variables with one buffer, of which a step frees one, would end in an error.
     own = [variable.numpy() for variable in weights]
-    for variable, average in zip(weights, optimizer._model_variables_moving_average, strict=True):
+    for variable, average in zip(weights, averages, strict=True):
         variable.assign(average.numpy())
     try:
         yield
@@ -71,10 +103,10 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
 
 
 class AverageLastEpochs(keras.callbacks.Callback):
-    """Keeps the mean of the weights after each of the last epochs where the moving averages are.
+    """Keeps the mean of the weights after each of the last epochs in the optimiser's averages.
 
-    Before them it is the weights themselves. Izmailov et al., "Averaging weights leads to wider
-    optima", 2018; the statistics of batch normalisation stay the last epoch's.
+    Before those epochs it is the weights themselves. Izmailov et al., "Averaging weights leads to
+    wider optima", 2018; the statistics of batch normalisation stay the last epoch's.
     """
 
     def __init__(self, first_epoch: int, steps: int):
@@ -88,13 +120,13 @@ class AverageLastEpochs(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if batch + 1 < self._steps:  # the epoch's end would be after its validation
             return
-        averages = self.model.optimizer._model_variables_moving_average
+        averages = averages_of(self.model.optimizer)
         for weight, average in zip(self.model.trainable_variables, averages, strict=True):
             average.assign(average + (weight - average) / self._epochs)
 
 
 class ValidateAveragedWeights(keras.callbacks.Callback):
-    """Validation is of the moving averages of the weights."""
+    """Validates the averages of the weights in place of the weights."""
 
     def on_test_begin(self, logs=None):
         self._averaged = averaged_weights(self.model)
@@ -107,8 +139,8 @@ class ValidateAveragedWeights(keras.callbacks.Callback):
 class BestWeights(keras.callbacks.ModelCheckpoint):
     """Keeps the weights of the epoch with the lowest training loss, written whole.
 
-    If the optimiser keeps moving averages, it is those. All processes have this callback, for all
-    exchange their weights together; the first one writes.
+    If the optimiser keeps averages of the weights, it is those. All processes have this callback,
+    for all exchange their weights together; the first one writes.
     """
 
     def __init__(self, path: Path, best_loss: float | None):
@@ -142,19 +174,33 @@ class BestWeights(keras.callbacks.ModelCheckpoint):
             self._partial.unlink(missing_ok=True)
 
 
+def require_finite(loss: float, epoch: int) -> None:
+    """Raises InputError if the loss in an epoch, from 0, is not a number."""
+    if not np.isfinite(float(loss)):
+        raise InputError(
+            f"the loss is {float(loss)} in epoch {epoch + 1}: lower the --learning_rates, or look"
+            " for wrong points in the data; the best weights so far are kept"
+        )
+
+
 class StopAtNaN(keras.callbacks.Callback):
-    """Ends training with an error when the loss is not a number; it must come before SaveState."""
+    """Ends training with an error soon after the loss is no longer a number.
+
+    Reading the loss has the host wait for the device, so it is done every some steps, and after the
+    last step of an epoch, before anything is made of the epoch. It misses none: the loss is the
+    mean of an epoch's steps so far, and one NaN makes it NaN for the rest. `SaveState` reads the
+    loss of its own step.
+    """
+
+    _STEPS_BETWEEN_LOOKS = 50  # the same in all processes: they must end after the same step
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if not np.isfinite(logs["loss"]):
-            raise InputError(
-                f"the loss is {float(logs['loss'])} in epoch {self._epoch + 1}: lower the"
-                " --learning_rates, or look for wrong points in the data; the best weights so far"
-                " are kept"
-            )
+        step = batch + 1
+        if step % self._STEPS_BETWEEN_LOOKS == 0 or step == self.params["steps"]:
+            require_finite(logs["loss"], self._epoch)
 
 
 class SaveState(keras.callbacks.Callback):
@@ -162,7 +208,8 @@ class SaveState(keras.callbacks.Callback):
 
     Within `interruption.deferred` it also ends training, the state saved, after the step (or the
     validation) in which Ctrl-C or SIGTERM came to any process. All processes have this callback,
-    for all must leave after the same step; the first one writes.
+    for all must leave after the same step; the first one writes. A state whose loss is not a number
+    is never written.
     """
 
     def __init__(
@@ -171,11 +218,11 @@ class SaveState(keras.callbacks.Callback):
         every_steps: int,
         steps_per_epoch: int,
         first_step: int,
-        images: str | None,
+        notes: Mapping[str, Any],
     ):
-        """Takes where the first epoch begins, and the fingerprint of what is trained on."""
+        """Takes where the first epoch begins, and what the state says of the run: `run_notes`."""
         super().__init__()
-        self._path, self._every_steps, self._images = path, every_steps, images
+        self._path, self._every_steps, self._notes = path, every_steps, notes
         self._steps_per_epoch, self._first_step = steps_per_epoch, first_step
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -188,14 +235,16 @@ class SaveState(keras.callbacks.Callback):
             return
         asked = distribution.any_process(interruption.is_asked())
         if asked or step % self._every_steps == 0:
-            self._save(Position(self._epoch, step), asked)
+            self._save(Position(self._epoch, step), logs["loss"], asked)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._save(Position(epoch + 1), distribution.any_process(interruption.is_asked()))
+        asked = distribution.any_process(interruption.is_asked())
+        self._save(Position(epoch + 1), logs["loss"], asked)
 
-    def _save(self, position: Position, asked: bool):
+    def _save(self, position: Position, loss: float, asked: bool):
+        require_finite(loss, self._epoch)
         if distribution.is_first():
-            save_state(self._path, self.model, position, self._steps_per_epoch, self._images)
+            save_state(self._path, self.model, position, self._steps_per_epoch, self._notes)
         if asked:
             raise KeyboardInterrupt(f"the same command goes on with {position}")
 

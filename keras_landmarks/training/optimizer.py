@@ -1,45 +1,78 @@
-"""The optimiser of a run: the recipe's, or AdamW or SGD with a learning rate for every step."""
+"""The optimiser of a run: the recipe's Adam, AdamW or SGD, each with averages of the weights."""
 
 from keras_landmarks.models.keras_on_jax import keras, ops
 from keras_landmarks.training.schedule import step_wise
 from keras_landmarks.training.settings import TrainSettings
 
-# What decays towards nothing would only be scaled back, or has its place there.
+# No weight decay on biases and on the parameters of normalisation layers.
 _NOT_DECAYED = ("bias", "gamma", "beta")
 _MOMENTUM = 0.9
+AVERAGED_STEPS = "averaged_steps"  # the name of the variable that counts an average's steps
 
 
-class _WarmAverage:
-    """An optimiser whose moving average of the weights begins with a short memory.
+class _AveragesWeights:
+    """Mixed into an optimiser: keeps an exponential moving average of the weights beside them.
 
-    With the whole one the first steps' weights, all but random, would count in a short training
-    more than the last: 2 % of them are left after 4 / (1 - momentum) steps. The memory grows as in
-    TensorFlow's ExponentialMovingAverage(num_updates=...).
+    Keras's `use_ema` counts its steps by `iterations`, which `callbacks.ResetOptimizer` sets back,
+    so its average would begin anew with every epoch. Here the average has a count of its own.
+
+    The average begins with a short memory, min(momentum, (1 + step) / (10 + step)), as
+    TensorFlow's ExponentialMovingAverage(num_updates=...). With the whole one the first steps'
+    weights, all but random, would count more than the last in a short training: 2 % of them are
+    left after 4 / (1 - momentum) steps.
     """
 
-    @property
-    def ema_momentum(self):
-        """What the average keeps of itself in this step."""
-        if self._most_ema_momentum == 1:  # the averages stay as they are
-            return 1.0
-        step = ops.cast(self.iterations, "float32")
-        return ops.minimum(self._most_ema_momentum, (1 + step) / (10 + step))
+    def __init__(self, average_momentum: float | None = None, **options):
+        """Takes the average's momentum: None for no average, 1 for one that only others set."""
+        super().__init__(**options)
+        self._average_momentum = average_momentum
 
-    @ema_momentum.setter
-    def ema_momentum(self, most: float):
-        self._most_ema_momentum = most
+    def build(self, variables):
+        """Creates the optimiser's variables and, where it averages, the average's."""
+        if self.built:
+            return
+        super().build(variables)
+        if self._average_momentum is not None:
+            self.averages = self.add_optimizer_variables(variables, "average")
+            self.averaged_steps = self.add_variable((), dtype="int32", name=AVERAGED_STEPS)
+
+    def apply(self, grads, trainable_variables=None):
+        """Updates the weights, then their average."""
+        super().apply(grads, trainable_variables)
+        if self._average_momentum is not None:
+            self._update_averages()
+
+    def _update_averages(self):
+        step = self.averaged_steps
+        if self.gradient_accumulation_steps:
+            step = ops.floor_divide(step, self.gradient_accumulation_steps)
+        momentum = self._average_momentum
+        if momentum < 1:
+            step_as_float = ops.cast(step, "float32")
+            momentum = ops.minimum(momentum, (1 + step_as_float) / (10 + step_as_float))
+        momentum = (
+            ops.cast(ops.not_equal(step, 0), "float32") * momentum
+        )  # the first is the weights
+        for weight, average in zip(self._trainable_variables, self.averages, strict=True):
+            average.assign(momentum * average + (1 - momentum) * weight)
+        self.averaged_steps.assign_add(1)
 
 
-class _Adam(_WarmAverage, keras.optimizers.Adam):
+class _Adam(_AveragesWeights, keras.optimizers.Adam):
     pass
 
 
-class _AdamW(_WarmAverage, keras.optimizers.AdamW):
+class _AdamW(_AveragesWeights, keras.optimizers.AdamW):
     pass
 
 
-class _SGD(_WarmAverage, keras.optimizers.SGD):
+class _SGD(_AveragesWeights, keras.optimizers.SGD):
     pass
+
+
+def averages_of(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """Returns the averages that an optimiser keeps of the weights, in their order; none if none."""
+    return getattr(optimizer, "averages", [])
 
 
 def recipe(name: str = "adam", **options) -> keras.Optimizer:
@@ -55,16 +88,16 @@ def recipe(name: str = "adam", **options) -> keras.Optimizer:
 def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
     """Returns the optimiser that the settings ask for.
 
-    With `ema_momentum` or `average_last_epochs` it keeps averages of the weights as well, which
+    With `ema_momentum` or `average_last_epochs` it also keeps averages of the weights, which
     `callbacks.averaged_weights` puts in their place for validation and for the file.
     """
+    averages = settings.ema_momentum or settings.average_last_epochs
     common = {
         "name": settings.optimizer,  # its variables bear it in the state
         "learning_rate": _learning_rate(settings, steps_per_epoch),
         "global_clipnorm": settings.clip_norm or None,
-        "use_ema": bool(settings.ema_momentum or settings.average_last_epochs),
-        # 1: its averages stay as they are, for `callbacks.AverageLastEpochs` to set.
-        "ema_momentum": settings.ema_momentum or 1.0,
+        # 1: the averages stay as they are, for `callbacks.AverageLastEpochs` to set.
+        "average_momentum": (settings.ema_momentum or 1.0) if averages else None,
         "gradient_accumulation_steps": settings.accumulate if settings.accumulate > 1 else None,
     }
     decay = {"weight_decay": settings.weight_decay}
@@ -75,8 +108,6 @@ def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
     else:
         optimizer = _SGD(momentum=_MOMENTUM, nesterov=True, **common, **decay)
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
-    # `fit` would leave the averages in the weights' place at its end, from where no run goes on.
-    optimizer.finalize_variable_values = lambda variables: None
     return optimizer
 
 

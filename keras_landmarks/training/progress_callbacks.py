@@ -1,9 +1,13 @@
 """Keras callbacks that tell how far training is and how fast it goes."""
 
+import collections
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import jax
 from tqdm import tqdm
 
 from keras_landmarks.models.keras_on_jax import keras
@@ -11,33 +15,47 @@ from keras_landmarks.progress import duration, fitting, terminal_width
 from keras_landmarks.training.state import Position
 
 _FEW_STEPS = 3
+_STEPS_AHEAD = 2
 
 
 class Pace(keras.callbacks.Callback):
-    """How fast an epoch's steps go, and the share of the time, 0 to 1, spent on waiting for data.
+    """Keeps the host a little ahead of the device, and measures how fast the steps go.
 
-    The first step after a start is compiled: it is left out where more than a few follow. This adds
-    `waiting` to every epoch's figures. It must come before the callbacks that ask for the pace.
+    While the device computes a step the host reads the next batch and hands it over: it is ahead by
+    _STEPS_AHEAD steps at most, for every batch on its way takes the device's memory. After the last
+    step of an epoch it waits for the device.
 
-    Keras fetches a step's loss before it asks for another batch (the lines below and TensorBoard
-    want it), so the device is idle meanwhile. What was prefetched in time costs nothing here.
+    Every epoch's figures get `waiting`: the share of the time, 0 to 1, in which the device had
+    nothing to do because the next batch was not there yet. The first step after a start is
+    compiled: it is left out where more than a few follow. This must be the first of the callbacks.
     """
 
     def __init__(self, batch_size: int):
         super().__init__()
         self._batch_size, self._compiles = batch_size, True
+        self._under_way = collections.deque()  # figures of the steps that were not seen to finish
+        self.last_logs: dict = {}  # the epoch's figures after the last step that is finished
+        self._watcher = ThreadPoolExecutor(1)
+        self._idle_since: Future | None = None  # the time when the device finished the last step
         self._begin()
 
     def timed(self, batches: Iterable) -> Iterator:
-        """Yields the batches, and adds up the time that they were waited for."""
+        """Yields the batches, and adds up the time in which the device waited for them."""
         batches = iter(batches)
         while True:
             start = time.monotonic()
             batch = next(batches, None)
-            self._waited_s += time.monotonic() - start
+            self._waited_s += self._idle_s(start, time.monotonic())
             if batch is None:
                 return
             yield batch
+
+    def _idle_s(self, start: float, end: float) -> float:
+        """Returns for how long the device had nothing to do between two times; `end` is now."""
+        if self._under_way and not _is_finished(self._under_way[-1]):
+            return 0.0
+        idle_since = self._idle_since.result() if self._idle_since else start
+        return max(0.0, end - max(start, idle_since))
 
     @property
     def waiting(self) -> float:
@@ -63,13 +81,25 @@ class Pace(keras.callbacks.Callback):
         self._waited_s, self._steps = 0.0, 0
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.last_logs = {}
         self._begin()
 
     def on_train_batch_end(self, batch, logs=None):
-        self._steps += 1
+        self._under_way.append(logs)
+        self._idle_since = self._watcher.submit(_time_when_finished, logs)
+        is_last = batch + 1 == self.params["steps"]
+        self._wait(0 if is_last or self._compiles else _STEPS_AHEAD)
         if self._compiles and self.params["steps"] > _FEW_STEPS:
             self._begin()
         self._compiles = False
+
+    def _wait(self, steps_ahead: int):
+        """Returns when the device has that many steps left to do; counts those that it has done."""
+        while self._under_way and (
+            len(self._under_way) > steps_ahead or _is_finished(self._under_way[0])
+        ):
+            self.last_logs = jax.block_until_ready(self._under_way.popleft())
+            self._steps += 1
 
     def on_test_begin(self, logs=None):  # validation is not training time
         self._end = time.monotonic()
@@ -77,6 +107,15 @@ class Pace(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._end = self._end or time.monotonic()
         logs["waiting"] = self.waiting
+
+
+def _is_finished(logs) -> bool:
+    return all(value.is_ready() for value in jax.tree.leaves(logs) if hasattr(value, "is_ready"))
+
+
+def _time_when_finished(logs) -> float:
+    jax.block_until_ready(logs)
+    return time.monotonic()
 
 
 class LogLines(keras.callbacks.Callback):
@@ -135,9 +174,11 @@ class Bar(LogLines):
 
     _NARROWEST = 5
     _SPARE = 3  # Ctrl-C writes ^C there
+    _SECONDS_BETWEEN_DRAWINGS = 0.1  # tqdm's own
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch)
+        self._drawn = -math.inf
         self._bar = tqdm(
             desc=self._title,
             initial=self._step,
@@ -149,8 +190,10 @@ class Bar(LogLines):
 
     def on_train_batch_end(self, batch, logs=None):
         self._step += 1
-        loss, *others = _figures(logs)
-        self._fill([loss, *self._pace_figures(), self._steps, *others])
+        if time.monotonic() - self._drawn > self._SECONDS_BETWEEN_DRAWINGS:
+            self._drawn = time.monotonic()
+            figures = _figures(self._pace.last_logs)  # those of this step would be waited for
+            self._fill([*figures[:1], *self._pace_figures(), self._steps, *figures[1:]])
         self._bar.update()
 
     def on_test_begin(self, logs=None):

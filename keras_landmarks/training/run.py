@@ -4,9 +4,11 @@ import contextlib
 import functools
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -19,15 +21,16 @@ from keras_landmarks.data.pipeline import ImageSet, Share
 from keras_landmarks.data.shape_basis import find_shape_basis
 from keras_landmarks.data.variation import Variation
 from keras_landmarks.errors import InputError
+from keras_landmarks.files import sole_user
 from keras_landmarks.models import heads, names, pretrained, spec
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.training import callbacks, distribution, optimizer, state
 from keras_landmarks.training.callbacks import History
-from keras_landmarks.training.history import HISTORY_FILE
+from keras_landmarks.training.history import HISTORY_FILE, read_history
 from keras_landmarks.training.objective import Objective
 from keras_landmarks.training.progress_callbacks import Bar, LogLines, Pace
 from keras_landmarks.training.schedule import step_schedule
-from keras_landmarks.training.settings import TrainSettings
+from keras_landmarks.training.settings import TrainSettings, fixed_settings
 from keras_landmarks.training.state import Position, restore_state
 
 _SHAPES_FOR_BASIS = 20_000
@@ -43,10 +46,66 @@ def check(settings: TrainSettings) -> None:
     distribution.check_batch_size(settings.batch_size)
 
 
+def lock_workdir(settings: TrainSettings) -> AbstractContextManager:
+    """Returns a context within which no other process trains in the work directory.
+
+    Of several processes that train together the first one holds it for all.
+
+    Raises:
+        BlockingIOError: another process trains there; the message names it.
+    """
+    if not distribution.is_first():
+        return contextlib.nullcontext()
+    return sole_user(Path(settings.workdir))
+
+
+def check_resume(settings: TrainSettings, flags: Mapping[str, Any]) -> None:
+    """Raises InputError if the run in the work directory cannot go on as the flags ask.
+
+    That is, if one of `settings.fixed_settings` has changed, or a file is missing by which the best
+    weights are known. Nothing is written, so that a start that is refused leaves the run as it was.
+
+    Args:
+        settings: of the training.
+        flags: these and those of the extra images, by flag.
+    """
+    workdir = Path(settings.workdir)
+    if not settings.resume:
+        return
+    state.check_settings(workdir / _LAST_STATE, fixed_settings(flags))
+    done = state.read_position(workdir / _LAST_STATE).epoch
+    noted = len(read_history(workdir / HISTORY_FILE))
+    if noted < done:
+        raise InputError(
+            f"{workdir / HISTORY_FILE}: missing or incomplete, it tells of {noted} epochs and"
+            f" {done} are done; put it back, or start over with --noresume"
+        )
+    if done and not (workdir / pretrained.BEST_WEIGHTS).exists():
+        raise InputError(
+            f"{workdir / pretrained.BEST_WEIGHTS}: missing, and {done} epochs are done; put it"
+            " back, or start over with --noresume"
+        )
+
+
 def check_images(settings: TrainSettings, images: str) -> None:
     """Raises InputError if the run to go on with was begun on images of another fingerprint."""
     if settings.resume:
         state.check_images(Path(settings.workdir) / _LAST_STATE, images)
+
+
+def check_model(settings: TrainSettings, points: int, mirror_map: np.ndarray | None) -> None:
+    """Raises InputError if the run to go on with trains another model, or mirrors other points."""
+    workdir = Path(settings.workdir)
+    if not settings.resume:
+        return
+    asked = spec_of(settings, points, mirror_map)
+    spec.check_workdir(workdir, asked)
+    mirrors = "mirror" in settings.augment_online and (workdir / _LAST_STATE).exists()
+    if mirrors and spec.read_spec(workdir).mirror != asked.mirror:
+        raise InputError(
+            f"{workdir} holds a run that mirrors faces by another map than --mirror asks for: give"
+            " the former, another --workdir, or --noresume to start over"
+        )
 
 
 def open_workdir(
@@ -68,8 +127,7 @@ def open_workdir(
         spec.claim_workdir(workdir, model_spec)
     distribution.wait_for_all("work directory")
     keras.utils.set_random_seed(settings.seed)
-    keras.config.set_dtype_policy(settings.precision)
-    model = model_spec.build()
+    model = model_spec.build(settings.precision)
     pretrained.initialise(model, settings.model, settings.init_weights)
     return model
 
@@ -113,7 +171,7 @@ def fit(
     training: ImageSet,
     validation: ImageSet,
     mirror_map: np.ndarray | None = None,
-    images: str | None = None,
+    notes: Mapping[str, Any] = MappingProxyType({}),
 ) -> History:
     """Trains up to `settings.epochs` epochs, going on from what the work directory holds.
 
@@ -123,7 +181,7 @@ def fit(
 
     Over several devices or processes `settings.batch_size` is still the images of a step: each
     takes its share. Validation leaves out its last images, fewer than there are devices, if they do
-    not share out. `images` is the fingerprint that `check_images` was given.
+    not share out. `notes` are of `state.run_notes`.
 
     Returns:
         The figures of every epoch.
@@ -143,7 +201,7 @@ def fit(
     position, metrics = restore_state(workdir / _LAST_STATE, objective, steps)
     pace = Pace(settings.batch_size)
     history = History(workdir / HISTORY_FILE, pace, position.epoch)
-    _say_how_it_goes_on(position, settings.epochs)
+    _say_how_it_goes_on(position, settings)
     validation_batches = _validation_batches(validation, settings, share)
     with (
         _augment_pool(training.points, mirror_map, settings) as augment_pool,
@@ -164,16 +222,35 @@ def fit(
                 initial_epoch=start.epoch,
                 epochs=end,
                 verbose=0,
-                callbacks=_callbacks(settings, history, pace, steps, start, metrics, images),
+                callbacks=callbacks.LazyLogs(
+                    _callbacks(settings, history, pace, steps, start, metrics, notes),
+                    add_history=True,
+                    model=objective,
+                    epochs=end,
+                    steps=steps - start.step,
+                ),
             )
     return history
 
 
-def _say_how_it_goes_on(position: Position, epochs: int) -> None:
-    if position.epoch >= epochs:
-        logging.info("nothing to do: epochs done %d, asked for %d", position.epoch, epochs)
+def _say_how_it_goes_on(position: Position, settings: TrainSettings) -> None:
+    if position.epoch >= settings.epochs:
+        steps = f", steps of the next {position.step}" if position.step else ""
+        done = f"{position.epoch}{steps}"
+        logging.info("nothing to do: epochs done %s, asked for %d", done, settings.epochs)
     elif position != Position(0):
         logging.info("going on at %s", position)
+        _say_how_the_schedule_changes(settings)
+
+
+def _say_how_the_schedule_changes(settings: TrainSettings) -> None:
+    before = state.read_epochs_asked(Path(settings.workdir) / _LAST_STATE)
+    if settings.schedule in ("cosine", "one_cycle") and before not in (None, settings.epochs):
+        logging.warning(
+            "--schedule=%s: the learning rate now falls to 0 over %d epochs, not over the %d that"
+            " were asked for before",
+            *(settings.schedule, settings.epochs, before),
+        )
 
 
 def _stretches(position: Position, epochs: int) -> Iterator[tuple[Position, int]]:
@@ -181,6 +258,8 @@ def _stretches(position: Position, epochs: int) -> Iterator[tuple[Position, int]
 
     What is left of an epoch has fewer steps than the others, and `fit` knows one number.
     """
+    if position.epoch >= epochs:
+        return
     if position.step:
         yield position, position.epoch + 1
         position = Position(position.epoch + 1)
@@ -230,6 +309,36 @@ def _validation_batches(images: ImageSet, settings: TrainSettings, share: Share)
     return pipeline.validation_batches(images, settings.batch_size, count, share)
 
 
+def weight_callbacks(
+    settings: TrainSettings, steps: int, start: Position, metrics: Sequence[np.ndarray] = ()
+) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that decide what training makes of the weights and their averages.
+
+    Args:
+        settings: of the run.
+        steps: of a whole epoch.
+        start: where this call of `fit` begins: amid an epoch it trains what is left of that one.
+        metrics: values of the model's metrics there, from `restore_state`.
+    """
+    by_epoch = settings.schedule == "steps"
+    chosen = []
+    if by_epoch:
+        rates = step_schedule(settings.learning_rates)
+        chosen.append(keras.callbacks.LearningRateScheduler(rates))
+    else:
+        chosen.append(callbacks.LogLearningRate())
+    if start.step:
+        chosen.append(callbacks.RestoreMetrics(metrics))
+    elif by_epoch and settings.reset_optimizer_each_epoch:
+        chosen.append(callbacks.ResetOptimizer())
+    if settings.average_last_epochs:
+        first_epoch = settings.epochs - settings.average_last_epochs
+        chosen.append(callbacks.AverageLastEpochs(first_epoch, steps - start.step))
+    if settings.ema_momentum or settings.average_last_epochs:
+        chosen.append(callbacks.ValidateAveragedWeights())
+    return chosen
+
+
 def _callbacks(
     settings: TrainSettings,
     history: History,
@@ -237,34 +346,21 @@ def _callbacks(
     steps: int,
     start: Position,
     metrics: list[np.ndarray],
-    images: str | None,
-) -> list:
-    workdir, first_step = Path(settings.workdir), start.step
-    by_epoch = settings.schedule == "steps"
-    chosen = [pace]
-    if by_epoch:
-        rates = step_schedule(settings.learning_rates)
-        chosen.append(keras.callbacks.LearningRateScheduler(rates))
-    else:
-        chosen.append(callbacks.LogLearningRate())
-    if first_step:
-        chosen.append(callbacks.RestoreMetrics(metrics))
-    elif by_epoch and settings.reset_optimizer_each_epoch:
-        chosen.append(callbacks.ResetOptimizer())
-    if settings.average_last_epochs:
-        first_epoch = settings.epochs - settings.average_last_epochs
-        chosen.append(callbacks.AverageLastEpochs(first_epoch, steps - first_step))
-    if settings.ema_momentum or settings.average_last_epochs:
-        chosen.append(callbacks.ValidateAveragedWeights())
+    notes: Mapping[str, Any],
+) -> list[keras.callbacks.Callback]:
+    """Returns all callbacks of a call of `fit`, in the order in which they must come."""
+    workdir = Path(settings.workdir)
+    chosen = [pace, *weight_callbacks(settings, steps, start, metrics)]
+    # Before anything is made of the epoch's figures.
     chosen.append(callbacks.StopAtNaN())
     chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))
     if distribution.is_first():
-        chosen.append(keras.callbacks.TensorBoard(workdir / _LOGS, write_graph=False))
+        chosen.append(callbacks.EpochTensorBoard(workdir / _LOGS, write_graph=False))
     chosen.append(history)
     if distribution.is_first():
-        told = Bar if sys.stderr.isatty() else LogLines
-        chosen.append(told(pace, settings.epochs, steps, start))
+        lines = Bar if sys.stderr.isatty() else LogLines
+        chosen.append(lines(pace, settings.epochs, steps, start))
     # Last: what it writes counts as done, so all of the above must be on disk.
-    last_state, every_steps = workdir / _LAST_STATE, settings.save_every_steps
-    chosen.append(callbacks.SaveState(last_state, every_steps, steps, first_step, images))
+    every_steps = settings.save_every_steps
+    chosen.append(callbacks.SaveState(workdir / _LAST_STATE, every_steps, steps, start.step, notes))
     return chosen

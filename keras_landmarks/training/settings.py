@@ -1,7 +1,9 @@
 """What a training run depends on."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,67 @@ class TrainSettings:
     seed: int
     processes: int | None
     strict: bool
+
+
+# The settings that may differ between the starts of one run, and why.
+_MAY_CHANGE = {
+    # Where things lie, and how the work is done: the result is the same.
+    *(
+        "data",
+        "prepared",
+        "prepare",
+        "workdir",
+        "processes",
+        "strict",
+        "save_every_steps",
+        "resume",
+    ),
+    # How long it trains, and at which rate: for the user to turn while the run goes on.
+    *("epochs", "learning_rates", "learning_rate"),
+    # Which images: the run's state holds the fingerprint of those that it trains on.
+    *("limit", "train_fraction", "fold", "validation_groups", "exclude"),
+    # What the network is, and its mirror map: model.json holds them.
+    *("model", "image_size", "framing", "trim_bands", "normalisation", "head", "shape_components"),
+    "mirror",
+    # Only a run that begins takes its first weights from elsewhere.
+    "init_weights",
+}
+
+
+def fixed_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings, by flag, that every start of a run must repeat.
+
+    They decide what a step does to the weights, or what the loss means by which the best weights
+    are kept. All others are in `_MAY_CHANGE`. A setting without effect beside the others, such as
+    --warmup_epochs with --schedule=steps, is left out.
+
+    Args:
+        flags: the values of TrainSettings and of the extra images' settings, by flag.
+    """
+    fixed = {name: value for name, value in flags.items() if name not in _MAY_CHANGE}
+    fixed["augment_online"] = sorted(set(flags["augment_online"]))  # in any order
+    moves_images = flags["augment_count"] or "affine" in flags["augment_online"]
+    has_effect = {
+        "weight_decay": flags["optimizer"] != "adam",
+        "warmup_epochs": flags["schedule"] == "cosine",
+        "first_cycle_epochs": flags["schedule"] == "restarts",
+        "reset_optimizer_each_epoch": flags["schedule"] == "steps",
+        "augment_refill": flags["augment_count"],
+        **dict.fromkeys(["rotate_limit", "shift_limit", "scale_limit"], moves_images),
+    }
+    # The last epochs, whose mean is taken, are counted from the end.
+    if flags["average_last_epochs"]:
+        fixed["epochs"] = flags["epochs"]
+    return {name: value for name, value in fixed.items() if has_effect.get(name, True)}
+
+
+def as_flag(name: str, value: Any) -> str:
+    """Returns a flag and its value as they are typed: --epochs=18, --noresume."""
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    if isinstance(value, list):
+        value = ",".join(value)
+    return f"--{name}={value}"
 
 
 @dataclass(frozen=True)

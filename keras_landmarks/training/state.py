@@ -2,8 +2,9 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.files import write_whole
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.training import distribution
+from keras_landmarks.training.optimizer import AVERAGED_STEPS, averages_of
+from keras_landmarks.training.settings import as_flag
 
 
 class Position(NamedTuple):
@@ -31,17 +34,68 @@ def save_state(
     model: keras.Model,
     position: Position,
     steps_per_epoch: int,
-    images: str | None = None,
+    notes: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Writes the variables of the model, of its optimiser and of its metrics, and how far it is.
 
-    `images` is the fingerprint of what it is trained on.
+    `notes` are of `run_notes`.
     """
     variables = _variables(model) | _metrics(model)
     arrays = {name: variable.numpy() for name, variable in variables.items()}
-    facts = position._asdict() | {"steps_per_epoch": steps_per_epoch, "images": images}
+    facts = position._asdict() | {"steps_per_epoch": steps_per_epoch, **notes}
     # One entry: several would be written in an order that changes from run to run.
     write_whole(path, safetensors.numpy.save(arrays, {"run": json.dumps(facts)}))
+
+
+def run_notes(images: str, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """Returns what a run's state says of how it is trained, to compare with when it goes on.
+
+    Args:
+        images: the fingerprint of the training images.
+        settings: those of `settings.fixed_settings`.
+        epochs: how many were asked for.
+    """
+    return {"images": images, "settings": settings, "epochs": epochs}
+
+
+def read_position(path: Path) -> Position:
+    """Returns how far the run had come; the start if there is no such file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not path.exists():
+        return Position(0)
+    with _input_errors(path):
+        return _read_position(_read_facts(path))[0]
+
+
+def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Raises InputError if `path` is the state of a run that was begun with other settings.
+
+    A state that tells none, of an earlier version of this program, goes with any.
+    """
+    if not path.exists():
+        return
+    with _input_errors(path):
+        theirs = dict(_read_facts(path).get("settings", {}))
+    different = [name for name in settings if theirs.get(name, settings[name]) != settings[name]]
+    if different:
+        has, asked = (
+            " ".join(as_flag(name, values[name]) for name in different)
+            for values in (theirs, settings)
+        )
+        raise InputError(
+            f"{path.parent} holds a run with {has}, not {asked}: go on with the former, start over"
+            f" with --noresume, or give another --workdir and --init_weights={path.parent} to train"
+            " on from its weights"
+        )
+
+
+def read_epochs_asked(path: Path) -> int | None:
+    """Returns how many epochs the run was last asked for; None if the state does not tell."""
+    with _input_errors(path):
+        return _read_facts(path).get("epochs") if path.exists() else None
 
 
 def check_images(path: Path, images: str) -> None:
@@ -94,6 +148,11 @@ def _fill(path: Path, model: keras.Model, arrays: dict[str, np.ndarray]) -> list
     """Assigns the model's and the optimiser's variables; returns the metrics' values."""
     model.optimizer.build(model.trainable_variables)
     variables, metrics = _variables(model), _metrics(model)
+    if averages_of(model.optimizer):
+        count = model.optimizer.averaged_steps.path
+        earlier = count.replace(AVERAGED_STEPS, "iteration")  # did for both in earlier versions
+        if count not in arrays and earlier in arrays:
+            arrays[count] = arrays[earlier]
     if {name: (array.shape, array.dtype.name) for name, array in arrays.items()} != {
         name: (tuple(v.shape), v.dtype) for name, v in (variables | metrics).items()
     }:

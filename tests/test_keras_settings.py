@@ -1,0 +1,136 @@
+"""Keras's global settings: a user's keras.json and a host program's choices change nothing here."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_landmarks import config
+from keras_landmarks.data import geometry, prediction_files
+from keras_landmarks.models.keras_settings import own_settings
+from keras_landmarks.models.predictor import Predictor
+from keras_landmarks.models.spec import load_trained
+from keras_landmarks.models.stock import stock_model
+from keras_landmarks.predict import PredictSettings, predict
+
+OURS = {
+    "image_data_format": "channels_last",
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
+    "dtype_policy": "float32",
+}
+THEIRS = {
+    "image_data_format": "channels_first",
+    "floatx": "float16",
+    "epsilon": 1e-3,
+    "max_epochs": 1,
+    "max_steps_per_epoch": 1,
+    "dtype_policy": "mixed_bfloat16",
+}
+
+
+def settings_now():
+    now = {name: getattr(keras.config, name)() for name in OURS}
+    return now | {"dtype_policy": now["dtype_policy"].name}
+
+
+def choose(settings):
+    for name, value in settings.items():
+        getattr(keras.config, f"set_{name}")(value)
+
+
+@contextlib.contextmanager
+def host_program():
+    """Within, a program around ours has chosen everything otherwise."""
+    choose(THEIRS)
+    try:
+        yield
+    finally:
+        left = settings_now()
+        choose(OURS)
+    assert left == THEIRS
+
+
+def test_own_settings_hold_within_and_the_hosts_after():
+    with host_program(), own_settings():
+        assert settings_now() == OURS
+    with host_program(), own_settings("mixed_bfloat16"):
+        assert settings_now() == OURS | {"dtype_policy": "mixed_bfloat16"}
+    with host_program(), pytest.raises(KeyError), own_settings():
+        raise KeyError
+
+
+@pytest.fixture
+def crops():
+    return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+
+
+def test_predictor_is_the_same_in_a_host_program(tiny_run, crops):
+    workdir = Path(tiny_run[0].workdir)
+    framing = geometry.Framing(np.ones((3, 2)), np.zeros((3, 2)))
+    expected = Predictor(workdir)(crops, framing)
+    with host_program():
+        np.testing.assert_array_equal(Predictor(workdir)(crops, framing), expected)
+
+
+def test_exported_network_is_the_same_in_a_host_program(tiny_run, crops):
+    workdir = Path(tiny_run[0].workdir)
+    expected = stock_model(load_trained(workdir)[1]).predict_on_batch(crops)
+    with host_program():
+        stock = stock_model(load_trained(workdir)[1])
+        with own_settings():
+            np.testing.assert_array_equal(stock.predict_on_batch(crops), expected)
+
+
+TRAIN_AND_PREDICT = """
+import sys
+from pathlib import Path
+from absl import flags
+from keras_landmarks import config
+from keras_landmarks.augment import AugmentSettings
+from keras_landmarks.predict import PredictSettings, predict
+from keras_landmarks.train import train
+from keras_landmarks.training.settings import TrainSettings
+
+flags.FLAGS(["train", *sys.argv[1:]])
+settings = config.read(TrainSettings)
+train(settings, AugmentSettings(0))
+workdir = Path(settings.workdir)
+predict(workdir, Path(settings.data), "test", None, workdir / "p.npz", PredictSettings())
+
+import keras
+print(keras.config.image_data_format(), keras.config.floatx(), keras.config.dtype_policy().name)
+"""
+
+
+def test_keras_json_of_the_user_changes_nothing(tiny_run, settings, faces, tmp_path):
+    done = Path(tiny_run[0].workdir)
+    home = tmp_path / "home"
+    home.mkdir()
+    names = ("floatx", "epsilon", "image_data_format")
+    theirs = {name: THEIRS[name] for name in names} | {"backend": "torch"}
+    (home / "keras.json").write_text(json.dumps(theirs))
+    config.write_flagfile(tmp_path / "flags.cfg", dataclasses.asdict(settings))
+    ended = subprocess.run(
+        [sys.executable, "-c", TRAIN_AND_PREDICT, f"--flagfile={tmp_path / 'flags.cfg'}"],
+        env=os.environ | {"KERAS_HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["channels_first", "float16", "float16"]
+    ours = Path(settings.workdir)
+    last = "last.safetensors"
+    assert (ours / last).read_bytes() == (done / last).read_bytes()
+    predict(done, faces, "test", None, tmp_path / "p.npz", PredictSettings())
+    expected, predicted = (prediction_files.read(folder / "p.npz") for folder in (tmp_path, ours))
+    np.testing.assert_array_equal(predicted.points, expected.points)
