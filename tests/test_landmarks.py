@@ -11,9 +11,11 @@ from folders import contents
 from photos import face_image, is_around, photo_of
 from PIL import Image
 
+from keras_landmarks import files
 from keras_landmarks import landmarks as module
 from keras_landmarks.data import image_files, video
 from keras_landmarks.errors import InputError
+from keras_landmarks.landmarking import tables, video_files
 from keras_landmarks.landmarks import LandmarksSettings, landmarks
 
 NEITHER = (
@@ -314,27 +316,50 @@ def test_a_broken_video_among_photos_is_skipped(album, mean_face, tmp_path):
     assert not (tmp_path / "out" / "videos").exists()
 
 
-def test_a_name_that_is_too_long_costs_a_picture_and_no_more(album, mean_face, clip, tmp_path):
-    inputs, out = tmp_path / "inputs", tmp_path / "out"
-    inputs.mkdir()
-    longest, no_ending, film = "a" * 250 + ".jpg", "b" * 253, "c" * 250 + ".mp4"
-    for name in (longest, no_ending):
-        shutil.copy(album / "trip" / "one.png", inputs / name)
-    shutil.copy(clip, inputs / film)
-    figures = landmarks([inputs], mean_face, out)
-    assert (figures["photos"], figures["faces"], figures["skipped"]) == (2, 2, 2)
-    assert [row["file_name"] for row in read(out / "landmarks.csv")] == [longest, no_ending]
-    assert read(out / "skipped.csv") == [
-        {
-            "file_name": no_ending,
-            "reason": "its picture's name would be too long; its points are there",
-        },
-        {
-            "file_name": film,
-            "reason": "the names of what would be written are too long; give it a shorter one",
-        },
+@pytest.fixture
+def long_names(album, clip, tmp_path):
+    """A photo whose picture may have its name, and a photo and a video whose files may not."""
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    names = "a" * 250 + ".jpg", "b" * 253, "c" * 250 + ".mp4"
+    for name, source in zip(names, (album / "trip" / "one.png",) * 2 + (clip,), strict=True):
+        shutil.copy(source, folder / name)
+    return folder
+
+
+def test_what_is_written_of_a_long_name_has_a_shorter_one(long_names, mean_face, tmp_path):
+    out = tmp_path / "out"
+    figures = landmarks([long_names], mean_face, out)
+    assert (figures["photos"], figures["faces"], figures["skipped"]) == (2, 2, 0)
+    assert [row["file_name"] for row in read(out / "landmarks.csv")] == [
+        "a" * 250 + ".jpg",
+        "b" * 253,
     ]
-    assert [path.name for path in (out / "pictures").iterdir()] == [longest]
+    pictures = {path.name for path in (out / "pictures").iterdir()}
+    assert pictures == {"a" * 250 + ".jpg", "b" * 249 + "-2.jpg"}
+    assert len(list((out / "videos").iterdir())) == 3
+
+
+def test_a_file_system_that_takes_short_names_alone_costs_pictures_and_no_more(
+    long_names, mean_face, tmp_path, monkeypatch
+):
+    """As eCryptfs, which encrypts names: what is written may be too long in spite of all."""
+    check = files.whole_file
+
+    def whole_file(path):
+        if len(path.name) > 143:
+            raise files.NameTooLongError(path)
+        return check(path)
+
+    for place in (files, tables, video_files):
+        monkeypatch.setattr(place, "whole_file", whole_file)
+    figures = landmarks([long_names], mean_face, tmp_path / "out")
+    assert (figures["photos"], figures["faces"], figures["skipped"]) == (2, 2, 3)
+    assert [row["reason"] for row in read(tmp_path / "out" / "skipped.csv")] == [
+        "its picture's name would be too long; its points are there",
+        "its picture's name would be too long; its points are there",
+        "the names of what would be written are too long; give it a shorter one",
+    ]
 
 
 def test_videos_cut_off_or_without_a_face_are_told(mean_face, clip, tmp_path):

@@ -5,8 +5,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 
-# Of a file name; file systems take 255, and a file in the making has a longer name.
-_LONGEST_NAME_BYTES = 240
+_LONGEST_NAME_BYTES = 255  # that file systems take, most of them
 _LONGEST_ENDING_BYTES = 20
 
 
