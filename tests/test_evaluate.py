@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest, prediction_files
+from keras_landmarks.data import contest, image_files, prediction_files
 from keras_landmarks.errors import InputError
 from keras_landmarks.evaluate import compare, comparison, evaluate, table
 
@@ -226,7 +226,7 @@ def test_the_mean_shape_is_not_scored_on_photos_without_a_size(own_faces, tmp_pa
     of_others = evaluate(truth, **files, only=only)
     for name in ("mean_shape_mse", "mean_shape_mse_interval"):
         assert figures[name] == pytest.approx(of_others[name])
-    assert "face_000003.jpg: a link that leaves the images folder; 2 of 8 photos" in caplog.text
+    assert f"face_000003.jpg: {image_files.LINK_OUT}; 2 of 8 photos" in caplog.text
 
 
 # ── rows of the truth that cannot be used ──

@@ -190,7 +190,7 @@ def test_the_score_by_hand(whole):
     assert figures["nme"] == pytest.approx(6.5 / np.sqrt(40 * 55), rel=1e-5)
     assert figures["images"] == 12
     text = read(html).text()
-    for word in ["12 images of 4 points", "27.1 px²", "13.86 %", "Yaw compares"]:
+    for word in ["12 images of 4 points", "27.1 px²", "13.86 %", "Yaw compares", "not checked"]:
         assert word in text
 
 
@@ -394,7 +394,9 @@ def test_rows_of_the_truth_that_cannot_be_used_are_left_out_and_counted(workdir,
     figures = report(workdir, workdir / "report.html", **scored)
     assert (figures["images"], figures["rejected"]) == (11, 1)
     assert figures["mse"] == pytest.approx((650 - 9) / 11 / 2, rel=1e-5)
-    assert "11 of the truth's 12 images of 4 points" in read(workdir / "report.html").text()
+    text = read(workdir / "report.html").text()
+    assert "11 of the truth's 12 images of 4 points" in text
+    assert "Rows of the truth that cannot be used: 1." in text
 
 
 def test_photos_that_are_elsewhere_and_points_of_another_model_are_refused(workdir, scored):

@@ -24,6 +24,9 @@ from keras_landmarks.errors import InputError
 
 NO_FILE = "there is no such image"
 NO_PHOTO = "neither a JPEG nor a PNG"
+LINK_OUT = (
+    "a link that leaves the images folder: copy the file there, or let the whole folder be a link"
+)
 _MOST_PIXELS = 100_000_000  # 300 MB decoded
 _MOST_IMAGE_BYTES = 1 << 28
 _LARGEST_ASPECT_RATIO = 100  # the shorter side is scaled to the crop's, and the longer one with it
@@ -291,7 +294,7 @@ def _listed_path(image_folder: Path, name: str) -> str:
     if "/" in name or os.path.islink(path):
         path, folder = os.path.realpath(path), os.path.realpath(image_folder)
         if os.path.commonpath([path, folder]) != folder:
-            raise ValueError("a link that leaves the images folder")
+            raise ValueError(LINK_OUT)
     return path
 
 

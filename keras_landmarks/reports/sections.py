@@ -11,7 +11,7 @@ from keras_landmarks.errors import InputError
 from keras_landmarks.progress import duration
 from keras_landmarks.reports import charts, drawing, metrics, pose
 from keras_landmarks.reports.bootstrap import Resamples
-from keras_landmarks.reports.figures import between, counted, drawn
+from keras_landmarks.reports.figures import between, counted, drawn, left_out
 from keras_landmarks.reports.page import (
     Cell,
     Chart,
@@ -181,8 +181,10 @@ def score(scored: Scored) -> Section:
         f" {drawn(figures['images'], figures['groups'])}."
         f" MSE is the contest's unit: the sum of squares over x and y / (2 x points), in pixels of"
         " the photo, mean over the images. NME is the mean distance of a face's points / the square"
-        " root of width x height of the box around its true points."
+        " root of width x height of the box around its true points. Predictions do not say which"
+        " model made them; that it was this one is not checked."
     ]
+    texts += [f"{line[0].upper()}{line[1:]}." for line in left_out(figures["rejected"])]
     if scored.trained_on:
         texts.append(
             f"The model was trained on {scored.trained_on:,} of these images: what it does on new"
