@@ -81,10 +81,12 @@ def read(
     taken_back = {reject.line for reject in rejects}
     sound = [row for row, line in enumerate(lines) if line not in taken_back]
     points = np.concatenate(pieces)
+    del pieces  # gigabytes, maybe
     if len(sound) < len(points):
         file_names, points = [file_names[row] for row in sound], points[sound]
     _report(path, rejects, len(sound), strict)
-    return Labels(file_names, points.astype(contest.smallest_dtype(points)), rejects, listed)
+    points = points.astype(contest.smallest_dtype(points), copy=False)
+    return Labels(file_names, points, rejects, listed)
 
 
 def _is_wanted(name: str, wanted: Collection[str] | None) -> bool:
