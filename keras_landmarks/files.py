@@ -197,12 +197,16 @@ class Journal:
 
 
 def fingerprint(paths: Iterable[str | Path], *facts: Any) -> str:
-    """Returns what changes when one of the facts does, or a file's size or time."""
+    """Returns what changes when one of the facts does, or a file's size or times.
+
+    The time of the last change of status counts, too: archives set the time of modification.
+    """
     known = hashlib.sha256(repr(facts).encode())
     for path in paths:
         try:
             status = os.stat(path)
-            known.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+            times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+            known.update(f"{path} {status.st_size} {times}\n".encode())
         except FileNotFoundError:
             known.update(f"{path} is missing\n".encode())
     return known.hexdigest()

@@ -492,3 +492,20 @@ def test_a_list_of_names_needs_no_second_column(write):
     assert contest.read_names(write("file_name\na.jpg\n")) == ["a.jpg"]
     with pytest.raises(InputError, match="no column is called group; the header has file_name"):
         contest.read_groups(write("file_name\na.jpg\n"))
+
+
+@pytest.mark.parametrize("header", [HEADER, "file_name,y,x\n"])
+def test_rows_of_other_files_are_only_named(write, header):
+    """Line 4 is broken and not asked for, line 5 broken and asked for, line 6 empty."""
+    path = write(f"{header}a.jpg,1,2\nb.jpg,3,4\nc.jpg,x\nd.jpg,x\n\n./e.jpg,5,6\n")
+    (rows,) = contest.iterate_landmarks(path, names={"b.jpg", "d.jpg", "e.jpg"})
+    assert rows.file_names == ["b.jpg", "./e.jpg"]
+    assert rows.lines == [3, 7]
+    expected = [[[3, 4]], [[5, 6]]]
+    np.testing.assert_array_equal(
+        rows.points, np.flip(expected, 2) if "y,x" in header else expected
+    )
+    assert [reject.line for reject in rows.rejects] == [5]
+    assert rows.others == ["a.jpg", "c.jpg"]
+    (rows,) = contest.iterate_landmarks(path, names={"nobody.jpg"})
+    assert rows.points.shape == (0, 1, 2)

@@ -22,7 +22,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -98,21 +98,29 @@ class Rows(NamedTuple):
     """A piece of a landmark table: names, points (n, k, 2), line numbers, broken rows.
 
     The points are int16 where a quick look could tell that all are whole numbers, else float32.
+    `others` are the names of rows that were not asked for.
     """
 
     file_names: list[str]
     points: np.ndarray
     lines: list[int]
     rejects: list[Reject]
+    others: Sequence[str] = ()
 
 
 # ── tables ──
 
 
-def iterate_landmarks(path: Path, limit: int | None = None) -> Iterator[Rows]:
+def iterate_landmarks(
+    path: Path, limit: int | None = None, names: Collection[str] | None = None
+) -> Iterator[Rows]:
     """Reads a landmark table or a submission piece by piece; broken rows are among `rejects`.
 
-    With a `limit` only so many rows are read, broken ones included.
+    Args:
+        path: the table.
+        limit: read only this many rows, broken ones included.
+        names: normal paths (`os.path.normpath`) of the files whose rows are asked for, None for
+            all. Of other rows only the names are read, which takes a fifth of the time.
 
     Raises:
         InputError: the file is missing, its header is not that of such a table, or a line has no
@@ -123,7 +131,11 @@ def iterate_landmarks(path: Path, limit: int | None = None) -> Iterator[Rows]:
         line, stop = 2, 2 + limit if limit else sys.maxsize
         for lines in _iterate_blocks(path, file):
             if block := lines[: stop - line]:
-                yield _parse_rows(block, line, header)
+                numbers = range(line, line + len(block))
+                if names is None:
+                    yield _parse_rows(block, numbers, header)
+                else:
+                    yield _parse_named_rows(block, numbers, header, names)
             line += len(block)
             if line == stop:
                 break
@@ -425,12 +437,35 @@ def _read_header(path: Path, file: BinaryIO) -> _Header:
 # ── rows of points ──
 
 
-def _parse_rows(block: list[bytes], first_line: int, header: _Header) -> Rows:
-    rows = _parse_plain_rows(block, first_line, header) if header.is_plain else None
-    return rows or _parse_rows_one_by_one(block, first_line, header)
+def _parse_named_rows(
+    block: list[bytes], lines: Sequence[int], header: _Header, wanted: Collection[str]
+) -> Rows:
+    """Parses the rows of the wanted files; of the others only the names."""
+    kept, others = [], []
+    for place, row in enumerate(block):
+        name = _name_of(row.rstrip(b"\r"), header)
+        if os.path.normpath(name) in wanted:
+            kept.append(place)
+        elif row.strip():
+            others.append(name)
+    if not kept:
+        return Rows([], np.zeros((0, header.numbers // 2, 2), np.int16), [], [], others)
+    rows = _parse_rows([block[place] for place in kept], [lines[place] for place in kept], header)
+    return rows._replace(others=others)
 
 
-def _parse_plain_rows(block: list[bytes], first_line: int, header: _Header) -> Rows | None:
+def _name_of(row: bytes, header: _Header) -> str:
+    for _ in range(header.name):
+        _, row = _split_name(row, header.separator)
+    return _unquote(_split_name(row, header.separator)[0])
+
+
+def _parse_rows(block: list[bytes], lines: Sequence[int], header: _Header) -> Rows:
+    rows = _parse_plain_rows(block, lines, header) if header.is_plain else None
+    return rows or _parse_rows_one_by_one(block, lines, header)
+
+
+def _parse_plain_rows(block: list[bytes], lines: Sequence[int], header: _Header) -> Rows | None:
     """Parses the rows of a plain table together; None if any of them needs a closer look."""
     pairs = [_split_name(row.rstrip(b"\r"), header.separator) for row in block]
     names, cells = zip(*pairs, strict=True)
@@ -441,8 +476,7 @@ def _parse_plain_rows(block: list[bytes], first_line: int, header: _Header) -> R
         file_names = [checked_name(_unquote(name)) for name in names]
     except ValueError:
         return None
-    lines = list(range(first_line, first_line + len(block)))
-    return Rows(file_names, points.reshape(len(block), -1, 2), lines, [])
+    return Rows(file_names, points.reshape(len(block), -1, 2), list(lines), [])
 
 
 def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
@@ -467,9 +501,9 @@ def _parse_numbers_fast(cells: Sequence[bytes], separator: bytes, numbers: int):
     return values.astype(np.int16)
 
 
-def _parse_rows_one_by_one(block: list[bytes], first_line: int, header: _Header) -> Rows:
+def _parse_rows_one_by_one(block: list[bytes], lines: Sequence[int], header: _Header) -> Rows:
     rows = Rows([], [], [], [])
-    for line, row in enumerate(block, start=first_line):
+    for line, row in zip(lines, block, strict=True):
         if not row.strip():
             continue
         name, cells, count = _split_row(row.rstrip(b"\r"), header)

@@ -60,14 +60,13 @@ def read(
     wanted = None if names is None else {os.path.normpath(name) for name in names}
     first_rows, listed, rejects = FirstRows(), {}, []
     file_names, lines, pieces = [], [], []
-    for rows in contest.iterate_landmarks(path, limit):
+    for rows in contest.iterate_landmarks(path, limit, wanted):
         points = rows.points.astype(contest.smallest_dtype(rows.points), copy=False)
-        listed |= dict.fromkeys([*rows.file_names, *(row.file_name for row in rows.rejects)])
-        rejects += [row for row in rows.rejects if _is_wanted(row.file_name, wanted)]
+        broken = (row.file_name for row in rows.rejects)
+        listed |= dict.fromkeys([*rows.file_names, *broken, *rows.others])
+        rejects += rows.rejects
         kept = []
         for row, name in enumerate(rows.file_names):
-            if not _is_wanted(name, wanted):
-                continue
             if found := first_rows.compare(name, rows.lines[row], points[row]):
                 rejects += found
             else:
@@ -87,10 +86,6 @@ def read(
     _report(path, rejects, len(sound), strict)
     points = points.astype(contest.smallest_dtype(points), copy=False)
     return Labels(file_names, points, rejects, listed)
-
-
-def _is_wanted(name: str, wanted: Collection[str] | None) -> bool:
-    return wanted is None or os.path.normpath(name) in wanted
 
 
 def _report(path: Path, rejects: list[Reject], sound: int, strict: bool) -> None:
