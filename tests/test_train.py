@@ -14,7 +14,7 @@ from keras_landmarks.config import FLAGS
 from keras_landmarks.data import contest, image_files, layout, views
 from keras_landmarks.data.photos import Photos
 from keras_landmarks.data.pipeline import ImageSet
-from keras_landmarks.data.samples import load_samples
+from keras_landmarks.data.samples import fingerprint_rows, load_samples
 from keras_landmarks.errors import InputError
 from keras_landmarks.models import heads, networks
 from keras_landmarks.models.spec import load_trained
@@ -327,14 +327,27 @@ def test_broken_samples_are_skipped_counted_and_listed(settings, own_faces, tmp_
         (image_files.encode_jpeg(np.zeros((40, 30, 3), np.uint8)), r"000003\.jpg: changed since"),
     ],
 )
-def test_an_image_that_breaks_meanwhile_is_named(settings, own_faces, tmp_path, content, says):
+def test_an_image_that_breaks_after_it_was_checked_is_named(
+    settings, own_faces, tmp_path, monkeypatch, content, says
+):
+    settings = dataclasses.replace(settings, data=str(own_faces), prepared=str(tmp_path / "p"))
+
+    def break_an_image(samples, rows):
+        (samples.image_folder / "face_000003.jpg").write_bytes(content)
+        return fingerprint_rows(samples, rows)
+
+    monkeypatch.setattr("keras_landmarks.train.fingerprint_rows", break_an_image)
+    with pytest.raises(InputError, match=says):
+        train(settings, NO_EXTRA)
+
+
+def test_a_run_does_not_go_on_with_images_that_changed(settings, own_faces, tmp_path):
     settings = dataclasses.replace(
-        settings, data=str(own_faces), prepared=str(tmp_path / "prepared"), epochs=1
+        settings, data=str(own_faces), prepared=str(tmp_path / "p"), epochs=1
     )
     train(settings, NO_EXTRA)
-    with (own_faces / "train" / "images" / "face_000003.jpg").open("wb") as file:
-        file.write(content)
-    with pytest.raises(InputError, match=says):
+    (own_faces / "train" / "images" / "face_000003.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match="was trained on other images"):
         train(dataclasses.replace(settings, epochs=2), NO_EXTRA)
 
 
