@@ -182,9 +182,9 @@ def test_the_asked_points_alone_are_scored(combine, folder):
 def test_a_submission_is_read_once(combine, folder, monkeypatch):
     read, paths = contest.iterate_landmarks, []
 
-    def iterate(path, limit=None):
+    def iterate(path, *options):
         paths.append(path)
-        return read(path, limit)
+        return read(path, *options)
 
     monkeypatch.setattr(contest, "iterate_landmarks", iterate)
     options = {"truth": "truth.csv", "test_points": "test/test_points.csv"}
