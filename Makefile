@@ -20,16 +20,16 @@ demo: install  ## procedural faces -> a trained model, its CSV, its figures, a c
 	$(RUN) keras_landmarks.report --workdir=demo/work --html=demo/report.html --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
 	@echo "Done. Look at demo/report.html, demo/contact_sheet.png and demo/submission.csv."
 
-page: node $(WORKDIR)/model.json install web/node_modules  ## page/index.html: points on photos and the camera's pictures, in a browser
+page: node $(WORKDIR)/model.json install keras_landmarks/page/node_modules  ## page/index.html: points on photos and the camera's pictures, in a browser
 	$(RUN) keras_landmarks.export --workdir=$(WORKDIR) --export_precision=float16 --out=page/exported
-	cd web && npm run --silent build -- ../page/exported ../page/index.html
+	cd keras_landmarks/page && npm run --silent build -- ../../page/exported ../../page/index.html
 	@echo "page/index.html: open it in a browser"
 
 node:
 	@command -v npm >/dev/null || { echo "make page needs Node with npm: https://nodejs.org" >&2; exit 1; }
 
-web/node_modules: web/package-lock.json
-	cd web && npm ci --silent
+keras_landmarks/page/node_modules: keras_landmarks/page/package-lock.json
+	cd keras_landmarks/page && npm ci --silent
 	touch $@
 
 $(DEMO_RUN)/model.json:
@@ -59,4 +59,4 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo page web/node_modules
+	rm -rf $(VENV) demo page keras_landmarks/page/node_modules

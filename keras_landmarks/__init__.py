@@ -10,7 +10,7 @@ commands. Import `Landmarker` before Keras, or set KERAS_BACKEND=jax.
 
 from typing import TYPE_CHECKING, Any
 
-from keras_landmarks import interruption, process, xla_flags
+from keras_landmarks.utils import interruption, process, xla_flags
 
 process.check_system()
 if process.is_command():  # before anything else is imported, which takes a second
@@ -19,7 +19,7 @@ if process.is_command():  # before anything else is imported, which takes a seco
     xla_flags.set_cpu_flags()
 
 if TYPE_CHECKING:
-    from keras_landmarks.landmarking.landmarker import Face, Landmarker, VideoFrame
+    from keras_landmarks.inference.landmarker import Face, Landmarker, VideoFrame
 
 __all__ = ["Face", "Landmarker", "VideoFrame"]
 
@@ -29,6 +29,6 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     process.choose_jax()
-    from keras_landmarks.landmarking import landmarker
+    from keras_landmarks.inference import landmarker
 
     return getattr(landmarker, name)

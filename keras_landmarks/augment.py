@@ -20,21 +20,23 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_landmarks import beam, config
-from keras_landmarks.data import contest, image_files
-from keras_landmarks.data.samples import Samples, load_samples, reopener
-from keras_landmarks.data.seeding import sample_seed
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import (
+from keras_landmarks import config
+from keras_landmarks.contest import grouping, landmark_tables, listed_images
+from keras_landmarks.images import decoding
+from keras_landmarks.input.samples import Samples, load_samples, reopener
+from keras_landmarks.utils import beam
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import (
     Journal,
+    atomic_folder,
+    atomic_write,
     finish_replacing,
     flush,
-    whole_file,
-    whole_folder,
     write_json,
 )
-from keras_landmarks.parallel import parallel_map
-from keras_landmarks.progress import progress
+from keras_landmarks.utils.parallel import parallel_map
+from keras_landmarks.utils.progress import progress
+from keras_landmarks.utils.seeding import sample_seed
 
 # With --augment_refill: give up when on average not one of so many attempts keeps its points.
 _ATTEMPTS_PER_IMAGE = 20
@@ -110,7 +112,7 @@ def augment(
     finish_replacing(folder)
     if made := _read_settings(folder):
         return made["figures"] | {"folder": str(folder), "made": False}
-    with whole_folder(folder, key=key) as partial:
+    with atomic_folder(folder, key=key) as partial:
         journal, made = partial / _JOURNAL, _read_settings(partial)
         if not made or journal.exists():  # else it was killed just before the end
             if for_each:
@@ -159,9 +161,9 @@ def _write_images(
     kept = np.flatnonzero(attempts["jpeg_bytes"])
     file_names = [_file_name(index) for index in range(written)]
     landmarks = (attempts[number]["landmarks_px"] for number in kept)
-    contest.write_landmarks(folder / "train" / "landmarks.csv", file_names, landmarks)
+    landmark_tables.write_landmarks(folder / "train" / "landmarks.csv", file_names, landmarks)
     sources = [samples.file_names[number % len(samples)] for number in kept]
-    contest.write_groups(folder / "sources.csv", "source", file_names, sources)
+    grouping.write_group_table(folder / "sources.csv", "source", file_names, sources)
     return {"written": written, "dropped": len(attempts) - written}
 
 
@@ -230,7 +232,7 @@ def _write_piece(
     make = functools.partial(_make_image, settings, samples.image_folder)
     jpegs, landmarks_px = zip(*map(make, _attempts(samples, numbers)), strict=True)
     jpegs = [jpeg or b"" for jpeg in jpegs]
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         np.savez(
             partial,
             landmarks_px=landmarks_px,
@@ -256,7 +258,7 @@ def _attempts(samples: Samples, numbers: range) -> Iterator[tuple]:
 def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -> tuple:
     """Returns the JPEG, or None if a point was lost, and its points."""
     number, file_name, landmarks_px = attempt
-    image = image_files.read_image(image_folder, file_name)
+    image = listed_images.read_image(image_folder, file_name)
     seed = sample_seed(settings.seed, number)
     image, varied_px = _augmenter(settings)(image, landmarks_px, seed)
     if landmarks_px.dtype == np.int16:  # a table of whole numbers gets whole numbers
@@ -264,13 +266,13 @@ def _make_image(settings: AugmentSettings, image_folder: Path, attempt: tuple) -
     height, width = image.shape[:2]
     if np.any(varied_px < 0) or np.any(varied_px >= (width, height)):
         return None, varied_px
-    return image_files.encode_jpeg(image), varied_px
+    return decoding.encode_jpeg(image), varied_px
 
 
 @functools.cache
 def _augmenter(settings: AugmentSettings):
     # Not at the top: albumentations takes a second to import, and `train` imports this module.
-    from keras_landmarks.data import augmentation
+    from keras_landmarks.input import augmentation
 
     transform = augmentation.ShiftScaleRotate(
         settings.rotate_limit, settings.shift_limit, settings.scale_limit

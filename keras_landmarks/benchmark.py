@@ -32,15 +32,16 @@ from typing import Any
 
 from absl import logging
 
-from keras_landmarks import config, cores
+from keras_landmarks import config
 from keras_landmarks.benchmarks import peer
 from keras_landmarks.benchmarks.aot import compile_ahead
 from keras_landmarks.benchmarks.stages import STAGES
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload
-from keras_landmarks.data import contest
-from keras_landmarks.errors import InputError
-from keras_landmarks.models import names
+from keras_landmarks.contest import locations
+from keras_landmarks.models import registry
 from keras_landmarks.synthesize import synthesize
+from keras_landmarks.utils import cores
+from keras_landmarks.utils.errors import InputError
 
 FLAGS = config.use(BenchmarkSettings, "stages", "peer", "aot")
 
@@ -109,9 +110,9 @@ def benchmark(
     """
     if unknown := [name for name in stages if name not in STAGES]:
         raise InputError(f"--stages={unknown[0]}: choose from {','.join(STAGES)}")
-    names.check(settings.model)
-    if peer_name and settings.model not in names.FAMILY:
-        raise InputError(f"--peer={peer_name} has {', '.join(names.FAMILY)} only")
+    registry.check_model_name(settings.model)
+    if peer_name and settings.model not in registry.RESNETS:
+        raise InputError(f"--peer={peer_name} has {', '.join(registry.RESNETS)} only")
     load = os.getloadavg()[0]  # before this command adds to it
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         workload = Workload(settings, _data(settings, Path(scratch)), Path(scratch))
@@ -160,7 +161,7 @@ def aot_table(figures: dict[str, Any]) -> str:
 def _data(settings: BenchmarkSettings, scratch: Path) -> Path:
     """Returns the contest folder to measure on, drawn if the settings name none."""
     if settings.data:
-        contest.find_image_folder(Path(settings.data), "train")
+        locations.find_image_folder(Path(settings.data), "train")
         return Path(settings.data)
     synthesize(scratch / "faces", _BUILT_IN_FACES, test_images=1, processes=settings.processes)
     return scratch / "faces"

@@ -20,11 +20,12 @@ from pathlib import Path
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest
-from keras_landmarks.data.contest import Asked, Reject
-from keras_landmarks.data.samples import Sample, check_landmarks, check_test_points
-from keras_landmarks.errors import InputError
-from keras_landmarks.progress import progress
+from keras_landmarks.contest import invalid_samples, landmark_tables, locations, table_files
+from keras_landmarks.contest.checking import Sample, check_landmarks, check_test_points
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.contest.requested_points import RequestedPoints
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.progress import progress
 
 _UNLISTED_NAMED = 20
 
@@ -44,7 +45,7 @@ class Report:
 
     table: Path
     rows: int
-    rejects: list[Reject]
+    rejects: list[InvalidSample]
     unlisted: list[str]
 
 
@@ -63,7 +64,7 @@ def main(_) -> dict:
         for reject in report.rejects
     ]
     if FLAGS.rejects:
-        contest.write_rejects(Path(FLAGS.rejects), rejects)
+        invalid_samples.write_invalid_samples(Path(FLAGS.rejects), rejects)
     print(table(reports))
     figures = {split: _figures(report) for split, report in reports.items()}
     names = ("rows", "sound", "rejected", "unlisted")
@@ -80,7 +81,7 @@ def _why_hopeless(report: Report) -> str:
     name, line, reason = report.rejects[0]
     return (
         f"{report.table}: none of its {report.rows:,} rows can be used; the first is line {line}"
-        f" ({contest.printable(name)}): {reason}"
+        f" ({table_files.printable(name)}): {reason}"
     )
 
 
@@ -90,13 +91,13 @@ def check(data: Path) -> dict[str, Report]:
     Raises:
         InputError: the folder lacks train/images or train/landmarks.csv, or a table is none.
     """
-    images = contest.find_image_folder(data, "train")
+    images = locations.find_image_folder(data, "train")
     landmarks = data / "train" / "landmarks.csv"
-    points = contest.count_points(landmarks)
+    points = landmark_tables.count_points(landmarks)
     reports = {"train": _report("train", landmarks, check_landmarks(landmarks, images), images)}
     try:
-        images = contest.find_image_folder(data, "test")
-        asked = contest.find_test_points(data, "test")
+        images = locations.find_image_folder(data, "test")
+        asked = locations.find_test_points(data, "test")
     except InputError as error:
         logging.info("no test split is checked: %s", error)
         return reports
@@ -105,16 +106,19 @@ def check(data: Path) -> dict[str, Report]:
 
 
 def _report(
-    split: str, table: Path, checked: Iterable[Sample | Asked | Reject], image_folder: Path
+    split: str,
+    table: Path,
+    checked: Iterable[Sample | RequestedPoints | InvalidSample],
+    image_folder: Path,
 ) -> Report:
     lines, named, rejects = set(), set(), []
     for item in progress(checked, f"checking {split}", "rows"):
         lines.add(item.line)  # a set: a reject may follow for the row of a sample
         named.add(os.path.normpath(item.file_name))
-        if isinstance(item, Reject):
+        if isinstance(item, InvalidSample):
             rejects.append(item)
     rejects.sort(key=lambda reject: reject.line)
-    files = contest.list_files(image_folder)
+    files = locations.list_files(image_folder)
     unlisted = [name for name in files if unicodedata.normalize("NFC", name) not in named]
     return Report(table, len(lines), rejects, unlisted)
 
@@ -144,7 +148,7 @@ def table(reports: dict[str, Report]) -> str:
     lines.append(_line("files that no row names", [f["unlisted"] for f in figures]))
     for split, report in reports.items():
         named, more = report.unlisted[:_UNLISTED_NAMED], len(report.unlisted) - _UNLISTED_NAMED
-        lines += [f"  {split}/images/{contest.printable(name)}" for name in named]
+        lines += [f"  {split}/images/{table_files.printable(name)}" for name in named]
         lines += [f"  and {more:,} more in {split}/images"] if more > 0 else []
     return "\n".join(lines)
 

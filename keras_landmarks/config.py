@@ -18,15 +18,16 @@ from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
-from keras_landmarks import compilation_cache, huge_pages, interruption, process
 from keras_landmarks.annotations import units
 from keras_landmarks.command_help import command_help
-from keras_landmarks.data import geometry, variation
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import write_whole
-from keras_landmarks.models import names
-from keras_landmarks.progress import end_bars
+from keras_landmarks.images import geometry
+from keras_landmarks.input import augmentation_config
+from keras_landmarks.models import registry
 from keras_landmarks.training.settings import as_flag, parse_fold
+from keras_landmarks.utils import compilation_cache, huge_pages, interruption, process
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import write_atomically
+from keras_landmarks.utils.progress import end_bars
 
 FLAGS = flags.FLAGS
 Settings = TypeVar("Settings")
@@ -192,7 +193,8 @@ flags.DEFINE_float(
 flags.DEFINE_list(
     "augment_online",
     [],
-    f"Vary every image anew in every epoch: {', '.join(variation.KINDS)}, with commas; no space.",
+    f"Vary every image anew in every epoch: {', '.join(augmentation_config.KINDS)}, with commas;"
+    " no space.",
 )
 _define_path_or_word(
     "mirror",
@@ -215,7 +217,7 @@ flags.DEFINE_string(
 )
 
 _subject("The network and its input")
-flags.DEFINE_string("model", "resnext50_32x4d", f"Network: {', '.join(names.NAMES)}.")
+flags.DEFINE_string("model", "resnext50_32x4d", f"Network: {', '.join(registry.MODEL_NAMES)}.")
 _define_path_or_word(
     "init_weights",
     "imagenet",
@@ -482,7 +484,7 @@ flags.DEFINE_string("aot", None, "Compile the train step for this TPU topology: 
 @flags.validator("model")
 def _check_model(value: str) -> bool:
     try:
-        names.check(value)
+        registry.check_model_name(value)
     except InputError as error:
         raise flags.ValidationError(str(error)) from None
     return True
@@ -506,8 +508,8 @@ def _check_fold(value: str | None) -> bool:
 
 @flags.validator("augment_online")
 def _check_augment_online(kinds: list[str]) -> bool:
-    if unknown := set(kinds) - set(variation.KINDS):
-        known = ", ".join(variation.KINDS)
+    if unknown := set(kinds) - set(augmentation_config.KINDS):
+        known = ", ".join(augmentation_config.KINDS)
         raise flags.ValidationError(f"{unknown.pop()!r} is none of {known}")
     return True
 
@@ -536,7 +538,7 @@ def write_flagfile(path: Path, values: dict[str, Any]) -> None:
     """Writes flags and their values as a flagfile."""
     given = {name: value for name, value in values.items() if value is not None}
     lines = [as_flag(name, value) + "\n" for name, value in given.items()]
-    write_whole(path, "".join(lines))
+    write_atomically(path, "".join(lines))
 
 
 def _field_names(settings: type) -> list[str]:

@@ -36,12 +36,13 @@ from keras_landmarks.annotations import cropping, plausibility, units, validatio
 from keras_landmarks.annotations.cropping import Cut
 from keras_landmarks.annotations.face import Face, point_name
 from keras_landmarks.annotations.reading import read_annotations
-from keras_landmarks.data import contest, known_layouts, layout, mirror
-from keras_landmarks.data.contest import Reject
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import whole_folder, write_json
-from keras_landmarks.parallel import parallel_map
-from keras_landmarks.progress import progress
+from keras_landmarks.contest import grouping, invalid_samples, landmark_tables, table_files
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.layouts import known_layouts, layout, mirror
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import atomic_folder, write_json
+from keras_landmarks.utils.parallel import parallel_map
+from keras_landmarks.utils.progress import progress
 
 FLAGS = config.use(
     "source",
@@ -127,7 +128,7 @@ def convert(
     share = 0 if whole_photos else face_share
     cut = functools.partial(cropping.cut_face, photos, share, points_unit)
     cuts = parallel_map(cut, faces, processes)
-    with _removed_if_new(data), whole_folder(folder) as partial:
+    with _removed_if_new(data), atomic_folder(folder) as partial:
         cuts = progress(cuts, "cutting out", "faces", len(faces))
         written, rejects = _write_faces(partial, faces, cuts)
         if not written:
@@ -157,7 +158,7 @@ def convert(
 
 
 def _check_faces(
-    source: Path, faces: Sequence[Face | Reject], names: Sequence[str] | None, unit: str
+    source: Path, faces: Sequence[Face | InvalidSample], names: Sequence[str] | None, unit: str
 ) -> tuple[int, Sequence[str] | None]:
     """Returns how many points the faces have, and the points' names if they are of so many.
 
@@ -181,7 +182,7 @@ def _check_faces(
     return points, names
 
 
-def _most_gaps(faces: Sequence[Face | Reject], names: Sequence[str] | None) -> str:
+def _most_gaps(faces: Sequence[Face | InvalidSample], names: Sequence[str] | None) -> str:
     """Says which point most often has no place; nothing if all have one."""
     count = Counter(
         point
@@ -199,7 +200,7 @@ def _check_points(data: Path, points: int, names: Sequence[str] | None, source: 
     """Raises InputError if the layout or another split in `data` is of other points."""
     other = "; give another --data"
     for table in sorted(data.glob("[!.]*/landmarks.csv")):
-        if (count := contest.count_points(table)) != points:
+        if (count := landmark_tables.count_points(table)) != points:
             raise InputError(f"{source} has {points} points, {table} {count}{other}")
     path = data / "layout.json"
     known = layout.read_json(path) if path.exists() else {}
@@ -229,14 +230,14 @@ def _removed_if_new(folder: Path) -> Iterator[None]:
 
 
 def _write_faces(
-    folder: Path, faces: Sequence[Face | Reject], cuts: Iterable[Cut | Reject]
-) -> tuple[list[Cut], list[Reject]]:
+    folder: Path, faces: Sequence[Face | InvalidSample], cuts: Iterable[Cut | InvalidSample]
+) -> tuple[list[Cut], list[InvalidSample]]:
     """Writes the images and the tables; returns the crops, without JPEGs, and the rejects."""
     images = folder / "images"
     images.mkdir(parents=True)
     written, crops, rejects = [], [], []
     for face, cut in zip(faces, cuts, strict=True):
-        if isinstance(cut, Reject):
+        if isinstance(cut, InvalidSample):
             rejects.append(cut)
             continue
         name = f"face_{len(written):06d}.jpg"
@@ -246,12 +247,12 @@ def _write_faces(
     if written:
         names, photos = ([crop[column] for crop in crops] for column in (0, 1))
         landmarks = (cut.landmarks_photo_px - cut.offset_px for cut in written)
-        contest.write_landmarks(folder / "landmarks.csv", names, landmarks)
-        contest.write_groups(folder / "sources.csv", "photo", names, photos)
+        landmark_tables.write_landmarks(folder / "landmarks.csv", names, landmarks)
+        grouping.write_group_table(folder / "sources.csv", "photo", names, photos)
         columns = ("file_name", "photo", "annotation", "x0", "y0")
-        contest.write_rows(folder / "crops.csv", columns, crops)
+        table_files.write_rows(folder / "crops.csv", columns, crops)
     if rejects:
-        contest.write_rejects(folder / "rejects.csv", rejects)
+        invalid_samples.write_invalid_samples(folder / "rejects.csv", rejects)
     return written, rejects
 
 
@@ -277,19 +278,21 @@ def _write_layout(path: Path, landmarks: Sequence[np.ndarray], names: Sequence[s
     return known
 
 
-def _nothing_left(source: Path, rejects: Sequence[Reject], gaps: str, photos_are_told: bool) -> str:
+def _nothing_left(
+    source: Path, rejects: Sequence[InvalidSample], gaps: str, photos_are_told: bool
+) -> str:
     """Says why no face can be used, with the first for an example."""
     if not rejects:
         return f"{source}: there is no face in it"
     first = rejects[0]
-    example = contest.printable(f"{first.file_name}, row {first.line}: {first.reason}")
+    example = table_files.printable(f"{first.file_name}, row {first.line}: {first.reason}")
     lost = any(reject.kind == "there is no such image" for reject in rejects)
     hint = "; --photos says where the photos are" if lost and not photos_are_told else ""
     summary = _summary(rejects) + gaps
     return f"{source}: no face can be used: {summary}; the first is {example}{hint}"
 
 
-def _summary(rejects: Sequence[Reject]) -> str:
+def _summary(rejects: Sequence[InvalidSample]) -> str:
     """Returns how many there are of each reason, the commonest first."""
     counts = Counter(reject.kind for reject in rejects)
     return ", ".join(f"{reason}: {count}" for reason, count in counts.most_common())

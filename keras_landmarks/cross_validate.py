@@ -22,15 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from keras_landmarks import compilation_cache, config
+from keras_landmarks import config
 from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.data import contest, prediction_files
-from keras_landmarks.data.samples import load_samples
+from keras_landmarks.contest import locations, prediction_files
 from keras_landmarks.evaluate import evaluate, table
+from keras_landmarks.evaluation.formatting import round_floats
+from keras_landmarks.input.samples import load_samples
 from keras_landmarks.predict import PredictSettings, predict_images
-from keras_landmarks.reports.figures import rounded
 from keras_landmarks.train import split, train
 from keras_landmarks.training.settings import TrainSettings
+from keras_landmarks.utils import compilation_cache
 
 _HELD_OUT = "held_out.npz"
 
@@ -49,7 +50,7 @@ def main(_) -> dict[str, Any]:
         FLAGS.folds,
     )
     print(table(figures))
-    return rounded(figures)
+    return round_floats(figures)
 
 
 def cross_validate(
@@ -78,7 +79,7 @@ def cross_validate(
         held_out.append(_predict_held_out(of_fold, predict_settings))
     everything = workdir / _HELD_OUT
     join(held_out, everything)
-    truth = contest.find_landmarks(Path(settings.data), "train")
+    truth = locations.find_landmarks(Path(settings.data), "train")
     groups = [Path(table) for table in settings.validation_groups or []]
     return {
         "workdir": settings.workdir,

@@ -14,10 +14,11 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, image_files, labels, prediction_files
-from keras_landmarks.data.layout import regions_of
-from keras_landmarks.errors import InputError
-from keras_landmarks.reports import drawing, metrics
+from keras_landmarks.contest import labels, listed_images, locations, prediction_files
+from keras_landmarks.evaluation import metrics
+from keras_landmarks.images import drawing
+from keras_landmarks.layouts.layout import regions_of
+from keras_landmarks.utils.errors import InputError
 
 FLAGS = config.use("data", "split", "predictions", "truth", "layout", "out", "count")
 
@@ -62,7 +63,7 @@ def draw(
     Raises:
         InputError: there are no points or no images to draw, or a table or `layout` is wrong.
     """
-    folder = contest.find_photos(truth, data, split)
+    folder = locations.find_photos(truth, data, split)
     tables, rejected = _read_tables(data, split, predictions, truth)
     first, *others = tables.values()
     file_names = [name for name in first if all(name in other for other in others)]
@@ -96,7 +97,7 @@ def _read_tables(
     tables, rejected = {}, 0
     if predictions is None and truth is None:
         try:
-            truth = contest.find_landmarks(data, split or "test")
+            truth = locations.find_landmarks(data, split or "test")
         except InputError as error:
             raise InputError(f"{error}; give --predictions or --truth") from None
     if predictions:
@@ -126,7 +127,7 @@ def read_spread(
         if len(images) == count:
             break
         try:
-            images[row] = image_files.read_image(folder, file_names[row])
+            images[row] = listed_images.read_image(folder, file_names[row])
         except InputError as error:
             broken += 1
             if broken <= _TOLD:

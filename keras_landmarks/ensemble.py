@@ -29,14 +29,26 @@ import numpy as np
 from scipy.optimize import nnls
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, grouping, prediction_files
-from keras_landmarks.data.contest import TestPoints
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import (
+    grouping,
+    landmark_tables,
+    locations,
+    prediction_files,
+    requested_points,
+)
+from keras_landmarks.contest.requested_points import TestPoints
+from keras_landmarks.evaluation import bootstrap, matching, metrics
+from keras_landmarks.evaluation.formatting import (
+    align_columns,
+    describe_intervals,
+    describe_invalid_rows,
+    format_interval,
+    round_floats,
+)
+from keras_landmarks.evaluation.matching import Truth
 from keras_landmarks.predict import asked_points, check_indices, whole_px
-from keras_landmarks.progress import progress
-from keras_landmarks.reports import bootstrap, matching, metrics
-from keras_landmarks.reports.figures import aligned, between, drawn, left_out, rounded
-from keras_landmarks.reports.matching import Truth
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.progress import progress
 
 _ROWS = 256  # images whose points by all models are in memory at a time
 
@@ -74,7 +86,7 @@ def main(_) -> dict[str, Any]:
     )
     if "mse" in figures:
         print(table(figures))
-    return rounded(figures)
+    return round_floats(figures)
 
 
 def ensemble(
@@ -110,7 +122,7 @@ def ensemble(
     models = match(inputs)
     asked = None
     if submission and not models.are_submissions:
-        asked = _read_asked(contest.find_test_points(data, split), models)
+        asked = _read_asked(locations.find_test_points(data, split), models)
     scored = match(held_out) if held_out else models
     true = _read_truth(truth, test_points, scored) if truth else None
     if held_out:
@@ -124,7 +136,7 @@ def ensemble(
         prediction_files.write(predictions, models.file_names, landmarks, sigmas)
     if submission:
         whole = asked_points(landmarks, asked, rounding) if asked else whole_px(landmarks, rounding)
-        contest.write_submission(submission, models.file_names, whole)
+        landmark_tables.write_submission(submission, models.file_names, whole)
     return {
         "models": len(inputs),
         "images": len(models.file_names),
@@ -251,10 +263,10 @@ def _is_submission(path: Path) -> bool:
 def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
     """Returns the names of rows and of the points in each, and a submission's points."""
     if _is_submission(path):
-        table = contest.read_landmarks(path)
-        return table.file_names, contest.read_point_names(path), table.points
+        table = landmark_tables.read_landmarks(path)
+        return table.file_names, landmark_tables.read_point_names(path), table.points
     names, points = prediction_files.read_names(path)
-    return names, contest.point_names(points), None
+    return names, landmark_tables.point_names(points), None
 
 
 def _iterate_points(path: Path, submitted: np.ndarray | None) -> Iterator[np.ndarray]:
@@ -264,7 +276,7 @@ def _iterate_points(path: Path, submitted: np.ndarray | None) -> Iterator[np.nda
 
 
 def _read_asked(path: Path, models: Models) -> TestPoints:
-    asked = contest.read_test_points(path)
+    asked = requested_points.read_test_points(path)
     _check_same("row", models.paths[0], models.file_names, path, asked.file_names)
     check_indices(asked, models.points)
     return asked
@@ -380,9 +392,9 @@ def score(
         "scored_images": len(mse),
         "groups": len(set(group_of_each)),
         "rejected": true.rejected,
-        **metrics.mean_figure("mse", of_all, resamples),
+        **metrics.mean_with_interval("mse", of_all, resamples),
         "mse_of_models": [
-            {"file": str(path), **metrics.mean_figure("mse", of_model, resamples)}
+            {"file": str(path), **metrics.mean_with_interval("mse", of_model, resamples)}
             for path, of_model in zip(models.paths, of_models, strict=True)
         ],
     }
@@ -396,8 +408,8 @@ def table(figures: dict[str, Any]) -> str:
     """Lays out what `ensemble` returns, where it has scores, as aligned lines."""
     lines = [
         f"{figures['scored_images']:,} images scored",
-        drawn(figures["scored_images"], figures["groups"]),
-        *left_out(figures["rejected"]),
+        describe_intervals(figures["scored_images"], figures["groups"]),
+        *describe_invalid_rows(figures["rejected"]),
         "",
     ]
     weights = figures["weights"] or [None] * figures["models"]
@@ -407,12 +419,12 @@ def table(figures: dict[str, Any]) -> str:
         (figures | {"file": figures["combine"]}, None),
     ]:
         weight = "" if weight is None else f"{weight:.3f}"
-        ends = between(model.get("mse_interval"))
+        ends = format_interval(model.get("mse_interval"))
         rows.append((Path(model["file"]).name, weight, f"{model['mse']:.3f}", ends))
     if best := figures.get("against_best"):
-        ends = between(best["difference_interval"])
+        ends = format_interval(best["difference_interval"])
         rows.append(("difference from the best model", "", f"{best['difference']:.3f}", ends))
-    return "\n".join([*lines, *aligned(rows, (28, 8, 10, 22))])
+    return "\n".join([*lines, *align_columns(rows, (28, 8, 10, 22))])
 
 
 if __name__ == "__main__":

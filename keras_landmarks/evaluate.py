@@ -26,20 +26,27 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, grouping, image_files, labels, prediction_files
-from keras_landmarks.data.layout import regions_of
-from keras_landmarks.data.samples import Samples, load_samples, warn_of_rejects
-from keras_landmarks.errors import InputError
-from keras_landmarks.reports import bootstrap, matching, metrics
-from keras_landmarks.reports.figures import (
-    aligned,
-    between,
-    counted,
-    drawn,
-    left_out,
-    rounded,
+from keras_landmarks.contest import (
+    grouping,
+    labels,
+    listed_images,
+    locations,
+    prediction_files,
+    table_files,
 )
-from keras_landmarks.reports.matching import Truth
+from keras_landmarks.evaluation import bootstrap, matching, metrics
+from keras_landmarks.evaluation.formatting import (
+    align_columns,
+    describe_intervals,
+    describe_invalid_rows,
+    format_image_count,
+    format_interval,
+    round_floats,
+)
+from keras_landmarks.evaluation.matching import Truth
+from keras_landmarks.input.samples import Samples, load_samples, warn_of_rejects
+from keras_landmarks.layouts.layout import regions_of
+from keras_landmarks.utils.errors import InputError
 
 _FEWEST_POINTS_WITH_SIZE = 3
 _ABOUT_NME = (
@@ -80,12 +87,12 @@ def main(_) -> dict[str, Any]:
             partial=FLAGS.partial,
         )
         print(comparison(figures))
-        return rounded(figures)
+        return round_floats(figures)
     if FLAGS.data:
         paths |= config.read_paths("data", "prepared")
     figures = evaluate(**paths, split=FLAGS.split, seed=FLAGS.seed, partial=FLAGS.partial)
     print(table(figures))
-    return rounded(figures)
+    return round_floats(figures)
 
 
 def evaluate(
@@ -131,12 +138,12 @@ def evaluate(
         return scored.figures
     samples = load_samples(data, "train", prepared)
     warn_of_rejects(samples)
-    mse = mean_shape_mse(samples, scored.true, contest.find_image_folder(data, split))
+    mse = mean_shape_mse(samples, scored.true, locations.find_image_folder(data, split))
     known = np.isfinite(mse)
     resamples = scored.resamples
     if not known.all():
         resamples = bootstrap.resample(list(itertools.compress(scored.groups, known)), seed)
-    figures = metrics.mean_figure("mean_shape_mse", mse[known], resamples)
+    figures = metrics.mean_with_interval("mean_shape_mse", mse[known], resamples)
     return scored.figures | figures | {"mean_shape_images": int(known.sum())}
 
 
@@ -200,7 +207,7 @@ def score(
         figures |= metrics.summary(every, face_size, resamples, regions)
         figures |= _calibration(source, predicted, true)
     if asked is not None:
-        figures |= metrics.asked_summary(asked, face_size, resamples)
+        figures |= metrics.requested_points_summary(asked, face_size, resamples)
     return Score(figures, true, predicted, every, face_size, group_of_each, resamples, regions)
 
 
@@ -239,8 +246,8 @@ def compare(
         "images": len(true.file_names),
         "groups": resamples.groups,
         "rejected": true.rejected,
-        **metrics.mean_figure("mse_a", mse_a, resamples),
-        **metrics.mean_figure("mse_b", mse_b, resamples),
+        **metrics.mean_with_interval("mse_a", mse_a, resamples),
+        **metrics.mean_with_interval("mse_b", mse_b, resamples),
         **bootstrap.paired(mse_a, mse_b, resamples),
     }
 
@@ -266,7 +273,7 @@ def _read_truth(
 
 def _read_names(table: Path) -> list[str]:
     is_npz = table.suffix == ".npz"
-    return prediction_files.read_names(table)[0] if is_npz else contest.read_names(table)
+    return prediction_files.read_names(table)[0] if is_npz else table_files.read_names(table)
 
 
 def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndarray:
@@ -280,7 +287,7 @@ def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndar
     """
     sizes_px = np.full((len(true.file_names), 2), np.nan)
     broken = []
-    sizes = image_files.read_listed_sizes(image_folder, true.file_names)
+    sizes = listed_images.read_listed_sizes(image_folder, true.file_names)
     for row, (name, size) in enumerate(zip(true.file_names, sizes, strict=True)):
         if isinstance(size, str):
             broken.append(f"{image_folder / name}: {size}")
@@ -367,20 +374,21 @@ def _checked_face_sizes(true: Truth) -> np.ndarray | None:
 def table(figures: dict[str, Any]) -> str:
     """Lays out what `evaluate` returns as aligned lines that say what each figure is."""
     lines = [
-        f"{counted(figures['images'], figures['truth_images'])}, {figures['points']} points each;"
+        f"{format_image_count(figures['images'], figures['truth_images'])},"
+        f" {figures['points']} points each;"
         f" {figures['without_truth']:,} more predicted without truth",
         "MSE: sum of squares over x and y / (2 x points), mean over the images",
         _ABOUT_NME if {"nme", "nme_asked"} & figures.keys() else _NO_NME,
-        drawn(figures["images"], figures["groups"]),
-        *left_out(figures["rejected"]),
+        describe_intervals(figures["images"], figures["groups"]),
+        *describe_invalid_rows(figures["rejected"]),
         "",
     ]
     rows = [
-        (name, f"{mse:.3f}", between(mse_ends), *_nme_cells(nme, nme_ends))
+        (name, f"{mse:.3f}", format_interval(mse_ends), *_nme_cells(nme, nme_ends))
         for name, mse, mse_ends, nme, nme_ends in table_rows(figures)
     ]
     header = ("", "MSE, px²", "interval", "NME, %", "interval")
-    lines += aligned([header, *rows], (28, 10, 22, 10, 18))
+    lines += align_columns([header, *rows], (28, 10, 22, 10, 18))
     if "auc_at_0.07" in figures:
         lines += [
             "",
@@ -394,9 +402,9 @@ def table(figures: dict[str, Any]) -> str:
         title = "error / sigma, root mean square"
         lines.append(f"{title:50}{figures['error_by_sigma']:8.4f}; 1 if sigma is right")
     if "mean_shape_mse" in figures:
-        ends = between(figures.get("mean_shape_mse_interval"))
+        ends = format_interval(figures.get("mean_shape_mse_interval"))
         row = ("MSE of the mean shape, all points", f"{figures['mean_shape_mse']:.3f}", ends)
-        lines += aligned([row], (50, 8, 22))
+        lines += align_columns([row], (50, 8, 22))
     return "\n".join(lines)
 
 
@@ -426,13 +434,16 @@ def _cells(figures: dict[str, Any], name: str, q: str | None = None) -> tuple:
 
 
 def _nme_cells(nme: float | None, ends: list[float] | None) -> tuple[str, str]:
-    return ("", "") if nme is None else (f"{100 * nme:.3f}", between(ends, 100))
+    return ("", "") if nme is None else (f"{100 * nme:.3f}", format_interval(ends, 100))
 
 
 def comparison(figures: dict[str, Any]) -> str:
     """Lays out what `compare` returns, and ends with a sentence that says what it means."""
-    lines = [f"{figures['images']:,} images", drawn(figures["images"], figures["groups"])]
-    lines += [*left_out(figures["rejected"]), ""]
+    lines = [
+        f"{figures['images']:,} images",
+        describe_intervals(figures["images"], figures["groups"]),
+    ]
+    lines += [*describe_invalid_rows(figures["rejected"]), ""]
     rows = [("", "MSE, px²", "interval")]
     for title, name in [
         (Path(figures["a"]).name, "mse_a"),
@@ -442,8 +453,8 @@ def comparison(figures: dict[str, Any]) -> str:
     ]:
         figure, ends = _cells(figures, name)
         if figure is not None:
-            rows.append((title, f"{figure:.3f}", between(ends)))
-    lines += aligned(rows, (28, 10, 22))
+            rows.append((title, f"{figure:.3f}", format_interval(ends)))
+    lines += align_columns(rows, (28, 10, 22))
     return "\n".join([*lines, "", _verdict(figures)])
 
 

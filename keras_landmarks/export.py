@@ -26,12 +26,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_landmarks import compilation_cache, config
-from keras_landmarks.data import contest, faces
-from keras_landmarks.data.geometry import Frame
+from keras_landmarks import config
+from keras_landmarks.contest import landmark_tables, locations, table_files
 from keras_landmarks.draw import read_spread
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import whole_folder, write_json
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.synthetic import faces
+from keras_landmarks.utils import compilation_cache
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import atomic_folder, write_json
 
 FLAGS = config.use(
     *("workdir", "out", "format", "export_precision", "data", "layout", "compilation_cache")
@@ -80,7 +82,7 @@ def export(
     from keras_landmarks.exporting import description, formats
     from keras_landmarks.models.keras_settings import own_settings
     from keras_landmarks.models.spec import load_trained
-    from keras_landmarks.models.stock import stock_model
+    from keras_landmarks.models.stock_layers import stock_model
 
     chosen = formats.check(format_name, precision)
     if precision == "int8" and data is None:
@@ -88,7 +90,7 @@ def export(
     _check_is_own(out, {f.file_name for f in formats.FORMATS.values()}, description.FILE_NAME)
     spec, model = load_trained(workdir)
     if data:
-        _check_points(contest.find_landmarks(data, "train"), spec.points)
+        _check_points(locations.find_landmarks(data, "train"), spec.points)
     if precision == "int8":
         images, calibration, rejected = _calibration_apart(spec.frame, data)
     else:
@@ -97,7 +99,7 @@ def export(
     with own_settings():
         expected = model.predict_on_batch(images)
     described = description.describe(spec, expected[..., :2], layout)
-    with own_settings(), whole_folder(out) as partial:
+    with own_settings(), atomic_folder(out) as partial:
         file = partial / chosen.file_name
         chosen.write(stock_model(model), file, precision, calibration)
         if chosen.describe:
@@ -135,12 +137,12 @@ def _check_is_own(out: Path, networks: set[str], described: str) -> None:
 
 
 def _check_points(table: Path, points: int) -> None:
-    others = contest.count_points(table)
+    others = landmark_tables.count_points(table)
     if others != points:
         raise InputError(f"{table}: {others} points; --data must be the model's own, of {points}")
 
 
-def _calibration_apart(frame: Frame, data: Path) -> tuple[np.ndarray, np.ndarray, int]:
+def _calibration_apart(frame: CropSpec, data: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """Returns framed training images: some to compare predictions of, others to calibrate by.
 
     Besides, how many images were broken.
@@ -155,7 +157,7 @@ def _calibration_apart(frame: Frame, data: Path) -> tuple[np.ndarray, np.ndarray
     return images[::step], calibration, rejected
 
 
-def _face_images(frame: Frame, data: Path | None, count: int) -> tuple[np.ndarray, int]:
+def _face_images(frame: CropSpec, data: Path | None, count: int) -> tuple[np.ndarray, int]:
     """Returns framed faces, (count, height, width, 3) float32: of the training images, or drawn.
 
     Besides, how many images were broken.
@@ -173,8 +175,8 @@ def _read_photos(data: Path, count: int) -> tuple[list[np.ndarray], int]:
 
     Besides, how many were broken.
     """
-    folder = contest.find_image_folder(data, "train")
-    names = contest.read_names(contest.find_landmarks(data, "train"))
+    folder = locations.find_image_folder(data, "train")
+    names = table_files.read_names(locations.find_landmarks(data, "train"))
     photos, rejected = read_spread(folder, names, count)
     if not photos:
         raise InputError(f"{folder}: none of the {len(names)} images of the table can be read")

@@ -28,20 +28,16 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import (
-    contest,
-    image_files,
-    label_scores,
-    layout,
-    placement,
-    prediction_files,
-)
-from keras_landmarks.data.placement import Face, Place
-from keras_landmarks.data.samples import Samples, load_samples, warn_of_rejects
-from keras_landmarks.errors import InputError
-from keras_landmarks.parallel import parallel_map
-from keras_landmarks.progress import progress
-from keras_landmarks.reports import drawing, matching
+from keras_landmarks.cleaning import label_scores, placement
+from keras_landmarks.cleaning.placement import Face, Place
+from keras_landmarks.contest import listed_images, prediction_files, table_files
+from keras_landmarks.evaluation import matching
+from keras_landmarks.images import drawing
+from keras_landmarks.input.samples import Samples, load_samples, warn_of_rejects
+from keras_landmarks.layouts import layout
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.parallel import parallel_map
+from keras_landmarks.utils.progress import progress
 
 FLAGS = config.use("data", "prepared", "predictions", "suspects", "out", "count", "processes")
 
@@ -169,12 +165,12 @@ def _misplaced(samples: Samples, predicted: np.ndarray | None, processes: int | 
 
 
 def _lesson(task: Task) -> tuple[int, np.ndarray, np.ndarray]:
-    image = image_files.read_image(task.folder, task.name)
+    image = listed_images.read_image(task.folder, task.name)
     return placement.fold(task.row), *placement.lesson(image, task.face, task.row)
 
 
 def _best_place(weights: np.ndarray, task: Task) -> Place:
-    image = image_files.read_image(task.folder, task.name)
+    image = listed_images.read_image(task.folder, task.name)
     return placement.best_place(image, task.face, weights[placement.fold(task.row)])
 
 
@@ -228,7 +224,7 @@ def _write_suspects(
         (samples.file_names[row], str(samples.lines[row]), f"{suspicion[row]:.1f}", texts[row])
         for row in rows
     ]
-    contest.write_rows(path, ("file_name", "row", "score", "reason"), cells)
+    table_files.write_rows(path, ("file_name", "row", "score", "reason"), cells)
 
 
 def _draw(
@@ -236,7 +232,7 @@ def _draw(
 ) -> None:
     tiles = []
     for row in rows:
-        photo = image_files.read_image(samples.image_folder, samples.file_names[row])
+        photo = listed_images.read_image(samples.image_folder, samples.file_names[row])
         label = f"{suspicion[row]:.1f} {texts[row] or 'not listed'}"
         # No wider than high: a wrong point makes a crop wide, and cells are as wide as the widest.
         tiles.append(drawing.draw_tile(photo, samples.landmarks_photo_px[row], label, widest=1))

@@ -23,11 +23,12 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, duplicates, grouping, image_files
-from keras_landmarks.data.duplicates import Looks, Match
-from keras_landmarks.parallel import parallel_map
-from keras_landmarks.progress import progress
-from keras_landmarks.reports import drawing
+from keras_landmarks.cleaning import duplicates
+from keras_landmarks.cleaning.duplicates import Looks, Match
+from keras_landmarks.contest import grouping, image_names, listed_images, locations, table_files
+from keras_landmarks.images import drawing
+from keras_landmarks.utils.parallel import parallel_map
+from keras_landmarks.utils.progress import progress
 
 FLAGS = config.use("data", "splits", "duplicates", "count", "processes")
 
@@ -108,8 +109,8 @@ def find_duplicates(
 
 
 def _list_images(data: Path, split: str) -> list[Image]:
-    folder = contest.find_image_folder(data, split)
-    names = filter(contest.can_be_listed, contest.list_files(folder))
+    folder = locations.find_image_folder(data, split)
+    names = filter(image_names.can_be_listed, locations.list_files(folder))
     return [Image(split, folder, name) for name in names]
 
 
@@ -128,7 +129,7 @@ def _look_at_all(images: list[Image], processes: int | None) -> dict[int, Looks]
 def _look_at(image: Image) -> Looks | str:
     """Returns what is wrong with the image if it cannot be read."""
     try:
-        return duplicates.look_at(image_files.read_listed_image(image.folder, image.name))
+        return duplicates.look_at(listed_images.read_listed_image(image.folder, image.name))
     except ValueError as error:
         return str(error)
 
@@ -169,13 +170,13 @@ def _match(task: Task) -> tuple[Task, Match | None]:
 
 @functools.lru_cache(maxsize=4096)  # an image has several that are alike; 9 kB each
 def _small_picture(image: Image) -> np.ndarray:
-    return duplicates.small_picture(image_files.read_image(image.folder, image.name))
+    return duplicates.small_picture(listed_images.read_image(image.folder, image.name))
 
 
 def _write_groups(path: Path, split: str, images: list[Image], groups: list[int]) -> None:
     own = [index for index, image in enumerate(images) if image.split == split]
     names, numbers = [images[index].name for index in own], [str(groups[index]) for index in own]
-    contest.write_groups(path, "group", names, numbers)
+    grouping.write_group_table(path, "group", names, numbers)
 
 
 def _write_pairs(path: Path, images: list[Image], pairs: list[Pair]) -> None:
@@ -183,7 +184,7 @@ def _write_pairs(path: Path, images: list[Image], pairs: list[Pair]) -> None:
         (str(images[pair.first]), str(images[pair.second]), pair.kind, f"{pair.similarity:.4f}")
         for pair in pairs
     ]
-    contest.write_rows(path, ["first", "second", "kind", "similarity"], rows)
+    table_files.write_rows(path, ["first", "second", "kind", "similarity"], rows)
 
 
 def _draw_pairs(path: Path, images: list[Image], pairs: list[Pair], count: int) -> None:
@@ -200,7 +201,7 @@ def _draw_pairs(path: Path, images: list[Image], pairs: list[Pair], count: int) 
 
 
 def _tile(image: Image) -> np.ndarray:
-    photo = image_files.read_image(image.folder, image.name)
+    photo = listed_images.read_image(image.folder, image.name)
     return drawing.draw_tile(photo, np.zeros((0, 2)), height=_TILE_HEIGHT)
 
 

@@ -30,15 +30,17 @@ from pathlib import Path
 
 from absl import logging
 
-from keras_landmarks import compilation_cache, config
-from keras_landmarks.data import contest, video
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import NameTooLongError, whole_folder
-from keras_landmarks.landmarking.following import Smoothing
-from keras_landmarks.landmarking.landmarker import Landmarker
-from keras_landmarks.landmarking.output_names import own_names
-from keras_landmarks.landmarking.photo_files import NO_FACE, landmark_photos
-from keras_landmarks.landmarking.video_files import landmark_video, outputs
+from keras_landmarks import config
+from keras_landmarks.contest import table_files
+from keras_landmarks.images import video
+from keras_landmarks.inference.following import Smoothing
+from keras_landmarks.inference.landmarker import Landmarker
+from keras_landmarks.inference.output_names import own_names
+from keras_landmarks.inference.photo_files import NO_FACE, landmark_photos
+from keras_landmarks.inference.video_files import landmark_video, outputs
+from keras_landmarks.utils import compilation_cache
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import NameTooLongError, atomic_folder
 
 _SKIPPED = "skipped.csv"
 _LINKED = "a link to a folder; name the folder itself"
@@ -103,13 +105,13 @@ def landmarks(
     _check_is_own(out)
     files, linked = _list_files(paths, out)
     landmarker = _load(workdir, settings)
-    with whole_folder(out) as partial:
+    with atomic_folder(out) as partial:
         figures, skipped = _landmark_files(files, landmarker, partial, settings)
         if not figures.get("photos") and not figures["videos"]:
             raise InputError(_why_none(skipped, files))
         skipped |= dict.fromkeys(linked, _LINKED)
-        rows = sorted((contest.printable(name), reason) for name, reason in skipped.items())
-        contest.write_rows(partial / _SKIPPED, ("file_name", "reason"), rows)
+        rows = sorted((table_files.printable(name), reason) for name, reason in skipped.items())
+        table_files.write_rows(partial / _SKIPPED, ("file_name", "reason"), rows)
     _log_skipped(rows, out)
     without_face = sum(reason == NO_FACE for _, reason in rows)
     counts = {"without_face": without_face, "skipped": len(rows) - without_face}

@@ -26,13 +26,24 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks import compilation_cache, config
-from keras_landmarks.data import contest, image_files, mirror, prediction_files
-from keras_landmarks.data.contest import Reject, TestPoints
-from keras_landmarks.data.geometry import Framing
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import Journal, fingerprint, scratch_folder, write_json
-from keras_landmarks.progress import progress
+from keras_landmarks import config
+from keras_landmarks.contest import (
+    invalid_samples,
+    landmark_tables,
+    listed_images,
+    locations,
+    prediction_files,
+    requested_points,
+    table_files,
+)
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.contest.requested_points import TestPoints
+from keras_landmarks.images.geometry import CropTransform
+from keras_landmarks.layouts import mirror
+from keras_landmarks.utils import compilation_cache
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import Journal, fingerprint, resumable_folder, write_json
+from keras_landmarks.utils.progress import progress
 
 _FORMAT = 3  # rises when the same model and images come to mean other predictions
 
@@ -99,8 +110,8 @@ def predict(
         InputError: as `predict_images`, or a table is missing or wrong, or a submission is wanted
             where there is no test_points.csv or not all images are predicted.
     """
-    image_folder = contest.find_image_folder(data, split)
-    table = contest.find_test_points_or_landmarks(data, split)
+    image_folder = locations.find_image_folder(data, split)
+    table = locations.find_test_points_or_landmarks(data, split)
     names, lines, asked = _read_table(table)
     if only:
         rows = _rows_in(only, names, table)
@@ -141,8 +152,8 @@ def predict_images(
             there is no mirror map.
     """
     # Not at the top: --help does without Keras.
+    from keras_landmarks.inference.predictor import Predictor
     from keras_landmarks.models import spec as model_spec
-    from keras_landmarks.models.predictor import Predictor
     from keras_landmarks.models.pretrained import BEST_WEIGHTS
 
     batch_size = min(settings.batch_size, len(names))
@@ -155,7 +166,7 @@ def predict_images(
         check_indices(wanted[0], spec.points)
     key = fingerprint(used, batch_size, _FORMAT, settings.tta, mirror_map)
     batch = np.dtype((np.float32, (batch_size, spec.points, predictor.numbers)))
-    with scratch_folder(predictions, key) as scratch, Journal(scratch / "batches", batch) as done:
+    with resumable_folder(predictions, key) as scratch, Journal(scratch / "batches", batch) as done:
         left = names[len(done) * batch_size :]
         started = time.monotonic()
         notes = scratch / "rejects.json"
@@ -163,7 +174,7 @@ def predict_images(
         images_per_s = len(left) / (time.monotonic() - started)
         predicted = done.read().reshape(-1, *batch.shape[1:])[: len(names)]
         if broken:
-            rejects = [Reject(names[row], lines[row], why) for row, why in broken.items()]
+            rejects = [InvalidSample(names[row], lines[row], why) for row, why in broken.items()]
             _refuse(rejects, len(names), settings.strict)
             stand_in(predicted, broken.keys(), image_folder, names)
             _list_rejects(rejects, beside=wanted[1] if wanted else predictions)
@@ -173,7 +184,7 @@ def predict_images(
         if wanted:
             asked, submission = wanted
             points = asked_points(landmarks, asked, settings.rounding)
-            contest.write_submission(submission, names, points)
+            landmark_tables.write_submission(submission, names, points)
     return {
         "images": len(landmarks),
         "rejected": len(broken),
@@ -189,16 +200,16 @@ def _read_table(path: Path) -> tuple[list[str], list[int], TestPoints | None]:
     Besides, unless the table is a landmarks.csv, what is asked of them.
     """
     if path.name != "landmarks.csv":
-        asked = contest.read_test_points(path)
+        asked = requested_points.read_test_points(path)
         return asked.file_names, asked.lines, asked
-    if line_of := contest.read_lines(path):
+    if line_of := table_files.read_lines(path):
         return list(line_of), list(line_of.values()), None
     raise InputError(f"{path}: there is no row under the header")
 
 
 def _rows_in(only: Path, names: list[str], table: Path) -> list[int]:
     """Returns those of the table's names, as places in their list, that the table `only` has."""
-    listed = set(contest.read_names(only))
+    listed = set(table_files.read_names(only))
     if unknown := listed.difference(names):
         raise InputError(f"{only}: {min(unknown)} is not in {table}; is --split right?")
     if not listed:
@@ -227,7 +238,7 @@ def _predict_rest(
     Returns which images are broken, as places in the list of names, in order, and why. They are of
     all batches: `notes` remembers them.
     """
-    from keras_landmarks.data import pipeline
+    from keras_landmarks.input import pipeline
 
     batch_size = done.record.shape[0]
     first = len(done) * batch_size
@@ -242,7 +253,7 @@ def _predict_rest(
     )
     arrays = progress(batches.as_numpy_iterator(), "predicting", "batches", len(batches))
     for images, scale, offset in arrays:
-        predicted = predictor(images, Framing(scale, offset))
+        predicted = predictor(images, CropTransform(scale, offset))
         if len(told := list(broken.items())) > noted:  # before the batch: what is done is known
             write_json(notes, told)
             noted = len(told)
@@ -265,7 +276,7 @@ def whole_px(points: np.ndarray, rounding: str) -> np.ndarray:
     return np.rint(points) if rounding == "round" else np.trunc(points)
 
 
-def _refuse(rejects: list[Reject], images: int, strict: bool) -> None:
+def _refuse(rejects: list[InvalidSample], images: int, strict: bool) -> None:
     """Raises InputError if all images are broken or, where it is `strict`, any is."""
     if strict or len(rejects) == images:
         name, _, reason = rejects[0]
@@ -286,7 +297,7 @@ def stand_in(
         image_folder: where the photos are.
         file_names: their n names.
     """
-    sizes = list(image_files.read_listed_sizes(image_folder, file_names))
+    sizes = list(listed_images.read_listed_sizes(image_folder, file_names))
     sound = [row for row, size in enumerate(sizes) if row not in broken and not _is_reason(size)]
     total = np.zeros(predicted.shape[1:])
     for row in sound:
@@ -309,9 +320,9 @@ def _units(size_px: Sequence[float], numbers: int) -> np.ndarray:
     return np.array([width, height, np.sqrt(width * height)][:numbers])
 
 
-def _list_rejects(rejects: list[Reject], beside: Path) -> None:
+def _list_rejects(rejects: list[InvalidSample], beside: Path) -> None:
     table = beside.with_name(f"{beside.stem}_rejects.csv")
-    contest.write_rejects(table, rejects)
+    invalid_samples.write_invalid_samples(table, rejects)
     logging.warning(
         "%d images are broken and got the mean shape of the others; %s lists them",
         len(rejects),

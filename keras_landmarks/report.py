@@ -24,15 +24,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_landmarks import config, evaluate
-from keras_landmarks.data import contest, image_files, mirror
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import write_whole
+from keras_landmarks.contest import listed_images, locations, table_files
+from keras_landmarks.evaluation.formatting import round_floats
+from keras_landmarks.layouts import mirror
 from keras_landmarks.reports import sections
-from keras_landmarks.reports.figures import rounded
 from keras_landmarks.reports.page import Page, Section, render
 from keras_landmarks.reports.sections import Scored
 from keras_landmarks.training.history import HISTORY_FILE, VALIDATION_FILE, read_history
 from keras_landmarks.training.versions import VERSIONS_FILE
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import write_atomically
 
 FLAGS = config.use(
     "workdir",
@@ -58,7 +59,7 @@ def main(_) -> dict[str, Any]:
     workdir = Path(FLAGS.workdir)
     split = FLAGS.split if FLAGS["split"].present else None
     data = Path(FLAGS.data) if FLAGS.data else None
-    images = contest.find_photos(paths.get("truth"), data, split)
+    images = locations.find_photos(paths.get("truth"), data, split)
     html = Path(FLAGS.html or workdir / "report.html")
     others = {"images": images, "seed": FLAGS.seed, "partial": FLAGS.partial}
     return report(workdir, html, **paths, **others)
@@ -111,11 +112,11 @@ def report(
             )
         scored, figures = _as_scored(score, run, layout), score.figures
         tiles = sections.score_tiles(scored)
-        about_score = _score_sections(scored, images or contest.find_photos(truth, None, None))
+        about_score = _score_sections(scored, images or locations.find_photos(truth, None, None))
     files = {"predictions": predictions, "truth": truth, "test_points": test_points}
     files |= {"groups": ", ".join(map(str, groups)), "layout": layout, "only": only}
     page = Page(
-        title=contest.printable("/".join(workdir.resolve().parts[-2:])),
+        title=table_files.printable("/".join(workdir.resolve().parts[-2:])),
         lead=_lead(run),
         tiles=tiles,
         sections=[
@@ -133,16 +134,16 @@ def report(
         version=importlib.metadata.version("keras_landmarks"),
     )
     content = render(page).encode()
-    write_whole(html, content)
+    write_atomically(html, content)
     known = {"html": str(html), "bytes": len(content), "epochs": len(run.history)}
-    return rounded(known | {name: figures[name] for name in _REPORTED if name in figures})
+    return round_floats(known | {name: figures[name] for name in _REPORTED if name in figures})
 
 
 def _score_sections(scored: Scored, images: Path | None) -> list[Section]:
     chosen = [sections.score, sections.where, sections.when]
     if scored.sigmas_px is not None:
         chosen.append(sections.certainty)
-    read = functools.partial(image_files.read_image, images) if images else None
+    read = functools.partial(listed_images.read_image, images) if images else None
     return [*(section(scored) for section in chosen), sections.faces(scored, read)]
 
 
@@ -170,7 +171,7 @@ class _Run(NamedTuple):
         held_out = self.workdir / VALIDATION_FILE
         if truth.path.resolve() != own.resolve() or not held_out.exists():
             return 0
-        return len(set(truth.file_names).difference(contest.read_names(held_out)))
+        return len(set(truth.file_names).difference(table_files.read_names(held_out)))
 
 
 def _read_run(workdir: Path) -> _Run:
@@ -209,7 +210,7 @@ def _lead(run: _Run) -> str:
         said.append(f"input {str(model['image_size']).replace('x', ' x ')} px")
     done = sections.epochs_done(run.history, run.flags)
     said.append(f"{done} epoch{'s' * (done != '1')}")
-    return contest.printable(", ".join(said))
+    return table_files.printable(", ".join(said))
 
 
 # ── the score ──

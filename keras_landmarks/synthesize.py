@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, faces, image_files, layout
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import whole_folder
-from keras_landmarks.parallel import parallel_map
-from keras_landmarks.progress import progress
+from keras_landmarks.contest import landmark_tables, requested_points
+from keras_landmarks.images import decoding
+from keras_landmarks.layouts import layout
+from keras_landmarks.synthetic import faces
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import atomic_folder
+from keras_landmarks.utils.parallel import parallel_map
+from keras_landmarks.utils.progress import progress
 
 FLAGS = config.use("data", "train_images", "test_images", "seed", "processes")
 
@@ -43,7 +46,7 @@ def synthesize(
     """
     if data.exists() and any(data.iterdir()):
         raise InputError(f"{data}: not empty; give --data a new folder for the faces")
-    with whole_folder(data) as partial:
+    with atomic_folder(data) as partial:
         _write_faces(partial / "train", "landmarks.csv", train_images, (seed, 0), processes)
         _write_faces(partial / "test", "test_landmarks.csv", test_images, (seed, 1), processes)
         _write_asked_points(partial / "test" / "test_points.csv", test_images, seed)
@@ -60,13 +63,13 @@ def _write_faces(
     for jpeg, landmarks_px in progress(drawn, f"drawing {folder.name} faces", "images", count):
         (images / _file_name(len(landmarks))).write_bytes(jpeg)
         landmarks.append(landmarks_px)
-    contest.write_landmarks(folder / table, _file_names(count), landmarks)
+    landmark_tables.write_landmarks(folder / table, _file_names(count), landmarks)
 
 
 def _draw_face(seed: tuple[int, int], index: int) -> tuple[bytes, np.ndarray]:
     image, landmarks_px = faces.draw_face(np.random.default_rng([*seed, index]))
     # Whole pixels, as the contest has them.
-    return image_files.encode_jpeg(image), np.rint(landmarks_px).astype(np.int16)
+    return decoding.encode_jpeg(image), np.rint(landmarks_px).astype(np.int16)
 
 
 def _write_asked_points(path: Path, count: int, seed: int) -> None:
@@ -75,7 +78,7 @@ def _write_asked_points(path: Path, count: int, seed: int) -> None:
         np.sort(rng.choice(layout.CONTEST_POINTS, _ASKED_POINTS, replace=False))
         for _ in range(count)
     ]
-    contest.write_test_points(path, _file_names(count), asked)
+    requested_points.write_test_points(path, _file_names(count), asked)
 
 
 def _file_names(count: int) -> list[str]:

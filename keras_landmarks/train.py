@@ -29,20 +29,13 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from keras_landmarks import beam, compilation_cache, config
+from keras_landmarks import config
 from keras_landmarks.augment import AugmentSettings, augment
-from keras_landmarks.data import contest, grouping, layout, mirror
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.samples import (
-    Samples,
-    fingerprint_rows,
-    fold_rows,
-    leave_out,
-    load_samples,
-    split_rows,
-)
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import write_json
+from keras_landmarks.contest import grouping, invalid_samples, locations, table_files
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.samples import Samples, fingerprint_rows, load_samples
+from keras_landmarks.input.splits import fold_rows, leave_out, split_rows
+from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.training.history import VALIDATION_FILE
 from keras_landmarks.training.settings import (
     ProcessSettings,
@@ -51,6 +44,9 @@ from keras_landmarks.training.settings import (
     parse_fold,
 )
 from keras_landmarks.training.versions import VERSIONS_FILE, versions
+from keras_landmarks.utils import beam, compilation_cache
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import write_json
 
 FLAGS = config.use(
     TrainSettings,
@@ -65,7 +61,7 @@ FLAGS = config.use(
 def main(_) -> dict:
     """Reads the flags, trains, returns the figures."""
     config.require("data")
-    contest.find_image_folder(Path(FLAGS.data), "train")  # a wrong folder need not wait for Keras
+    locations.find_image_folder(Path(FLAGS.data), "train")  # a wrong folder need not wait for Keras
     config.use_huge_pages()
     for_each = beam.workers(FLAGS.beam_runner, FLAGS.beam_options)
     compilation_cache.use(FLAGS.compilation_cache)
@@ -99,11 +95,11 @@ def train(
     """
     # Not at the top: --help and the worker processes, which import this module, do without Keras.
     from keras_landmarks.models import keras_on_jax  # noqa: F401 -- before JAX is imported
-    from keras_landmarks.training import run
+    from keras_landmarks.training import trainer
 
-    run.check(settings)
-    with run.lock_workdir(settings):
-        run.check_resume(settings, _flags(settings, augment_settings))
+    trainer.check(settings)
+    with trainer.lock_workdir(settings):
+        trainer.check_resume(settings, _flags(settings, augment_settings))
         return _train(settings, augment_settings, for_each)
 
 
@@ -113,9 +109,9 @@ def _train(
     for_each: beam.ForEach | None,
 ) -> dict:
     """Does what `train` does, in a work directory that is this run's alone."""
-    from keras_landmarks.data.pipeline import ImageSet
+    from keras_landmarks.input.pipeline import ImageSet
     from keras_landmarks.models.keras_settings import own_settings
-    from keras_landmarks.training import distribution, run, state
+    from keras_landmarks.training import checkpoint, distribution, trainer
 
     started = time.monotonic()
     flags = _flags(settings, augment_settings)
@@ -125,15 +121,15 @@ def _train(
         )
         train_rows, validation_rows = split(samples, settings)
         images = fingerprint_rows(samples, train_rows)
-        run.check_images(settings, images)
+        trainer.check_images(settings, images)
         mirror_map = _mirror_map(samples, train_rows, settings)
-        run.check_model(settings, samples.points, mirror_map)
+        trainer.check_model(settings, samples.points, mirror_map)
         parts = [(samples, train_rows)]
         if augment_settings.augment_count:
             trained_on = {samples.file_names[row] for row in train_rows}
             parts.append(_extra_images(samples, trained_on, settings, augment_settings, for_each))
     with distribution.data_parallel(), own_settings(settings.precision):
-        model = run.open_workdir(settings, samples.points, mirror_map)
+        model = trainer.open_workdir(settings, samples.points, mirror_map)
         if distribution.is_first():
             held_out = [samples.file_names[row] for row in validation_rows]
             _write_notes(Path(settings.workdir), samples, held_out, flags)
@@ -143,8 +139,8 @@ def _train(
             [(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)]
         )
         validation = ImageSet([(sources[0], validation_rows)])
-        notes = state.run_notes(images, fixed_settings(flags), settings.epochs)
-        history = run.fit(model, settings, training, validation, mirror_map, notes)
+        notes = checkpoint.run_notes(images, fixed_settings(flags), settings.epochs)
+        history = trainer.fit(model, settings, training, validation, mirror_map, notes)
     return {
         "workdir": settings.workdir,
         "model": settings.model,
@@ -178,7 +174,7 @@ def split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.nda
         parts = split_rows(samples.file_names, settings.train_fraction, groups)
     if not settings.exclude:
         return parts
-    excluded = set(contest.read_names(Path(settings.exclude)))
+    excluded = set(table_files.read_names(Path(settings.exclude)))
     if unknown := excluded.difference(samples.file_names):
         logging.warning(
             "%s: %d of %d names are not in the table", settings.exclude, len(unknown), len(excluded)
@@ -229,7 +225,7 @@ def _extra_images(
     figures = augment(samples, prepared, augment_settings, settings.processes, for_each)
     folder = Path(figures["folder"])
     extra = load_samples(folder, "train", prepared)
-    sources = contest.read_groups(folder / "sources.csv")
+    sources = grouping.read_group_table(folder / "sources.csv")
     usable = np.array([sources[name] in trained_on for name in extra.file_names])
     logging.info(
         "extra images %s in %s: %d; %d that lost a point were dropped;"
@@ -245,21 +241,21 @@ def _extra_images(
 
 def _open_images(samples: Samples, settings: TrainSettings, for_each: beam.ForEach | None):
     """Returns the source of the crops: the store, made first if need be, or the files."""
-    from keras_landmarks.data import store
-    from keras_landmarks.data.photos import Photos
+    from keras_landmarks.input import cache
+    from keras_landmarks.input.photos import Photos
 
-    photos = Photos(samples, Frame.of(settings))
+    photos = Photos(samples, CropSpec.of(settings))
     if not settings.prepare:
         return photos
-    return store.prepare(photos, Path(settings.prepared), settings.processes, for_each)
+    return cache.build_cache(photos, Path(settings.prepared), settings.processes, for_each)
 
 
 def _write_notes(workdir: Path, samples: Samples, held_out: list[str], flags: dict) -> None:
     config.write_flagfile(workdir / "flags.cfg", flags)
-    contest.write_rows(workdir / VALIDATION_FILE, ("file_name",), ([name] for name in held_out))
+    table_files.write_rows(workdir / VALIDATION_FILE, ("file_name",), ([name] for name in held_out))
     write_json(workdir / VERSIONS_FILE, versions())
     if samples.rejects:
-        contest.write_rejects(workdir / "rejects.csv", samples.rejects)
+        invalid_samples.write_invalid_samples(workdir / "rejects.csv", samples.rejects)
         logging.warning(
             "%d samples cannot be used and are skipped; %s lists them",
             len(samples.rejects),

@@ -17,14 +17,15 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 import numpy as np
 import pytest
 
-from keras_landmarks import compilation_cache
 from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.data import contest, geometry, image_files
+from keras_landmarks.contest import landmark_tables, listed_images
+from keras_landmarks.images import geometry
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
 from keras_landmarks.synthesize import synthesize
 from keras_landmarks.train import train
 from keras_landmarks.training.settings import TrainSettings
+from keras_landmarks.utils import compilation_cache
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -112,10 +113,10 @@ def mean_face(faces, tmp_path_factory):
     """A work directory whose model sees nothing: it says the mean face of the training images."""
     workdir = tmp_path_factory.mktemp("mean_face")
     spec = ModelSpec("tiny", 971, "48x64", "stretch")
-    table = contest.read_landmarks(faces / "train" / "landmarks.csv")
+    table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
     images = faces / "train" / "images"
-    sizes = [image_files.read_image(images, name).shape[1::-1] for name in table.file_names]
-    framings = [spec.frame.framing_of(geometry.whole(size)) for size in sizes]
+    sizes = [listed_images.read_image(images, name).shape[1::-1] for name in table.file_names]
+    framings = [spec.frame.framing_of(geometry.whole_image(size)) for size in sizes]
     crops = list(map(geometry.to_crop, table.points, framings))
     model = spec.build()
     head = model.get_layer("fc")

@@ -4,7 +4,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 
-import { frameImage } from "../web/framing.js";
+import { frameImage } from "../keras_landmarks/page/framing.js";
 
 const jobs = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const framings = jobs.map(({ photo, width, height, frame, input }) => {

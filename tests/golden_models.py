@@ -19,7 +19,7 @@ def weights_file(kind):
 def build(kind, image_size):
     """The golden model of that kind of block, with its weights."""
     with safetensors.safe_open(weights_file(kind), "np") as file:
-        member = resnet.Member(**json.loads(file.metadata()["member"]))
+        member = resnet.ResNetConfig(**json.loads(file.metadata()["member"]))
     model = networks.build(member, POINTS, image_size)
     pretrained.load_weights(model, weights_file(kind))
     return model

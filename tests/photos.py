@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from keras_landmarks.data import contest, image_files
+from keras_landmarks.contest import landmark_tables, listed_images
 
 
 def face_image(data, row):
     """Returns a training image of the folder and its points."""
-    table = contest.read_landmarks(data / "train" / "landmarks.csv")
-    image = image_files.read_image(data / "train" / "images", table.file_names[row])
+    table = landmark_tables.read_landmarks(data / "train" / "landmarks.csv")
+    image = listed_images.read_image(data / "train" / "images", table.file_names[row])
     return image, table.points[row].astype(np.float32)
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from keras_landmarks.annotations.face import Face
 from keras_landmarks.annotations.reading import read_annotations
-from keras_landmarks.data.contest import Reject
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.utils.errors import InputError
 
 
 def write(path, text):
@@ -73,10 +73,10 @@ def test_broken_rows_of_a_table_are_told(tmp_path):
     table = write(tmp_path / "points.csv", "\n".join(["file_name,nose_x,nose_y", *rows]))
     faces = list(read_annotations(table, "table").faces)
     assert faces == [
-        Reject("a.jpg", 2, "fewer cells than the header: 2 of 3"),
-        Reject("b.jpg", 3, "not a number: 'two', y of point nose"),
-        Reject("c.jpg", 4, "not a finite number"),
-        Reject("d.jpg", 5, "not a number: '1,5', x of point nose"),
+        InvalidSample("a.jpg", 2, "fewer cells than the header: 2 of 3"),
+        InvalidSample("b.jpg", 3, "not a number: 'two', y of point nose"),
+        InvalidSample("c.jpg", 4, "not a finite number"),
+        InvalidSample("d.jpg", 5, "not a number: '1,5', x of point nose"),
     ]
 
 

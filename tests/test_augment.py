@@ -10,9 +10,9 @@ from folders import contents, no_file_beyond
 
 from keras_landmarks import augment as augment_module
 from keras_landmarks.augment import AugmentSettings, augment
-from keras_landmarks.data import contest
-from keras_landmarks.data.samples import load_samples
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import grouping, landmark_tables
+from keras_landmarks.input.samples import load_samples
+from keras_landmarks.utils.errors import InputError
 
 TEN = AugmentSettings(augment_count=10)
 # So far to the side that about half of the faces lose a point.
@@ -43,7 +43,7 @@ def extra_of(prepared):
 
 
 def sources_of(prepared):
-    return list(contest.read_groups(extra_of(prepared) / "sources.csv").values())
+    return list(grouping.read_group_table(extra_of(prepared) / "sources.csv").values())
 
 
 def test_two_processes_make_the_same_files_as_one(samples, made, tmp_path):
@@ -55,7 +55,7 @@ def test_the_result_is_a_contest_folder(samples, made, tmp_path):
     extra = load_samples(extra_of(made), "train", tmp_path, strict=True)
     assert extra.points == samples.points
     assert extra.landmarks_photo_px.dtype == np.int16
-    sources = contest.read_groups(extra_of(made) / "sources.csv")
+    sources = grouping.read_group_table(extra_of(made) / "sources.csv")
     assert list(sources) == extra.file_names
     for row, source in enumerate(sources.values()):
         original = samples.file_names.index(source)
@@ -126,7 +126,7 @@ def test_other_data_makes_other_images_beside_those_that_are_there(samples, face
     fewer = load_samples(faces, "train", tmp_path, limit=5)
     figures = augment(fewer, tmp_path, TEN, processes=1)
     assert figures["made"]
-    sources = contest.read_groups(Path(figures["folder"]) / "sources.csv")
+    sources = grouping.read_group_table(Path(figures["folder"]) / "sources.csv")
     assert set(sources.values()) <= set(fewer.file_names)
     assert contents(first) == before
 
@@ -141,7 +141,7 @@ def test_limits_that_spoil_every_image_are_refused(samples, tmp_path):
 def test_an_interrupted_run_leaves_what_was_there(samples, tmp_path, monkeypatch):
     augment(samples, tmp_path, TEN, processes=1)
     before = contents(extra_of(tmp_path))
-    monkeypatch.setattr(contest, "write_landmarks", interrupt)
+    monkeypatch.setattr(landmark_tables, "write_landmarks", interrupt)
     with pytest.raises(KeyboardInterrupt):
         augment(samples, tmp_path, ROUGH, processes=1)
     assert contents(extra_of(tmp_path)) == before
@@ -183,7 +183,7 @@ def test_images_that_a_power_cut_took_are_made_again(samples, tmp_path, monkeypa
                 lambda *arguments: interrupt() if arguments[2][0] == 30 else make(*arguments),
             )
         elif ended_at == "the table":
-            patch.setattr(contest, "write_groups", interrupt)
+            patch.setattr(grouping, "write_group_table", interrupt)
         else:
             patch.setattr(augment_module, "flush", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -198,7 +198,7 @@ def test_images_that_a_power_cut_took_are_made_again(samples, tmp_path, monkeypa
 
 def test_an_interrupted_run_of_other_settings_is_not_gone_on_with(samples, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(contest, "write_landmarks", interrupt)
+        patch.setattr(landmark_tables, "write_landmarks", interrupt)
         with pytest.raises(KeyboardInterrupt):
             augment(samples, tmp_path, ROUGH, processes=1)
     augment(samples, tmp_path, TEN, processes=1)

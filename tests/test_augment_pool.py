@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_landmarks.data.augment_pool import BATCHES_AT_ONCE, AugmentPool
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.errors import InputError
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.augment_pool import BATCHES_AT_ONCE, AugmentPool
+from keras_landmarks.utils.errors import InputError
 
-FRAME, POINTS, BATCH = Frame(32, 40), 971, 40
+FRAME, POINTS, BATCH = CropSpec(32, 40), 971, 40
 FAILS, KILLS = 10**6, 10**6 + 1  # seeds
 
 
@@ -32,10 +32,10 @@ def make_invert():
 
 
 def make_online_augmenter():
-    from keras_landmarks.data.augmentation import online_augmenter
-    from keras_landmarks.data.variation import Variation
+    from keras_landmarks.input.augmentation import online_augmenter
+    from keras_landmarks.input.augmentation_config import AugmentationConfig
 
-    return online_augmenter(Variation(), np.arange(POINTS)[::-1])
+    return online_augmenter(AugmentationConfig(), np.arange(POINTS)[::-1])
 
 
 def batch_of(count, seed=0):

@@ -3,10 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from keras_landmarks.data import augmentation
-from keras_landmarks.data.augmentation import Augmenter, ShiftScaleRotate, online_augmenter
-from keras_landmarks.data.seeding import sample_seed
-from keras_landmarks.data.variation import KINDS, Variation
+from keras_landmarks.input import augmentation
+from keras_landmarks.input.augmentation import Augmenter, ShiftScaleRotate, online_augmenter
+from keras_landmarks.input.augmentation_config import KINDS, AugmentationConfig
+from keras_landmarks.utils.seeding import sample_seed
 
 WIDTH, HEIGHT = 160, 120
 BLANK = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
@@ -92,7 +92,7 @@ def test_what_is_given_is_left_as_it_is(recipe):
 
 def test_threads_do_not_disturb_each_other():
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
-    augmenter = online_augmenter(Variation(), mirror_map=None)
+    augmenter = online_augmenter(AugmentationConfig(), mirror_map=None)
     alone = [augmenter(image, CORNERS, seed) for seed in range(150)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda seed: augmenter(image, CORNERS, seed), range(150)))
@@ -112,7 +112,7 @@ def test_mirror_by_hand():
 
 @pytest.mark.parametrize(("mirror_map", "least", "most"), [([1, 0, 2, 3], 70, 130), (None, 0, 0)])
 def test_about_half_of_the_faces_are_mirrored_if_there_is_a_map(mirror_map, least, most):
-    augmenter = online_augmenter(Variation(), mirror_map)
+    augmenter = online_augmenter(AugmentationConfig(), mirror_map)
     face = np.random.default_rng(0).uniform(0, HEIGHT, (4, 2)).astype(np.float32)
     varied = [augmenter(BLANK, face, seed)[1] for seed in range(200)]
     assert least <= sum(fit_affine(face, moved)[2] > 1 for moved in varied) <= most
@@ -120,7 +120,7 @@ def test_about_half_of_the_faces_are_mirrored_if_there_is_a_map(mirror_map, leas
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_changes_what_it_is_for(kind):
-    augmenter = online_augmenter(Variation((kind,)), np.array([1, 0, 2, 3]))
+    augmenter = online_augmenter(AugmentationConfig((kind,)), np.array([1, 0, 2, 3]))
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
     varied = [augmenter(image, CORNERS, seed) for seed in range(50)]
     images, points = (
@@ -131,13 +131,13 @@ def test_each_kind_changes_what_it_is_for(kind):
 
 
 def test_nothing_asked_for_leaves_all_as_it_is():
-    image, points = online_augmenter(Variation(()), np.arange(4))(BLANK, CORNERS, seed=3)
+    image, points = online_augmenter(AugmentationConfig(()), np.arange(4))(BLANK, CORNERS, seed=3)
     np.testing.assert_array_equal(image, BLANK)
     np.testing.assert_array_equal(points, CORNERS)
 
 
 def test_online_both_axes_are_scaled_within_the_limit_each_for_itself():
-    augmenter = online_augmenter(Variation(("affine",), 0, 0, 0.2), None)
+    augmenter = online_augmenter(AugmentationConfig(("affine",), 0, 0, 0.2), None)
     scales = np.array(
         [np.diag(fit_affine(CORNERS, augmenter(BLANK, CORNERS, seed)[1])[0]) for seed in range(200)]
     )
@@ -147,7 +147,7 @@ def test_online_both_axes_are_scaled_within_the_limit_each_for_itself():
 
 
 def test_a_covered_rectangle_has_one_colour_and_four_tenths_of_each_side_at_most():
-    augmenter = online_augmenter(Variation(("cut_out",)), None)
+    augmenter = online_augmenter(AugmentationConfig(("cut_out",)), None)
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
     covered = 0
     for seed in range(40):
@@ -160,7 +160,7 @@ def test_a_covered_rectangle_has_one_colour_and_four_tenths_of_each_side_at_most
 
 
 def test_light_and_place_are_drawn_apart():
-    augmenter = online_augmenter(Variation(("affine", "colour")), mirror_map=None)
+    augmenter = online_augmenter(AugmentationConfig(("affine", "colour")), mirror_map=None)
     image = np.full_like(BLANK, 90)
     image[:, np.arange(WIDTH) // 10 % 2 == 0] = 170
     varied = [augmenter(image, CORNERS, seed) for seed in range(400)]

@@ -7,19 +7,19 @@ import pytest
 from folders import contents, no_file_beyond
 
 from keras_landmarks import augment as augment_module
-from keras_landmarks import beam
 from keras_landmarks.augment import AugmentSettings, augment
-from keras_landmarks.data import store
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.samples import load_samples
-from keras_landmarks.errors import InputError
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input import cache
+from keras_landmarks.input.photos import Photos
+from keras_landmarks.input.samples import load_samples
 from keras_landmarks.train import train
+from keras_landmarks.utils import beam
+from keras_landmarks.utils.errors import InputError
 
 # What DirectRunner comes down to without a network: with one it fetches a program of Beam's first.
 DIRECT = "FnApiRunner"
 TWO_PROCESSES = "--direct_num_workers=2 --direct_running_mode=multi_processing"
-FRAME = Frame(48, 48)
+FRAME = CropSpec(48, 48)
 # So far to the side that about half of the faces lose a point.
 ROUGH = AugmentSettings(augment_count=40, shift_limit=0.2)
 
@@ -34,8 +34,8 @@ def for_each():
 def small_pieces(monkeypatch):
     """Shards of ten rows, pieces of seven attempts; the ordinary way takes row by row."""
     record_bytes = 3 * 48**2 + 8 * 971 + 160
-    monkeypatch.setattr(store, "_SHARD_BYTES", 10 * record_bytes + 1)
-    monkeypatch.setattr(store, "_ROWS_PER_TASK", 1)
+    monkeypatch.setattr(cache, "_SHARD_BYTES", 10 * record_bytes + 1)
+    monkeypatch.setattr(cache, "_ROWS_PER_TASK", 1)
     monkeypatch.setattr(augment_module, "_ATTEMPTS_PER_PIECE", 7)
 
 
@@ -44,7 +44,7 @@ def prepare(data, prepared, for_each=None):
 
 
 def prepare_samples(samples, prepared, for_each=None):
-    return store.prepare(Photos(samples, FRAME), prepared, threads=1, for_each=for_each)
+    return cache.build_cache(Photos(samples, FRAME), prepared, threads=1, for_each=for_each)
 
 
 def make_extra(data, prepared, settings, for_each=None):

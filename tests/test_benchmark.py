@@ -10,8 +10,8 @@ from keras_landmarks.benchmarks import aot, peer
 from keras_landmarks.benchmarks.stages import STAGES
 from keras_landmarks.benchmarks.timing import in_fresh_process, take_turns
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, Workload, new_objective
-from keras_landmarks.errors import InputError
 from keras_landmarks.models import networks, pretrained, resnet
+from keras_landmarks.utils.errors import InputError
 
 KEYS = {
     "parse": {"parse_rows_per_s"},
@@ -25,10 +25,10 @@ KEYS = {
     "first_step": {"first_step_s", "first_step_warm_s"},
 }
 # A model's flag holds a name; what builds it takes a member as well, and this one compiles fast.
-SMALL = resnet.Member("basic", (1,), stem_width=8)
+SMALL = resnet.ResNetConfig("basic", (1,), stem_width=8)
 KINDS = {
-    "basic": resnet.Member("basic", (1, 2), stem_width=8),
-    "grouped": resnet.Member("bottleneck", (1, 2), groups=4, base_width=32, stem_width=8),
+    "basic": resnet.ResNetConfig("basic", (1, 2), stem_width=8),
+    "grouped": resnet.ResNetConfig("bottleneck", (1, 2), groups=4, base_width=32, stem_width=8),
 }
 
 

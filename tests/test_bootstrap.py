@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.reports import bootstrap
-from keras_landmarks.reports.bootstrap import DRAWS, Resamples
+from keras_landmarks.evaluation import bootstrap
+from keras_landmarks.evaluation.bootstrap import DRAWS, Resamples
 
 FEW_GROUPS = np.repeat(np.arange(50), 1 + np.arange(50) % 8)
 

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from keras_landmarks import check
-from keras_landmarks.data import contest, image_files
-from keras_landmarks.data.samples import load_samples
+from keras_landmarks.contest import listed_images, table_files
+from keras_landmarks.images import decoding
+from keras_landmarks.input.samples import load_samples
 
 POINTS = "1\t2\t30\t19"
 HEADER = b"file_name\tPoint_M0_X\tPoint_M0_Y\tPoint_M1_X\tPoint_M1_Y\n"
@@ -40,7 +41,7 @@ def turned():
     return pillow(Image.fromarray(photo(20, 40)), exif=exif)
 
 
-JPEG = image_files.encode_jpeg(photo())
+JPEG = decoding.encode_jpeg(photo())
 # By name: the file (None: there is none), the row's numbers, and the reason if it is refused.
 ENTRIES = {
     "plain.jpg": (JPEG, POINTS, None),
@@ -272,7 +273,7 @@ def test_links_that_leave_the_folder_are_refused_and_others_followed(own_faces):
     os.mkfifo(third)
     report = check.check(own_faces)["train"]
     assert [(reject.file_name, reject.reason) for reject in report.rejects] == [
-        (first.name, image_files.LINK_OUT),
+        (first.name, listed_images.LINK_OUT),
         (third.name, "not an ordinary file"),
     ]
     assert report.unlisted == ["inner/b.jpg"]
@@ -280,7 +281,7 @@ def test_links_that_leave_the_folder_are_refused_and_others_followed(own_faces):
 
 def test_memory_does_not_grow_with_the_table(own_faces, monkeypatch):
     table = own_faces / "train" / "landmarks.csv"
-    monkeypatch.setattr(contest, "_BLOCK_BYTES", 1 << 17)
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 1 << 17)
     header, *rows = table.read_text().splitlines(keepends=True)
     table.write_text(header + "".join(rows * 40))
     tracemalloc.start()

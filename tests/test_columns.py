@@ -1,6 +1,6 @@
 import pytest
 
-from keras_landmarks.data.columns import Box, find_points, words
+from keras_landmarks.contest.columns import Box, find_points, words
 
 
 def pairs(header):

@@ -1,7 +1,7 @@
 import jax
 import pytest
 
-from keras_landmarks import compilation_cache
+from keras_landmarks.utils import compilation_cache
 
 
 @pytest.fixture(autouse=True)

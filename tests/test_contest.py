@@ -6,9 +6,18 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest, prediction_files
-from keras_landmarks.data.contest import Reject
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import (
+    grouping,
+    image_names,
+    invalid_samples,
+    landmark_tables,
+    locations,
+    prediction_files,
+    requested_points,
+    table_files,
+)
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.utils.errors import InputError
 
 HEADER = "file_name,Point_M0_X,Point_M0_Y\n"
 TABLE = HEADER + "a.jpg,1,-2\nb.jpg,3,40\n"
@@ -54,7 +63,7 @@ ASKED_DIALECTS = dialects(ASKED) | {
 
 @pytest.mark.parametrize("content", LANDMARK_DIALECTS.values(), ids=LANDMARK_DIALECTS)
 def test_a_landmark_table_is_read_in_every_dialect(write, content):
-    table = contest.read_landmarks(write(content))
+    table = landmark_tables.read_landmarks(write(content))
     assert table.file_names == ["a.jpg", "b.jpg"]
     np.testing.assert_array_equal(table.points, [[[1, -2]], [[3, 40]]])
     assert table.points.dtype == np.int16
@@ -62,32 +71,34 @@ def test_a_landmark_table_is_read_in_every_dialect(write, content):
 
 def test_points_are_ordered_by_their_numbers(write):
     """A program that sorts columns as text puts M10 before M2."""
-    columns = sorted(contest.point_columns(11))
+    columns = sorted(landmark_tables.point_columns(11))
     row = [str(int(title.split("_")[1][1:]) * 10 + "XY".index(title[-1])) for title in columns]
     path = write(f"file_name,{','.join(columns)}\na.jpg,{','.join(row)}\n")
-    points = contest.read_landmarks(path).points
+    points = landmark_tables.read_landmarks(path).points
     np.testing.assert_array_equal(points, [[[10 * i, 10 * i + 1] for i in range(11)]])
-    assert contest.read_point_names(path) == contest.point_names(11)
+    assert landmark_tables.read_point_names(path) == landmark_tables.point_names(11)
 
 
 def test_all_x_may_come_before_all_y(write):
     path = write("file_name,x0,x1,y0,y1\na.jpg,1,3,2,4\n")
-    np.testing.assert_array_equal(contest.read_landmarks(path).points, [[[1, 2], [3, 4]]])
+    np.testing.assert_array_equal(landmark_tables.read_landmarks(path).points, [[[1, 2], [3, 4]]])
 
 
 def test_a_name_is_the_same_in_both_unicode_forms(write):
     composed, decomposed = "f\u00fcr.jpg", "fu\u0308r.jpg"
     path = write(f"{HEADER}{composed},1,2\n{decomposed},3,4\n")
-    assert contest.read_landmarks(path).file_names == [composed, composed]
+    assert landmark_tables.read_landmarks(path).file_names == [composed, composed]
 
 
 @pytest.mark.parametrize("points", [1, 5, 971])
-@pytest.mark.parametrize("write_table", [contest.write_landmarks, contest.write_submission])
+@pytest.mark.parametrize(
+    "write_table", [landmark_tables.write_landmarks, landmark_tables.write_submission]
+)
 def test_a_landmark_table_comes_back(tmp_path, write_table, points):
     path, names = tmp_path / "new" / "table.csv", ["a.jpg", "inner/b.jpg", "c.png"]
     landmarks = np.random.default_rng(0).integers(-40, 600, (3, points, 2)).astype(np.int16)
     write_table(path, names, landmarks)
-    table = contest.read_landmarks(path)
+    table = landmark_tables.read_landmarks(path)
     assert table.file_names == names
     assert table.points.dtype == np.int16
     np.testing.assert_array_equal(table.points, landmarks)
@@ -96,15 +107,15 @@ def test_a_landmark_table_comes_back(tmp_path, write_table, points):
 def test_fractions_come_back_as_float32(tmp_path):
     path = tmp_path / "table.csv"
     landmarks = np.random.default_rng(0).uniform(-40, 600, (2, 3, 2)).astype(np.float32)
-    contest.write_landmarks(path, ["a.jpg", "b.jpg"], landmarks)
-    points = contest.read_landmarks(path).points
+    landmark_tables.write_landmarks(path, ["a.jpg", "b.jpg"], landmarks)
+    points = landmark_tables.read_landmarks(path).points
     assert points.dtype == np.float32
     np.testing.assert_allclose(points, landmarks, atol=1e-4)
 
 
 def test_a_submission_looks_as_the_contest_wants_it(tmp_path):
     path = tmp_path / "submission.csv"
-    contest.write_submission(path, ["a.jpg"], [np.array([[1.0, 2.0], [-3.0, 40.0]])])
+    landmark_tables.write_submission(path, ["a.jpg"], [np.array([[1.0, 2.0], [-3.0, 40.0]])])
     header, row = path.read_text().splitlines()
     assert header == "file_name,Point_M0_X,Point_M0_Y,Point_M1_X,Point_M1_Y"
     assert row == "a.jpg,1,2,-3,40"
@@ -126,7 +137,7 @@ def test_a_submission_looks_as_the_contest_wants_it(tmp_path):
 )
 def test_a_wrong_table_is_told_in_one_line(write, content, says):
     with pytest.raises(InputError, match=says) as error:
-        contest.read_landmarks(write(content))
+        landmark_tables.read_landmarks(write(content))
     assert "table.csv" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -134,9 +145,9 @@ def test_a_wrong_table_is_told_in_one_line(write, content, says):
 @pytest.mark.parametrize(
     "read",
     [
-        contest.read_landmarks,
-        contest.read_test_points,
-        contest.read_groups,
+        landmark_tables.read_landmarks,
+        requested_points.read_test_points,
+        grouping.read_group_table,
         prediction_files.read,
     ],
 )
@@ -180,7 +191,7 @@ BROKEN_ROWS = {
 @pytest.mark.parametrize(("row", "reason"), BROKEN_ROWS.items())
 def test_a_broken_row_is_told_and_spoils_no_other(write, row, reason):
     path = write(f"{HEADER}a.jpg,1,2\n{row}\nc.jpg,3,4\n")
-    (rows,) = contest.iterate_landmarks(path)
+    (rows,) = landmark_tables.iterate_landmarks(path)
     assert rows.file_names == ["a.jpg", "c.jpg"]
     assert rows.lines == [2, 4]
     np.testing.assert_array_equal(rows.points, [[[1, 2]], [[3, 4]]])
@@ -189,36 +200,36 @@ def test_a_broken_row_is_told_and_spoils_no_other(write, row, reason):
     assert reject.line == 3
     assert reason in reject.reason
     with pytest.raises(InputError, match=r"table.csv, line 3 \(") as error:
-        contest.read_landmarks(path)
+        landmark_tables.read_landmarks(path)
     assert reason in str(error.value)
 
 
 def test_a_name_that_is_not_utf8_is_told_as_its_bytes_are(write):
     path = write(HEADER.encode() + b"b\xe9.jpg,1,2\nc.jpg,3,4\n")
-    (rows,) = contest.iterate_landmarks(path)
+    (rows,) = landmark_tables.iterate_landmarks(path)
     assert rows.file_names == ["c.jpg"]
     (reject,) = rows.rejects
     assert os.fsencode(reject.file_name) == b"b\xe9.jpg"
     assert "not the name of a file" in reject.reason
-    contest.write_rejects(path, [reject])
+    invalid_samples.write_invalid_samples(path, [reject])
     assert path.read_text().splitlines()[1].startswith("b\\udce9.jpg\t2\tnot the name of a file")
 
 
 @pytest.mark.parametrize("end", ["-", "", "\v", "4\0", "4-", "--4"])
 def test_the_tables_last_number_is_a_number(write, end):
-    (rows,) = contest.iterate_landmarks(write(f"{HEADER}a.jpg,1,2\nb.jpg,3,{end}"))
+    (rows,) = landmark_tables.iterate_landmarks(write(f"{HEADER}a.jpg,1,2\nb.jpg,3,{end}"))
     assert rows.file_names == ["a.jpg"]
     assert [reject.line for reject in rows.rejects] == [3]
 
 
 @pytest.mark.parametrize("name", ["two words.jpg", "älteste Straße.jpg", "人/a.jpg", "./a.jpg"])
 def test_names_have_spaces_letters_of_any_kind_and_folders(write, name):
-    assert contest.read_landmarks(write(f"{HEADER}{name},1,2\n")).file_names == [name]
+    assert landmark_tables.read_landmarks(write(f"{HEADER}{name},1,2\n")).file_names == [name]
 
 
 @pytest.mark.parametrize("end", ["b.jpg,3", "b.jpg,", "b.jpg", "b.j"])
 def test_a_table_cut_in_mid_row_loses_that_row_and_says_so(write, end):
-    (rows,) = contest.iterate_landmarks(write(f"{HEADER}a.jpg,1,2\n{end}"))
+    (rows,) = landmark_tables.iterate_landmarks(write(f"{HEADER}a.jpg,1,2\n{end}"))
     assert rows.file_names == ["a.jpg"]
     (reject,) = rows.rejects
     assert reject.line == 3
@@ -231,22 +242,22 @@ def test_a_line_without_an_end_is_refused_and_not_read_whole(tmp_path, start):
     path.write_bytes(start)
     with path.open("r+b") as file:
         file.truncate(1 << 36)  # 64 GB, none of them on the disk
-    read = contest.read_test_points if b"list" in start else contest.read_landmarks
+    read = requested_points.read_test_points if b"list" in start else landmark_tables.read_landmarks
     with pytest.raises(InputError, match=r"table\.csv: a line is over 1,048,576 bytes long"):
         read(path)
 
 
 def test_a_short_row_and_a_long_one_do_not_make_up_for_each_other(write):
-    (rows,) = contest.iterate_landmarks(write(f"{HEADER}a.jpg,1\nb.jpg,2,3,4\nc.jpg,5,6\n"))
+    (rows,) = landmark_tables.iterate_landmarks(write(f"{HEADER}a.jpg,1\nb.jpg,2,3,4\nc.jpg,5,6\n"))
     assert rows.file_names == ["c.jpg"]
     assert [reject.line for reject in rows.rejects] == [2, 3]
 
 
 def test_lines_are_counted_through_all_blocks(write, monkeypatch):
-    monkeypatch.setattr(contest, "_BLOCK_BYTES", 30)
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 30)
     names = [f"{number}.jpg" for number in range(2, 50)]
     path = write(HEADER + "".join(f"{name},1,{'x' if name == '30.jpg' else 2}\n" for name in names))
-    blocks = list(contest.iterate_landmarks(path))
+    blocks = list(landmark_tables.iterate_landmarks(path))
     assert len(blocks) > 10
     assert [f"{line}.jpg" for rows in blocks for line in rows.lines] == names[:28] + names[29:]
     assert [reject.line for rows in blocks for reject in rows.rejects] == [30]
@@ -254,20 +265,22 @@ def test_lines_are_counted_through_all_blocks(write, monkeypatch):
 
 @pytest.mark.parametrize(("limit", "kept"), [(1, 1), (4, 4), (9, 9), (20, 10), (None, 10)])
 def test_only_the_first_rows_are_read(write, monkeypatch, limit, kept):
-    monkeypatch.setattr(contest, "_BLOCK_BYTES", 30)
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 30)
     path = write(HEADER + "".join(f"{number}.jpg,1,2\n" for number in range(10)))
-    names = [name for rows in contest.iterate_landmarks(path, limit) for name in rows.file_names]
+    names = [
+        name for rows in landmark_tables.iterate_landmarks(path, limit) for name in rows.file_names
+    ]
     assert names == [f"{number}.jpg" for number in range(kept)]
 
 
 def test_memory_is_bounded_by_the_block_not_by_the_table(write, monkeypatch):
     block = 1 << 18
-    monkeypatch.setattr(contest, "_BLOCK_BYTES", block)
-    header = ",".join(["file_name", *contest.point_columns(500)])
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", block)
+    header = ",".join(["file_name", *landmark_tables.point_columns(500)])
     path = write(header + "\n" + ("a.jpg" + ",123,-45" * 500 + "\n") * 5000)
     assert path.stat().st_size > 64 * block
     tracemalloc.start()
-    rows = sum(len(rows.file_names) for rows in contest.iterate_landmarks(path))
+    rows = sum(len(rows.file_names) for rows in landmark_tables.iterate_landmarks(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert rows == 5000
@@ -279,15 +292,15 @@ def test_memory_is_bounded_by_the_block_not_by_the_table(write, monkeypatch):
 
 @pytest.mark.parametrize("content", ASKED_DIALECTS.values(), ids=ASKED_DIALECTS)
 def test_asked_points_are_read_in_every_dialect(write, content):
-    asked = contest.read_test_points(write(content))
+    asked = requested_points.read_test_points(write(content))
     assert asked.file_names == ["a.jpg", "b.jpg"]
     assert [indices.tolist() for indices in asked.point_indices] == [[3, 1], [0, 2]]
 
 
 def test_asked_points_come_back(tmp_path):
     path, names = tmp_path / "test_points.csv", ["a.jpg", "b.jpg"]
-    contest.write_test_points(path, names, [np.array([970, 0]), [5]])
-    asked = contest.read_test_points(path)
+    requested_points.write_test_points(path, names, [np.array([970, 0]), [5]])
+    asked = requested_points.read_test_points(path)
     assert asked.file_names == names
     assert [indices.tolist() for indices in asked.point_indices] == [[970, 0], [5]]
 
@@ -323,7 +336,7 @@ def test_asked_points_come_back(tmp_path):
 def test_what_is_no_index_list_is_told_and_never_evaluated(write, indices, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"table.csv, line 3: ") as error:
-        contest.read_test_points(
+        requested_points.read_test_points(
             write(f"file_name\tpoint_index_list\na.jpg\t[1]\nb.jpg\t{indices}\n")
         )
     assert "\n" not in str(error.value)
@@ -332,17 +345,17 @@ def test_what_is_no_index_list_is_told_and_never_evaluated(write, indices, tmp_p
 
 def test_asked_points_of_a_name_that_climbs_out_are_refused(write):
     with pytest.raises(InputError, match="line 2: not the name of a file"):
-        contest.read_test_points(write("file_name\tpoint_index_list\n../a.jpg\t[1]\n"))
+        requested_points.read_test_points(write("file_name\tpoint_index_list\n../a.jpg\t[1]\n"))
 
 
 @pytest.mark.parametrize("name", ["test/test_points.csv", "test_points.csv"])
 def test_asked_points_lie_in_the_split_or_beside_it(write, tmp_path, name):
     path = write(ASKED, name)
-    assert contest.find_test_points(tmp_path, "test") == path
+    assert locations.find_test_points(tmp_path, "test") == path
 
 
 @pytest.mark.parametrize(
-    "find", [contest.find_test_points, contest.find_landmarks, contest.find_image_folder]
+    "find", [locations.find_test_points, locations.find_landmarks, locations.find_image_folder]
 )
 def test_what_a_split_lacks_is_named(tmp_path, find):
     with pytest.raises(InputError, match=str(tmp_path / "test")):
@@ -351,43 +364,43 @@ def test_what_a_split_lacks_is_named(tmp_path, find):
 
 def test_groups_come_back(tmp_path):
     path = tmp_path / "groups.csv"
-    contest.write_groups(path, "person", ["a.jpg", "b.jpg"], ["Ada", "Bo B"])
+    grouping.write_group_table(path, "person", ["a.jpg", "b.jpg"], ["Ada", "Bo B"])
     assert path.read_text().startswith("file_name\tperson\n")
-    assert contest.read_groups(path) == {"a.jpg": "Ada", "b.jpg": "Bo B"}
+    assert grouping.read_group_table(path) == {"a.jpg": "Ada", "b.jpg": "Bo B"}
 
 
 def test_names_are_the_first_column_of_any_table_each_once(tmp_path):
     names = ["b, c.jpg", "a.jpg", "../a.jpg", "a.jpg"]
     rows = [(name, "7", "2.5", "misplaced: 10 %") for name in names]
-    contest.write_rows(tmp_path / "t.tsv", ("file_name", "row", "score", "reason"), rows)
-    assert contest.read_names(tmp_path / "t.tsv") == ["b, c.jpg", "a.jpg"]
+    table_files.write_rows(tmp_path / "t.tsv", ("file_name", "row", "score", "reason"), rows)
+    assert table_files.read_names(tmp_path / "t.tsv") == ["b, c.jpg", "a.jpg"]
 
 
 def test_files_are_listed_by_their_paths_in_the_folder(tmp_path):
     for name in ("b.jpg", "inner/a.jpg", ".hidden"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert contest.list_files(tmp_path) == [".hidden", "b.jpg", "inner/a.jpg"]
+    assert locations.list_files(tmp_path) == [".hidden", "b.jpg", "inner/a.jpg"]
 
 
 @pytest.mark.parametrize("name", ["", "/etc/a.jpg", "../a.jpg", "a\tb.jpg", "a\udce9.jpg"])
 def test_some_files_no_table_can_name(name):
-    assert not contest.can_be_listed(name)
+    assert not image_names.can_be_listed(name)
 
 
 def test_a_name_in_two_groups_is_told(write):
     with pytest.raises(InputError, match=r"line 3: an earlier row has a\.jpg in another group"):
-        contest.read_groups(write("file_name,person\na.jpg,Ada\na.jpg,Bo\n"))
+        grouping.read_group_table(write("file_name,person\na.jpg,Ada\na.jpg,Bo\n"))
 
 
 def test_a_row_without_a_group_is_told(write):
     with pytest.raises(InputError, match=r"table.csv, line 3: a row is a file name and a group"):
-        contest.read_groups(write("file_name,person\na.jpg,Ada\nb.jpg,\n"))
+        grouping.read_group_table(write("file_name,person\na.jpg,Ada\nb.jpg,\n"))
 
 
 def test_rejects_are_a_table(tmp_path):
     path = tmp_path / "rejects.csv"
-    contest.write_rejects(path, [Reject("a.jpg", 3, "the file is empty")])
+    invalid_samples.write_invalid_samples(path, [InvalidSample("a.jpg", 3, "the file is empty")])
     assert path.read_text() == "file_name\trow\treason\na.jpg\t3\tthe file is empty\n"
 
 
@@ -418,13 +431,13 @@ def read_as_others_do(path, separator):
 
 @pytest.mark.parametrize(
     ("write_table", "separator"),
-    [(contest.write_landmarks, "\t"), (contest.write_submission, ",")],
+    [(landmark_tables.write_landmarks, "\t"), (landmark_tables.write_submission, ",")],
 )
 def test_odd_names_come_back_in_a_table_of_points(tmp_path, write_table, separator):
     path = tmp_path / "table.csv"
     points = np.arange(len(ODD_NAMES) * 4).reshape(-1, 2, 2)
     write_table(path, ODD_NAMES, points)
-    table = contest.read_landmarks(path)
+    table = landmark_tables.read_landmarks(path)
     assert table.file_names == ODD_NAMES
     np.testing.assert_array_equal(table.points, points)
     rows = [[name, *map(str, row.flat)] for name, row in zip(ODD_NAMES, points, strict=True)]
@@ -433,22 +446,24 @@ def test_odd_names_come_back_in_a_table_of_points(tmp_path, write_table, separat
 
 def test_odd_names_come_back_in_other_tables(tmp_path):
     path = tmp_path / "table.tsv"
-    contest.write_test_points(path, ODD_NAMES, [[3, 1]] * len(ODD_NAMES))
-    assert contest.read_test_points(path).file_names == ODD_NAMES
+    requested_points.write_test_points(path, ODD_NAMES, [[3, 1]] * len(ODD_NAMES))
+    assert requested_points.read_test_points(path).file_names == ODD_NAMES
     assert read_as_others_do(path, "\t") == [[name, "[3, 1]"] for name in ODD_NAMES]
-    contest.write_groups(path, "group", ODD_NAMES, ODD_NAMES)
-    assert contest.read_groups(path) == dict(zip(ODD_NAMES, ODD_NAMES, strict=True))
+    grouping.write_group_table(path, "group", ODD_NAMES, ODD_NAMES)
+    assert grouping.read_group_table(path) == dict(zip(ODD_NAMES, ODD_NAMES, strict=True))
     assert read_as_others_do(path, "\t") == [[name, name] for name in ODD_NAMES]
-    contest.write_rejects(path, [Reject(name, 2, f"no {name!r}") for name in ODD_NAMES])
+    invalid_samples.write_invalid_samples(
+        path, [InvalidSample(name, 2, f"no {name!r}") for name in ODD_NAMES]
+    )
     assert read_as_others_do(path, "\t") == [[name, "2", f"no {name!r}"] for name in ODD_NAMES]
 
 
 def test_only_what_needs_quotes_has_them(tmp_path):
     path = tmp_path / "table.csv"
     names = ["a b.jpg", "a,b.jpg", "it's.jpg"]
-    contest.write_submission(path, names, np.ones((3, 1, 2)))
+    landmark_tables.write_submission(path, names, np.ones((3, 1, 2)))
     assert path.read_text().splitlines()[1:] == ["a b.jpg,1,1", '"a,b.jpg",1,1', "it's.jpg,1,1"]
-    contest.write_landmarks(path, names, np.ones((3, 1, 2)))
+    landmark_tables.write_landmarks(path, names, np.ones((3, 1, 2)))
     assert '"' not in path.read_text()
 
 
@@ -465,13 +480,13 @@ def test_only_what_needs_quotes_has_them(tmp_path):
     ],
 )
 def test_quotes_around_a_cell_are_taken_off_and_others_left(write, row, name):
-    assert contest.read_landmarks(write(f"{HEADER}{row}\n")).file_names == [name]
+    assert landmark_tables.read_landmarks(write(f"{HEADER}{row}\n")).file_names == [name]
 
 
 @pytest.mark.parametrize("control", ["\t", "\r", "\v", "\0", "\x1b", "\x7f"])
 def test_quotes_do_not_let_control_characters_into_a_name(write, control):
     path = write(f'{HEADER}"a{control}b, c.jpg",1,2\nd.jpg,3,4\n')
-    (rows,) = contest.iterate_landmarks(path)
+    (rows,) = landmark_tables.iterate_landmarks(path)
     assert rows.file_names == ["d.jpg"]
     assert rows.rejects[0].file_name == f"a{control}b, c.jpg"
     assert "not the name of a file" in rows.rejects[0].reason
@@ -482,23 +497,23 @@ def test_blank_lines_are_passed_over(tmp_path):
     table.write_text("file_name\tX\tY\na.jpg\t1\t2\n\nb.jpg\t3\t4\n\n")
     asked.write_text("file_name\tpoint_index_list\na.jpg\t[1]\n\n")
     groups.write_text("file_name\tgroup\na.jpg\tann\n\n")
-    assert contest.read_landmarks(table).file_names == ["a.jpg", "b.jpg"]
-    assert contest.read_test_points(asked).file_names == ["a.jpg"]
-    assert contest.read_groups(groups) == {"a.jpg": "ann"}
+    assert landmark_tables.read_landmarks(table).file_names == ["a.jpg", "b.jpg"]
+    assert requested_points.read_test_points(asked).file_names == ["a.jpg"]
+    assert grouping.read_group_table(groups) == {"a.jpg": "ann"}
 
 
 def test_a_list_of_names_needs_no_second_column(write):
-    assert contest.read_names(write("file_name\r\na.jpg\r\nb.jpg\r\n")) == ["a.jpg", "b.jpg"]
-    assert contest.read_names(write("file_name\na.jpg\n")) == ["a.jpg"]
+    assert table_files.read_names(write("file_name\r\na.jpg\r\nb.jpg\r\n")) == ["a.jpg", "b.jpg"]
+    assert table_files.read_names(write("file_name\na.jpg\n")) == ["a.jpg"]
     with pytest.raises(InputError, match="no column is called group; the header has file_name"):
-        contest.read_groups(write("file_name\na.jpg\n"))
+        grouping.read_group_table(write("file_name\na.jpg\n"))
 
 
 @pytest.mark.parametrize("header", [HEADER, "file_name,y,x\n"])
 def test_rows_of_other_files_are_only_named(write, header):
     """Line 4 is broken and not asked for, line 5 broken and asked for, line 6 empty."""
     path = write(f"{header}a.jpg,1,2\nb.jpg,3,4\nc.jpg,x\nd.jpg,x\n\n./e.jpg,5,6\n")
-    (rows,) = contest.iterate_landmarks(path, names={"b.jpg", "d.jpg", "e.jpg"})
+    (rows,) = landmark_tables.iterate_landmarks(path, names={"b.jpg", "d.jpg", "e.jpg"})
     assert rows.file_names == ["b.jpg", "./e.jpg"]
     assert rows.lines == [3, 7]
     expected = [[[3, 4]], [[5, 6]]]
@@ -507,5 +522,5 @@ def test_rows_of_other_files_are_only_named(write, header):
     )
     assert [reject.line for reject in rows.rejects] == [5]
     assert rows.others == ["a.jpg", "c.jpg"]
-    (rows,) = contest.iterate_landmarks(path, names={"nobody.jpg"})
+    (rows,) = landmark_tables.iterate_landmarks(path, names={"nobody.jpg"})
     assert rows.points.shape == (0, 1, 2)

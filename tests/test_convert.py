@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from keras_landmarks.annotations.cropping import region_around
+from keras_landmarks.contest import grouping, landmark_tables, listed_images
 from keras_landmarks.convert import convert
-from keras_landmarks.data import contest, image_files
-from keras_landmarks.errors import InputError
+from keras_landmarks.utils.errors import InputError
 
 
 def save(path, image):
@@ -46,14 +46,14 @@ def test_faces_become_a_folder_in_the_contests_form(photos, tmp_path):
     assert figures["rejected"] == 1
     assert figures["mirror"]
     folder = tmp_path / "data" / "train"
-    table = contest.read_landmarks(folder / "landmarks.csv")
+    table = landmark_tables.read_landmarks(folder / "landmarks.csv")
     for name, points in zip(table.file_names, table.points, strict=True):
-        image = image_files.read_image(folder / "images", name)
+        image = listed_images.read_image(folder / "images", name)
         x, y = points[0].astype(int)
         assert image[y, x].min() > 200  # the white dot
         share = np.ptp(points, axis=0) / (image.shape[1], image.shape[0])
         assert np.allclose(share, 0.6, atol=0.03)
-    sources = contest.read_groups(folder / "sources.csv")
+    sources = grouping.read_group_table(folder / "sources.csv")
     assert list(sources.values()) == ["a.jpg", "b.jpg"]
     says = f"gone.jpg\t3\tthere is no such image: {photos.with_name('gone.jpg')}\n"
     assert says in (folder / "rejects.csv").read_text()
@@ -74,7 +74,7 @@ def test_a_crops_points_lead_back_to_the_photo(photos, tmp_path):
             row.split("\t") for row in (folder / "crops.csv").read_text().splitlines()
         )
         assert header == ["file_name", "photo", "annotation", "x0", "y0"]
-        table = contest.read_landmarks(folder / "landmarks.csv")
+        table = landmark_tables.read_landmarks(folder / "landmarks.csv")
         assert [crop[0] for crop in crops] == table.file_names
         assert [crop[2] for crop in crops] == annotations
         in_photo = table.points[0] + [int(crops[0][3]), int(crops[0][4])]
@@ -85,9 +85,9 @@ def test_a_crops_points_lead_back_to_the_photo(photos, tmp_path):
 def test_photos_can_stay_whole(photos, tmp_path):
     convert(photos, tmp_path / "data", "test", face_share=0, processes=1)
     folder = tmp_path / "data" / "test"
-    table = contest.read_landmarks(folder / "landmarks.csv")
+    table = landmark_tables.read_landmarks(folder / "landmarks.csv")
     assert table.points[0].tolist() == [[100, 60], [80, 40], [110, 70]]
-    assert image_files.read_image(folder / "images", table.file_names[0]).shape == (120, 200, 3)
+    assert listed_images.read_image(folder / "images", table.file_names[0]).shape == (120, 200, 3)
 
 
 def test_faces_of_other_counts_of_points_and_far_outside_are_left_out(photos, tmp_path):
@@ -128,7 +128,7 @@ def test_paths_of_photos_may_be_absolute_but_not_lead_elsewhere(photos, tmp_path
     photos.write_text("image,x0,y0,x1,y1\n" + "\n".join(rows) + "\n")
     assert convert(photos, tmp_path / "data", processes=1)["faces"] == 1
     folder = tmp_path / "data" / "train"
-    assert list(contest.read_groups(folder / "sources.csv").values()) == ["a.jpg"]
+    assert list(grouping.read_group_table(folder / "sources.csv").values()) == ["a.jpg"]
     rejects = (folder / "rejects.csv").read_text()
     assert "not a path below the photos' folder: '/b.jpg'" in rejects
     assert "b.jpg; folders are separated by /" in rejects
@@ -211,7 +211,7 @@ def test_points_in_another_unit_are_refused_unless_it_is_given(photos, tmp_path,
         convert(photos, tmp_path / "data", face_share=0, processes=1)
     assert not (tmp_path / "data").exists()
     convert(photos, tmp_path / "data", face_share=0, processes=1, points_unit=unit)
-    points = contest.read_landmarks(tmp_path / "data" / "train" / "landmarks.csv").points
+    points = landmark_tables.read_landmarks(tmp_path / "data" / "train" / "landmarks.csv").points
     np.testing.assert_allclose(points, pixels, atol=1e-3)
 
 
@@ -240,7 +240,7 @@ def test_faces_of_one_or_two_points_keep_whole_photos(photos, tmp_path, caplog):
     photos.write_text("image,x0,y0,x1,y1\na.jpg,90,60,110,62\nb.jpg,1,2,30,40\n")
     assert convert(photos, tmp_path / "data", processes=1)["faces"] == 2
     assert "photos stay whole" in caplog.text
-    image = image_files.read_image(tmp_path / "data" / "train" / "images", "face_000000.jpg")
+    image = listed_images.read_image(tmp_path / "data" / "train" / "images", "face_000000.jpg")
     assert image.shape == (120, 200, 3)
 
 
@@ -248,9 +248,9 @@ def test_faces_of_one_point_are_cut_out_by_their_boxes(photos, tmp_path):
     photos.write_text("image,x,y,w,h,nose_x,nose_y\na.jpg,80,40,40,30,100,60\n")
     convert(photos, tmp_path / "data", processes=1, face_share=0.5)
     folder = tmp_path / "data" / "train"
-    image = image_files.read_image(folder / "images", "face_000000.jpg")
+    image = listed_images.read_image(folder / "images", "face_000000.jpg")
     assert image.shape == (62, 82, 3)  # 41 x 31 px take half of each side
-    [[[x, y]]] = contest.read_landmarks(folder / "landmarks.csv").points
+    [[[x, y]]] = landmark_tables.read_landmarks(folder / "landmarks.csv").points
     assert image[y, x].min() > 200  # the white dot
 
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from keras_landmarks import cores
+from keras_landmarks.utils import cores
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_affinity_is_a_limit():
         "import os\n"
         "os.cpu_count = lambda: 32\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from keras_landmarks import cores\n"
+        "from keras_landmarks.utils import cores\n"
         "print(cores.usable())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from keras_landmarks.augment import AugmentSettings
+from keras_landmarks.contest import landmark_tables, prediction_files
 from keras_landmarks.cross_validate import cross_validate, join
-from keras_landmarks.data import contest, prediction_files
-from keras_landmarks.data.samples import fold_rows
-from keras_landmarks.errors import InputError
+from keras_landmarks.input.splits import fold_rows
 from keras_landmarks.predict import PredictSettings
 from keras_landmarks.train import train
 from keras_landmarks.training.settings import parse_fold
+from keras_landmarks.utils.errors import InputError
 
 NAMES = [f"{index}.jpg" for index in range(23)]
 NO_EXTRA = AugmentSettings(augment_count=0)
@@ -76,7 +76,7 @@ def test_every_image_is_predicted_by_a_model_that_has_not_seen_it(faces, setting
     workdir = str(tmp_path / "folds")
     settings = dataclasses.replace(settings, epochs=1, loss="nll", workdir=workdir)
     figures = cross_validate(settings, NO_EXTRA, PredictSettings(), folds=2)
-    table = contest.read_landmarks(faces / "train" / "landmarks.csv")
+    table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
     assert figures["images"] == len(table.file_names)
     assert figures["mse"] == pytest.approx(np.mean(figures["mse_by_fold"]), rel=0.1)
     together = prediction_files.read(Path(figures["predictions"]))

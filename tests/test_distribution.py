@@ -22,19 +22,19 @@ from keras_landmarks import config
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.benchmarks.aot import collectives
 from keras_landmarks.benchmarks.timing import fresh_process
-from keras_landmarks.data import pipeline
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.pipeline import ImageSet, Share
-from keras_landmarks.data.samples import load_samples
-from keras_landmarks.errors import InputError
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input import pipeline
+from keras_landmarks.input.photos import Photos
+from keras_landmarks.input.pipeline import HostShard, ImageSet
+from keras_landmarks.input.samples import load_samples
 from keras_landmarks.models import networks
 from keras_landmarks.train import train
 from keras_landmarks.training import distribution
-from keras_landmarks.training.objective import Objective
 from keras_landmarks.training.optimizer import recipe
 from keras_landmarks.training.settings import ProcessSettings
 from keras_landmarks.training.step import train_step
+from keras_landmarks.training.training_model import TrainingModel
+from keras_landmarks.utils.errors import InputError
 
 EPOCHS = 10
 TOLERANCE = 1e-5
@@ -338,7 +338,7 @@ def test_a_program_that_has_computed_before_trains_alone():
 @pytest.fixture(scope="module")
 def images(faces, tmp_path_factory):
     samples = load_samples(faces, "train", tmp_path_factory.mktemp("prepared"))
-    return ImageSet([(Photos(samples, Frame(CROP, CROP)), np.arange(24))])
+    return ImageSet([(Photos(samples, CropSpec(CROP, CROP)), np.arange(24))])
 
 
 def read_batches(batches, count):
@@ -361,8 +361,8 @@ def test_the_shares_of_a_batch_are_the_batch(images, augment):
     def batches(share):
         return read_batches(pipeline.train_batches(images, 8, 3, augment, 1, 1, share), 4)
 
-    shares = [batches(Share(process, 2)) for process in range(2)]
-    for mine, whole in zip(joined(shares), batches(Share()), strict=True):
+    shares = [batches(HostShard(process, 2)) for process in range(2)]
+    for mine, whole in zip(joined(shares), batches(HostShard()), strict=True):
         for array, expected in zip(mine, whole, strict=True):
             np.testing.assert_array_equal(array, expected)
 
@@ -371,9 +371,9 @@ def test_the_shares_of_validation_are_all_of_it_but_the_last_few(images):
     def batches(count, share):
         return read_batches(pipeline.validation_batches(images, 9, count, share), 4)
 
-    shares = [batches(21, Share(process, 3)) for process in range(3)]
+    shares = [batches(21, HostShard(process, 3)) for process in range(3)]
     assert [len(landmarks) for _, landmarks, _ in shares[0]] == [3, 3, 1]
-    for mine, whole in zip(joined(shares), batches(21, Share()), strict=True):
+    for mine, whole in zip(joined(shares), batches(21, HostShard()), strict=True):
         for array, expected in zip(mine, whole, strict=True):
             np.testing.assert_array_equal(array, expected)
 
@@ -393,7 +393,7 @@ def on_eight_devices():
 
 def small_model():
     keras.utils.set_random_seed(0)
-    model = Objective(networks.build("tiny", 5, CROP), "mse", in_photo_px=True)
+    model = TrainingModel(networks.build("tiny", 5, CROP), "mse", in_photo_px=True)
     model.compile(recipe())
     return model
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest, prediction_files
-from keras_landmarks.data.layout import REGIONS
+from keras_landmarks.contest import landmark_tables, prediction_files
 from keras_landmarks.draw import draw
-from keras_landmarks.errors import InputError
-from keras_landmarks.reports import drawing
+from keras_landmarks.images import drawing
+from keras_landmarks.layouts.layout import REGIONS
+from keras_landmarks.utils.errors import InputError
 
 NAMES = [f"{index}.jpg" for index in range(10)]
 POINTS_PX = np.array([[10, 10], [30, 10], [20, 40]])
@@ -24,7 +24,7 @@ def data(tmp_path):
     for index, name in enumerate(NAMES):
         photo = np.full((60, 45, 3), 20 * index, np.uint8)
         cv2.imwrite(str(folder / "train" / "images" / name), photo)
-    contest.write_landmarks(folder / "train" / "landmarks.csv", NAMES, [POINTS_PX] * 10)
+    landmark_tables.write_landmarks(folder / "train" / "landmarks.csv", NAMES, [POINTS_PX] * 10)
     return folder
 
 
@@ -91,7 +91,7 @@ def test_prediction_and_truth_are_side_by_side(data, predictions, tmp_path):
 
 def test_only_images_of_both_tables_are_drawn(data, predictions, tmp_path):
     truth = tmp_path / "some.csv"
-    contest.write_landmarks(truth, ["7.jpg", "unknown.jpg", "3.jpg"], [POINTS_PX] * 3)
+    landmark_tables.write_landmarks(truth, ["7.jpg", "unknown.jpg", "3.jpg"], [POINTS_PX] * 3)
     assert draw(data, "train", tmp_path / "sheet.png", predictions, truth)["images"] == 2
     assert greys(tmp_path / "sheet.png", 4, columns=8) == [3, 3, 7, 7]
 
@@ -139,7 +139,7 @@ def test_no_image_outside_the_folder_is_drawn(data, tmp_path, name, caplog):
 
 def test_contest_points_bring_the_legend(data, tmp_path):
     points_px = np.random.default_rng(0).integers(-20, 80, (1, 971, 2))
-    contest.write_landmarks(tmp_path / "truth.csv", ["0.jpg"], points_px)
+    landmark_tables.write_landmarks(tmp_path / "truth.csv", ["0.jpg"], points_px)
     draw(data, "train", tmp_path / "sheet.png", truth=tmp_path / "truth.csv")
     sheet = cv2.imread(str(tmp_path / "sheet.png"), cv2.IMREAD_COLOR_RGB)
     legend = drawing.region_legend(sheet.shape[1], list(REGIONS))
@@ -167,14 +167,14 @@ def test_without_any_points(data, tmp_path):
 
 def test_without_any_readable_image(data, tmp_path):
     truth = tmp_path / "other.csv"
-    contest.write_landmarks(truth, ["unknown.jpg"], [POINTS_PX])
+    landmark_tables.write_landmarks(truth, ["unknown.jpg"], [POINTS_PX])
     with pytest.raises(InputError, match="none of the 1 images with points can be read"):
         draw(data, "train", tmp_path / "sheet.png", truth=truth)
 
 
 def test_tables_of_different_numbers_of_points(data, predictions, tmp_path):
     truth = tmp_path / "two.csv"
-    contest.write_landmarks(truth, NAMES, [POINTS_PX[:2]] * 10)
+    landmark_tables.write_landmarks(truth, NAMES, [POINTS_PX[:2]] * 10)
     with pytest.raises(InputError, match="different numbers of points"):
         draw(data, "train", tmp_path / "sheet.png", predictions, truth)
 

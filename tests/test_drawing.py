@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_landmarks.data import layout
-from keras_landmarks.reports import drawing
+from keras_landmarks.images import drawing
+from keras_landmarks.layouts import layout
 
 RED = np.uint8([[255, 0, 0]])
 

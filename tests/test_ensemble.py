@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from folders import contents, no_file_beyond
 
-from keras_landmarks.data import contest, prediction_files
+from keras_landmarks.contest import landmark_tables, prediction_files, requested_points
 from keras_landmarks.ensemble import ensemble, least_error_weights, table
-from keras_landmarks.errors import InputError
+from keras_landmarks.utils.errors import InputError
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg"]
 TRUE_PX = np.random.default_rng(0).integers(0, 200, (3, 4, 2))
@@ -27,11 +27,13 @@ def folder(tmp_path):
     """Predictions a.npz, b.npz, c.npz, submissions a.csv, b.csv, c.csv, the truth, test/."""
     for name, off_px in OFF_PX.items():
         prediction_files.write(tmp_path / f"{name}.npz", NAMES, TRUE_PX + off_px)
-        contest.write_submission(tmp_path / f"{name}.csv", NAMES, answers(TRUE_PX + off_px))
+        landmark_tables.write_submission(tmp_path / f"{name}.csv", NAMES, answers(TRUE_PX + off_px))
     # More images, in another order.
-    contest.write_landmarks(tmp_path / "truth.csv", ["d.jpg", *NAMES[::-1]], TRUE_PX[[0, 2, 1, 0]])
+    landmark_tables.write_landmarks(
+        tmp_path / "truth.csv", ["d.jpg", *NAMES[::-1]], TRUE_PX[[0, 2, 1, 0]]
+    )
     (tmp_path / "test").mkdir()
-    contest.write_test_points(tmp_path / "test" / "test_points.csv", NAMES, ASKED)
+    requested_points.write_test_points(tmp_path / "test" / "test_points.csv", NAMES, ASKED)
     return tmp_path
 
 
@@ -52,7 +54,7 @@ def combine(folder):
         figures = ensemble(inputs, combine, held_out=held_out, **options)
         if "predictions" in options:
             return prediction_files.read(options["predictions"]), figures
-        return contest.read_landmarks(options["submission"]), figures
+        return landmark_tables.read_landmarks(options["submission"]), figures
 
     return run
 
@@ -124,7 +126,7 @@ def test_standard_deviations_of_some_models_only_are_left_out(combine, folder):
 def test_a_submission_of_predictions_has_what_is_asked(combine, folder):
     _, figures = combine(["a.npz", "c.npz"], submission="out.csv", data=folder)
     written = (folder / "out.csv").read_bytes()
-    contest.write_submission(folder / "expected.csv", NAMES, answers(TRUE_PX + 5))
+    landmark_tables.write_submission(folder / "expected.csv", NAMES, answers(TRUE_PX + 5))
     assert written == (folder / "expected.csv").read_bytes()
     assert figures["submission"].endswith("out.csv")
 
@@ -144,7 +146,7 @@ def test_no_submission_has_a_minus_nought(combine, folder, rounding, kind):
     for name, px in (("a", -1), ("b", 0), ("c", 0)):
         points = np.full((3, 4, 2), px)
         prediction_files.write(folder / f"{name}.npz", NAMES, points)
-        contest.write_submission(folder / f"{name}.csv", NAMES, answers(points))
+        landmark_tables.write_submission(folder / f"{name}.csv", NAMES, answers(points))
     models = [f"{name}.{kind}" for name in "abc"]
     combine(models, submission="out.csv", data=folder, rounding=rounding)
     assert (folder / "out.csv").read_text().splitlines()[1:] == [
@@ -180,13 +182,13 @@ def test_the_asked_points_alone_are_scored(combine, folder):
 
 
 def test_a_submission_is_read_once(combine, folder, monkeypatch):
-    read, paths = contest.iterate_landmarks, []
+    read, paths = landmark_tables.iterate_landmarks, []
 
     def iterate(path, *options):
         paths.append(path)
         return read(path, *options)
 
-    monkeypatch.setattr(contest, "iterate_landmarks", iterate)
+    monkeypatch.setattr(landmark_tables, "iterate_landmarks", iterate)
     options = {"truth": "truth.csv", "test_points": "test/test_points.csv"}
     combine(["a.csv", "b.csv"], submission="out.csv", **options)
     assert sorted(path.name for path in paths) == ["a.csv", "b.csv", "out.csv", "truth.csv"]
@@ -324,13 +326,13 @@ def test_submissions_do_not_mix_with_predictions(combine):
 
 def test_asked_points_of_other_images_are_told(combine, folder):
     table = folder / "test" / "test_points.csv"
-    contest.write_test_points(table, NAMES[::-1], ASKED)
+    requested_points.write_test_points(table, NAMES[::-1], ASKED)
     with pytest.raises(InputError, match=r"a\.npz and .*test_points\.csv do not match: row 1"):
         combine(["a.npz", "b.npz"], submission="out.csv", data=folder)
 
 
 def test_images_without_truth_are_told(combine, folder):
-    contest.write_landmarks(folder / "truth.csv", NAMES[:2], TRUE_PX[:2])
+    landmark_tables.write_landmarks(folder / "truth.csv", NAMES[:2], TRUE_PX[:2])
     with pytest.raises(InputError, match=r"truth\.csv: 1 of the 3 images .* c\.jpg"):
         combine(["a.npz", "b.npz"], predictions="out.npz", truth="truth.csv")
 
@@ -448,5 +450,5 @@ def test_command_prints_a_table_and_then_json(folder):
     assert [model["mse"] for model in figures["mse_of_models"]] == [4, 1]
     assert any(line.split()[:3] == ["b.npz", "0.667", "1.000"] for line in lines)
     np.testing.assert_array_equal(
-        contest.read_landmarks(folder / "out.csv").points, answers(TRUE_PX)
+        landmark_tables.read_landmarks(folder / "out.csv").points, answers(TRUE_PX)
     )

@@ -5,9 +5,16 @@ import sys
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest, image_files, prediction_files
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import (
+    grouping,
+    landmark_tables,
+    listed_images,
+    prediction_files,
+    requested_points,
+    table_files,
+)
 from keras_landmarks.evaluate import compare, comparison, evaluate, table
+from keras_landmarks.utils.errors import InputError
 
 NAMES = ["a.jpg", "b.jpg"]
 # Four points each; boxes 30 x 120 and 40 x 40: sizes 60 and 40.
@@ -29,11 +36,11 @@ def paths(tmp_path):
         "test_points": tmp_path / "test_points.csv",
         "submission": tmp_path / "submission.csv",
     }
-    contest.write_landmarks(paths["truth"], NAMES, TRUE_PX)
+    landmark_tables.write_landmarks(paths["truth"], NAMES, TRUE_PX)
     prediction_files.write(paths["predictions"], NAMES[::-1], predicted_px[::-1])
-    contest.write_test_points(paths["test_points"], NAMES, ASKED)
+    requested_points.write_test_points(paths["test_points"], NAMES, ASKED)
     answers = [points[indices] for points, indices in zip(predicted_px, ASKED, strict=True)]
-    contest.write_submission(paths["submission"], NAMES[::-1], answers[::-1])
+    landmark_tables.write_submission(paths["submission"], NAMES[::-1], answers[::-1])
     return paths
 
 
@@ -64,7 +71,7 @@ def test_images_that_are_not_predicted_are_missed_unless_some_are_enough(paths, 
 
 def test_two_are_compared_on_the_images_that_both_have(paths, tmp_path):
     some, names = tmp_path / "some.npz", [*NAMES, "c.jpg"]
-    contest.write_landmarks(paths["truth"], names, np.concatenate([TRUE_PX, TRUE_PX[:1]]))
+    landmark_tables.write_landmarks(paths["truth"], names, np.concatenate([TRUE_PX, TRUE_PX[:1]]))
     prediction_files.write(some, names, np.concatenate([TRUE_PX, TRUE_PX[:1]]))
     figures = compare(paths["predictions"], some, paths["truth"], partial=True)
     assert figures["images"] == 2
@@ -112,7 +119,7 @@ def test_only_the_images_that_a_table_names_are_scored(paths, write):
 
 
 def test_predictions_without_truth_are_counted(paths):
-    contest.write_landmarks(paths["truth"], NAMES[1:], TRUE_PX[1:])
+    landmark_tables.write_landmarks(paths["truth"], NAMES[1:], TRUE_PX[1:])
     figures = evaluate(paths["truth"], predictions=paths["predictions"])
     assert figures["images"] == 1
     assert figures["without_truth"] == 1
@@ -123,7 +130,7 @@ def test_regions_of_the_contest_points(tmp_path):
     true_px = np.random.default_rng(0).integers(0, 200, (1, 971, 2))
     error_px = np.zeros((1, 971, 2))
     error_px[0, 970] = [3, 4]
-    contest.write_landmarks(tmp_path / "truth.csv", ["a.jpg"], true_px)
+    landmark_tables.write_landmarks(tmp_path / "truth.csv", ["a.jpg"], true_px)
     prediction_files.write(tmp_path / "p.npz", ["a.jpg"], true_px + error_px)
     figures = evaluate(tmp_path / "truth.csv", predictions=tmp_path / "p.npz")
     assert figures["regions"]["pupil_right"]["mse"] == 12.5
@@ -150,7 +157,9 @@ def test_every_mse_and_nme_has_an_interval(paths):
 
 
 def test_images_of_one_group_are_drawn_together(paths, tmp_path):
-    contest.write_groups(tmp_path / "persons.csv", "person", [*NAMES, "c.jpg"], ["7", "7", "8"])
+    grouping.write_group_table(
+        tmp_path / "persons.csv", "person", [*NAMES, "c.jpg"], ["7", "7", "8"]
+    )
     options = {"predictions": paths["predictions"], "groups": [tmp_path / "persons.csv"]}
     figures = evaluate(paths["truth"], **options)
     assert figures["groups"] == 1
@@ -159,7 +168,7 @@ def test_images_of_one_group_are_drawn_together(paths, tmp_path):
 
 
 def test_an_image_without_group_is_named(paths, tmp_path):
-    contest.write_groups(tmp_path / "persons.csv", "person", ["b.jpg"], ["7"])
+    grouping.write_group_table(tmp_path / "persons.csv", "person", ["b.jpg"], ["7"])
     with pytest.raises(InputError, match=r"persons\.csv: 1 of the 2 images .* a\.jpg"):
         evaluate(
             paths["truth"], predictions=paths["predictions"], groups=[tmp_path / "persons.csv"]
@@ -178,7 +187,7 @@ def test_regions_have_intervals_too(tmp_path):
     true_px = np.random.default_rng(0).integers(0, 200, (2, 971, 2))
     error_px = np.zeros((2, 971, 2))
     error_px[:, 970] = [[3, 4], [0, 2]]
-    contest.write_landmarks(tmp_path / "truth.csv", NAMES, true_px)
+    landmark_tables.write_landmarks(tmp_path / "truth.csv", NAMES, true_px)
     prediction_files.write(tmp_path / "p.npz", NAMES, true_px + error_px)
     figures = evaluate(tmp_path / "truth.csv", predictions=tmp_path / "p.npz")
     assert figures["regions"]["pupil_right"]["mse_interval"] == [2, 12.5]
@@ -186,7 +195,7 @@ def test_regions_have_intervals_too(tmp_path):
 
 def test_the_mean_shape_is_scored_beside(faces, tmp_path):
     truth = faces / "test" / "test_landmarks.csv"
-    true = contest.read_landmarks(truth)
+    true = landmark_tables.read_landmarks(truth)
     prediction_files.write(tmp_path / "p.npz", true.file_names, true.points)
     figures = evaluate(
         truth, predictions=tmp_path / "p.npz", data=faces, prepared=tmp_path / "prepared"
@@ -200,7 +209,7 @@ def test_the_mean_shape_is_scored_beside(faces, tmp_path):
 def test_the_mean_shape_is_not_scored_on_photos_without_a_size(own_faces, tmp_path, caplog):
     """One that is missing, one outside the folder; a photo cut off still tells its size."""
     truth, images = own_faces / "test" / "test_landmarks.csv", own_faces / "test" / "images"
-    true = contest.read_landmarks(truth)
+    true = landmark_tables.read_landmarks(truth)
     files = {"predictions": tmp_path / "p.npz", "data": own_faces, "prepared": tmp_path / "p"}
     prediction_files.write(files["predictions"], true.file_names, true.points)
     whole = evaluate(truth, **files)
@@ -214,7 +223,7 @@ def test_the_mean_shape_is_not_scored_on_photos_without_a_size(own_faces, tmp_pa
     figures = evaluate(truth, **files)
     assert (figures["images"], figures["mean_shape_images"]) == (8, 6)
     only = tmp_path / "only.csv"
-    contest.write_rows(
+    table_files.write_rows(
         only, ["file_name"], [[name] for name in true.file_names if name[-5] in "35"]
     )
     with pytest.raises(
@@ -222,11 +231,11 @@ def test_the_mean_shape_is_not_scored_on_photos_without_a_size(own_faces, tmp_pa
     ):
         evaluate(truth, **files, only=only)
     others = [[name] for name in true.file_names if name[-5] not in "35"]
-    contest.write_rows(only, ["file_name"], others)
+    table_files.write_rows(only, ["file_name"], others)
     of_others = evaluate(truth, **files, only=only)
     for name in ("mean_shape_mse", "mean_shape_mse_interval"):
         assert figures[name] == pytest.approx(of_others[name])
-    assert f"face_000003.jpg: {image_files.LINK_OUT}; 2 of 8 photos" in caplog.text
+    assert f"face_000003.jpg: {listed_images.LINK_OUT}; 2 of 8 photos" in caplog.text
 
 
 # ── rows of the truth that cannot be used ──
@@ -240,7 +249,7 @@ def broken(paths):
     row of a repeats.
     """
     names, images = [*NAMES, "c.jpg", "d.jpg", "e.jpg", "f.jpg"], [0, 1, 0, 0, 0, 0]
-    contest.write_landmarks(paths["truth"], names, TRUE_PX[images])
+    landmark_tables.write_landmarks(paths["truth"], names, TRUE_PX[images])
     rows = paths["truth"].read_text().splitlines(keepends=True)
     rows[4] = rows[4].rpartition("\t")[0] + "\n"
     rows += [rows[1], rows[5].replace("\t10\t", "\t11\t", 1)]
@@ -286,7 +295,7 @@ def test_what_is_asked_of_images_that_are_not_scored_does_not_matter(paths):
         paths["truth"], submission=paths["submission"], test_points=paths["test_points"]
     )
     assert scored["mse_asked"] == pytest.approx((25 / 4 + 100 / 4) / 2)
-    contest.write_landmarks(paths["truth"], [*NAMES, "d.jpg"], [*TRUE_PX, TRUE_PX[0]])
+    landmark_tables.write_landmarks(paths["truth"], [*NAMES, "d.jpg"], [*TRUE_PX, TRUE_PX[0]])
     prediction_files.write(paths["predictions"], [*NAMES, "d.jpg"], [*TRUE_PX, TRUE_PX[0]])
     with pytest.raises(
         InputError, match=r"test_points\.csv, line 6 \(d\.jpg\): not a list of point"
@@ -346,7 +355,7 @@ def test_submissions_and_predictions_are_compared_on_the_asked_points(paths):
 
 
 def test_one_group_alone_is_not_compared(paths, better, tmp_path):
-    contest.write_groups(tmp_path / "persons.csv", "person", NAMES, ["7", "7"])
+    grouping.write_group_table(tmp_path / "persons.csv", "person", NAMES, ["7", "7"])
     with pytest.raises(InputError, match=r"persons\.csv: a comparison needs two groups"):
         compare(paths["predictions"], better, paths["truth"], groups=[tmp_path / "persons.csv"])
 
@@ -376,11 +385,11 @@ def test_missing_predictions_are_counted_and_the_first_is_named(paths):
 def test_a_name_given_twice(paths, changed):
     names = ["a.jpg", "a.jpg"]
     if changed == "truth":
-        contest.write_landmarks(paths[changed], names, TRUE_PX)
+        landmark_tables.write_landmarks(paths[changed], names, TRUE_PX)
     elif changed == "predictions":
         prediction_files.write(paths[changed], names, TRUE_PX)
     else:
-        contest.write_test_points(paths[changed], names, ASKED)
+        requested_points.write_test_points(paths[changed], names, ASKED)
     del paths["submission"]
     says = rf"{paths[changed].name}: a\.jpg is there 2 times"
     if changed == "truth":
@@ -398,13 +407,13 @@ def test_another_number_of_points(paths):
 
 
 def test_another_number_of_asked_points(paths):
-    contest.write_test_points(paths["test_points"], NAMES, [[1, 0], [1, 2, 3]])
+    requested_points.write_test_points(paths["test_points"], NAMES, [[1, 0], [1, 2, 3]])
     with pytest.raises(InputError, match=r"2 points an image, 3 asked of b\.jpg"):
         evaluate(paths["truth"], submission=paths["submission"], test_points=paths["test_points"])
 
 
 def test_an_asked_point_that_the_truth_lacks(paths):
-    contest.write_test_points(paths["test_points"], NAMES, [[1, 0], [1, 4]])
+    requested_points.write_test_points(paths["test_points"], NAMES, [[1, 0], [1, 4]])
     with pytest.raises(InputError, match=r"point 4 is asked of b\.jpg, the truth has 0 to 3"):
         evaluate(paths["truth"], predictions=paths["predictions"], test_points=paths["test_points"])
 
@@ -419,7 +428,7 @@ def test_predictions_that_are_not_finite(paths, value):
 
 
 def test_a_face_without_size(paths):
-    contest.write_landmarks(paths["truth"], NAMES, TRUE_PX * [[[1, 1]], [[1, 0]]])
+    landmark_tables.write_landmarks(paths["truth"], NAMES, TRUE_PX * [[[1, 1]], [[1, 0]]])
     with pytest.raises(InputError, match=r"points of b\.jpg span no area"):
         evaluate(paths["truth"], predictions=paths["predictions"])
 
@@ -486,7 +495,7 @@ def test_command_compares_two_files_and_no_other(flags):
 def test_faces_of_one_point_have_an_mse_and_no_nme(tmp_path):
     truth, predictions = tmp_path / "truth.csv", tmp_path / "predictions.npz"
     names = ["a.jpg", "b.jpg"]
-    contest.write_landmarks(truth, names, np.array([[[10, 20]], [[30, 40]]]))
+    landmark_tables.write_landmarks(truth, names, np.array([[[10, 20]], [[30, 40]]]))
     prediction_files.write(predictions, names, np.array([[[13.0, 24.0]], [[30.0, 40.0]]]))
     figures = evaluate(truth, predictions)
     assert figures["mse"] == 12.5 / 2  # (9 + 16) / 2 and 0
@@ -497,7 +506,7 @@ def test_faces_of_one_point_have_an_mse_and_no_nme(tmp_path):
 def test_a_missing_image_is_named_with_the_nearest_name(tmp_path):
     truth, predictions = tmp_path / "truth.csv", tmp_path / "predictions.npz"
     points = np.arange(12.0).reshape(2, 3, 2) ** 2
-    contest.write_landmarks(truth, ["0001.jpg", "0002.jpg"], points)
+    landmark_tables.write_landmarks(truth, ["0001.jpg", "0002.jpg"], points)
     prediction_files.write(predictions, ["1", "2"], points)
     with pytest.raises(InputError, match=r"0001\.jpg \(the nearest name there is 1\)"):
         evaluate(truth, predictions)
@@ -506,6 +515,6 @@ def test_a_missing_image_is_named_with_the_nearest_name(tmp_path):
 def test_names_of_truth_and_predictions_meet_in_either_unicode_form(tmp_path):
     truth, predictions = tmp_path / "truth.csv", tmp_path / "predictions.npz"
     points = np.arange(6.0).reshape(1, 3, 2) ** 2
-    contest.write_landmarks(truth, ["fu\u0308r.jpg"], points)
+    landmark_tables.write_landmarks(truth, ["fu\u0308r.jpg"], points)
     prediction_files.write(predictions, ["f\u00fcr.jpg"], points)
     assert evaluate(truth, predictions)["mse"] == 0

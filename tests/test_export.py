@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from folders import contents
 
-from keras_landmarks.data import layout, mirror
-from keras_landmarks.errors import InputError
 from keras_landmarks.export import export
 from keras_landmarks.exporting import description, formats
+from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models.spec import ModelSpec, load_trained
+from keras_landmarks.utils.errors import InputError
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.data import face_crops, geometry
-from keras_landmarks.data.face_crops import CONTEST_CROPPING, Cropping, Reach
-from keras_landmarks.data.face_detector import Boxes
-from keras_landmarks.data.geometry import Frame, Region
-from keras_landmarks.errors import InputError
+from keras_landmarks.images import face_crops, geometry
+from keras_landmarks.images.face_crops import CONTEST_CROPPING, Cropping, Reach
+from keras_landmarks.images.face_detector import Boxes
+from keras_landmarks.images.geometry import CropSpec, Region
+from keras_landmarks.utils.errors import InputError
 
 
 def test_a_region_reaches_from_the_boxs_middle_in_sides_of_the_box():
@@ -25,13 +25,13 @@ def test_a_region_may_begin_before_the_photo_and_is_never_empty():
 
 def test_beyond_the_photo_is_black():
     photo = np.full((4, 6, 3), 200, np.uint8)
-    cut = geometry.cut_out(photo, Region(-2, 1, 3, 7))
+    cut = geometry.cut_region(photo, Region(-2, 1, 3, 7))
     assert cut.shape == (6, 5, 3)
     assert (cut[:3, 2:] == 200).all()
     assert not cut[3:].any()
     assert not cut[:, :2].any()
-    assert not geometry.cut_out(photo, Region(20, 20, 25, 22)).any()
-    np.testing.assert_array_equal(geometry.cut_out(photo, Region(0, 0, 6, 4)), photo)
+    assert not geometry.cut_region(photo, Region(20, 20, 25, 22)).any()
+    np.testing.assert_array_equal(geometry.cut_region(photo, Region(0, 0, 6, 4)), photo)
 
 
 @pytest.mark.parametrize("framing", geometry.FRAMINGS)
@@ -39,7 +39,7 @@ def test_points_of_the_photo_are_where_the_crop_shows_them(framing):
     photo = np.zeros((300, 400, 3), np.uint8)
     photo[148:152, 248:252] = 255  # its middle is (249.5, 149.5)
     region = Region(190, 90, 310, 250)
-    crop, framed = face_crops.frame_region(photo, region, Frame(96, 128, framing))
+    crop, framed = face_crops.frame_region(photo, region, CropSpec(96, 128, framing))
     expected = geometry.to_crop(np.float32([[249.5, 149.5]]), framed)[0]
     rows, columns = np.nonzero(crop[..., 0] > 127)
     np.testing.assert_allclose([columns.mean(), rows.mean()], expected, atol=0.6)

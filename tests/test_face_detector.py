@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from photos import face_image, is_around, photo_of
 
-from keras_landmarks.data import face_detector
-from keras_landmarks.data.face_detector import FaceDetector
+from keras_landmarks.images import face_detector
+from keras_landmarks.images.face_detector import FaceDetector
 
 
 @pytest.fixture(scope="module")

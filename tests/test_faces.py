@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_landmarks.data import faces
-from keras_landmarks.data.layout import CONTEST_POINTS, REGIONS, mirror_map
+from keras_landmarks.layouts.layout import CONTEST_POINTS, REGIONS, mirror_map
+from keras_landmarks.synthetic import faces, painting
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +156,8 @@ def test_pupils_are_painted_where_the_points_say():
     points = faces.head_points(face)
     placement = faces.Placement(faces.rotation(0, 0, 0), 8.0, scale=65.0, offset=(110.0, 130.0))
     canvas_points = placement(points)[:, :2]
-    sitter = faces.face_painting.Sitter(
-        canvas_points, placement(faces.head_surface(face)), placement
-    )
-    canvas = faces.face_painting.paint(np.random.default_rng(0), sitter, (220, 300))
+    sitter = painting.Sitter(canvas_points, placement(faces.head_surface(face)), placement)
+    canvas = painting.paint(np.random.default_rng(0), sitter, (220, 300))
     for side in ("left", "right"):
         x, y = np.round(region(canvas_points, f"pupil_{side}")[0]).astype(int)
         assert canvas[y, x].mean() < 40

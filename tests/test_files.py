@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from folders import contents
 
-from keras_landmarks import files
 from keras_landmarks.synthesize import synthesize
+from keras_landmarks.utils import files
 
 
 def write_half(whole, name, error):
@@ -24,7 +24,7 @@ def write_half(whole, name, error):
 
 def test_a_file_appears_whole_in_a_folder_made_for_it(tmp_path):
     path = tmp_path / "new" / "notes.json"
-    with files.whole_file(path) as partial:
+    with files.atomic_write(path) as partial:
         partial.write_text("all")
         assert not path.exists()
         assert partial.suffix == ".json"
@@ -37,7 +37,7 @@ def test_a_failed_file_leaves_what_was_there(tmp_path, earlier, error):
     for name, content in earlier.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(error):
-        write_half(files.whole_file(tmp_path / "notes.txt"), "", error)
+        write_half(files.atomic_write(tmp_path / "notes.txt"), "", error)
     assert contents(tmp_path) == earlier
 
 
@@ -48,7 +48,7 @@ def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path, earlier):
         path.mkdir()
     if earlier == "full":
         (path / "old.txt").write_text("earlier")
-    with files.whole_folder(path) as partial:
+    with files.atomic_folder(path) as partial:
         (partial / "new.txt").write_text("all")
     assert contents(tmp_path) == {"photos/new.txt": b"all"}
     assert list(tmp_path.iterdir()) == [path]
@@ -65,7 +65,7 @@ def test_a_folder_takes_its_place_when_the_disk_has_all_of_it(tmp_path, monkeypa
         synced.add(os.fstat(descriptor).st_ino)
 
     monkeypatch.setattr(os, "fsync", note)
-    with files.whole_folder(path) as partial:
+    with files.atomic_folder(path) as partial:
         (partial / "inner").mkdir()
         (partial / "a.txt").write_text("all")
         (partial / "inner" / "b.txt").write_text("all")
@@ -75,9 +75,9 @@ def test_a_folder_takes_its_place_when_the_disk_has_all_of_it(tmp_path, monkeypa
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_failed_folder_leaves_what_was_there(tmp_path, error):
     path = tmp_path / "photos"
-    files.write_whole(path / "old.txt", "earlier")
+    files.write_atomically(path / "old.txt", "earlier")
     with pytest.raises(error):
-        write_half(files.whole_folder(path), "new.txt", error)
+        write_half(files.atomic_folder(path), "new.txt", error)
     assert contents(tmp_path) == {"photos/old.txt": b"earlier"}
     assert list(tmp_path.iterdir()) == [path]
 
@@ -86,7 +86,7 @@ def test_a_failed_folder_leaves_what_was_there(tmp_path, error):
 HOLD = """
 import sys, time
 from pathlib import Path
-from keras_landmarks import files
+from keras_landmarks.utils import files
 
 make, path, *key = sys.argv[1:]
 with getattr(files, make)(Path(path), *key) as partial:
@@ -121,9 +121,9 @@ def kill(process):
 
 def test_what_a_killed_process_left_of_a_file_is_taken_over(tmp_path, hold):
     path = tmp_path / "notes.txt"
-    kill(hold("whole_file", path))
+    kill(hold("atomic_write", path))
     assert len(contents(tmp_path)) == 1
-    with files.whole_file(path) as partial:
+    with files.atomic_write(path) as partial:
         assert partial.read_text() == ""
         partial.write_text("all")
     assert contents(tmp_path) == {"notes.txt": b"all"}
@@ -131,8 +131,8 @@ def test_what_a_killed_process_left_of_a_file_is_taken_over(tmp_path, hold):
 
 def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path, hold):
     path = tmp_path / "photos"
-    kill(hold("whole_folder", path))
-    with files.whole_folder(path) as partial:
+    kill(hold("atomic_folder", path))
+    with files.atomic_folder(path) as partial:
         assert contents(partial) == {}
         (partial / "new.txt").write_text("all")
     assert contents(tmp_path) == {"photos/new.txt": b"all"}
@@ -140,8 +140,8 @@ def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path, hold):
 
 def test_with_a_key_a_folder_is_gone_on_with(tmp_path, hold):
     path = tmp_path / "photos"
-    kill(hold("whole_folder", path, "ten photos"))
-    with files.whole_folder(path, "ten photos") as partial:
+    kill(hold("atomic_folder", path, "ten photos"))
+    with files.atomic_folder(path, "ten photos") as partial:
         (partial / "new.txt").write_text("all")
     assert contents(tmp_path) == {"photos/half": b"half", "photos/new.txt": b"all"}
     assert list(tmp_path.iterdir()) == [path]
@@ -149,20 +149,20 @@ def test_with_a_key_a_folder_is_gone_on_with(tmp_path, hold):
 
 def test_a_folder_of_another_key_is_removed_but_not_a_living_process_s(tmp_path, hold):
     path = tmp_path / "photos"
-    living = hold("whole_folder", path, "ten photos")
-    kill(hold("whole_folder", path, "nine photos"))
-    with files.whole_folder(path, "eight photos") as partial:
+    living = hold("atomic_folder", path, "ten photos")
+    kill(hold("atomic_folder", path, "nine photos"))
+    with files.atomic_folder(path, "eight photos") as partial:
         (partial / "new.txt").write_text("all")
     assert sorted(contents(tmp_path).values()) == [b"all", b"half"]
     kill(living)
-    with files.whole_folder(path):
+    with files.atomic_folder(path):
         pass
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_whose_name_ends_alike_is_another_one(tmp_path, hold):
-    kill(hold("whole_folder", tmp_path / "0123456789abcdef-photos", "x"))
-    with files.whole_folder(tmp_path / "photos", "x"):
+    kill(hold("atomic_folder", tmp_path / "0123456789abcdef-photos", "x"))
+    with files.atomic_folder(tmp_path / "photos", "x"):
         pass
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -170,11 +170,11 @@ def test_a_folder_whose_name_ends_alike_is_another_one(tmp_path, hold):
 @pytest.mark.parametrize("key", ["", "ten photos"])
 def test_two_processes_do_not_make_the_same_folder(tmp_path, hold, key):
     path = tmp_path / "photos"
-    process = hold("whole_folder", path, key)
+    process = hold("atomic_folder", path, key)
     with pytest.raises(OSError, match="photos: another process is making it; start again"):
-        files.whole_folder(path, key).__enter__()
+        files.atomic_folder(path, key).__enter__()
     kill(process)
-    with files.whole_folder(path, key):
+    with files.atomic_folder(path, key):
         pass
     assert list(tmp_path.iterdir()) == [path]
 
@@ -184,13 +184,13 @@ def test_two_processes_do_not_make_the_same_folder(tmp_path, hold, key):
 KILLED = """
 import itertools, os, signal, sys
 from pathlib import Path
-from keras_landmarks import files
+from keras_landmarks.utils import files
 
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 path, key = Path(sys.argv[1]) / "photos", sys.argv[2]
 
 def make(content):
-    with files.whole_folder(path, key) as partial:
+    with files.atomic_folder(path, key) as partial:
         (partial / "a.txt").write_text(content)
         (partial / "b.txt").write_text(content)
 
@@ -238,9 +238,9 @@ def test_killed_at_any_moment_an_earlier_or_the_new_folder_is_found_again(tmp_pa
 
 def test_a_folder_that_another_process_puts_in_place_meanwhile_is_replaced(tmp_path):
     path = tmp_path / "photos"
-    files.write_whole(path / "old.txt", "earlier")
-    with files.whole_folder(path, "ten photos") as outer:
-        with files.whole_folder(path, "nine photos") as inner:
+    files.write_atomically(path / "old.txt", "earlier")
+    with files.atomic_folder(path, "ten photos") as outer:
+        with files.atomic_folder(path, "nine photos") as inner:
             (inner / "nine.txt").write_text("all")
         (outer / "ten.txt").write_text("all")
     assert contents(tmp_path) == {"photos/ten.txt": b"all"}
@@ -250,12 +250,12 @@ def test_temporary_names_are_short_however_long_the_name_is(tmp_path):
     name = "ü" * 120 + "12345" + ".weights.h5"  # 256 bytes would be one too many
     assert len(name.encode()) == 256
     with pytest.raises(files.NameTooLongError, match="h5: the name is too long for a file"):
-        files.write_whole(tmp_path / name, "all")
-    with files.whole_file(tmp_path / name[1:]) as partial:
+        files.write_atomically(tmp_path / name, "all")
+    with files.atomic_write(tmp_path / name[1:]) as partial:
         assert partial.name.endswith(".weights.h5")
         assert len(partial.name) < 40
         partial.write_text("all")
-    with files.whole_folder(tmp_path / name[2:], "ten photos") as partial:
+    with files.atomic_folder(tmp_path / name[2:], "ten photos") as partial:
         assert len(partial.name) < 50
     assert {path.name for path in tmp_path.iterdir()} == {name[1:], name[2:]}
 
@@ -266,8 +266,8 @@ def test_what_a_file_system_cannot_flush_is_written_all_the_same(tmp_path, monke
         raise OSError(getattr(errno, code), "no")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    files.write_whole(tmp_path / "notes.txt", "all")
-    with files.whole_folder(tmp_path / "photos") as partial:
+    files.write_atomically(tmp_path / "notes.txt", "all")
+    with files.atomic_folder(tmp_path / "photos") as partial:
         (partial / "a.txt").write_text("all")
     assert contents(tmp_path) == {"notes.txt": b"all", "photos/a.txt": b"all"}
 
@@ -278,16 +278,16 @@ def test_a_disk_that_fails_to_flush_is_an_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="Input/output error"):
-        files.write_whole(tmp_path / "notes.txt", "all")
+        files.write_atomically(tmp_path / "notes.txt", "all")
     assert contents(tmp_path) == {}
 
 
 def test_a_file_where_a_folder_is_to_be_is_refused_before_the_work(tmp_path):
-    files.write_whole(tmp_path / "photos", "x")
+    files.write_atomically(tmp_path / "photos", "x")
     with pytest.raises(NotADirectoryError, match="photos: it is a file; give a folder"):
-        files.whole_folder(tmp_path / "photos").__enter__()
+        files.atomic_folder(tmp_path / "photos").__enter__()
     with pytest.raises(IsADirectoryError, match="it is a folder; give a file"):
-        files.whole_file(tmp_path).__enter__()
+        files.atomic_write(tmp_path).__enter__()
 
 
 def test_processes_that_write_the_same_file_take_turns(tmp_path):
@@ -295,10 +295,10 @@ def test_processes_that_write_the_same_file_take_turns(tmp_path):
     path = tmp_path / "notes.txt"
     script = f"""
 from pathlib import Path
-from keras_landmarks import files
+from keras_landmarks.utils import files
 import os
 for _ in range(50):
-    files.write_whole(Path({str(path)!r}), str(os.getpid()) * 10_000)
+    files.write_atomically(Path({str(path)!r}), str(os.getpid()) * 10_000)
 """
     writers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
     seen = set()
@@ -314,9 +314,9 @@ for _ in range(50):
 def test_a_failed_folder_with_a_key_keeps_what_is_in_it_for_the_next_start(tmp_path):
     path = tmp_path / "photos"
     with pytest.raises(KeyboardInterrupt):
-        write_half(files.whole_folder(path, "ten photos"), "new.txt", KeyboardInterrupt)
+        write_half(files.atomic_folder(path, "ten photos"), "new.txt", KeyboardInterrupt)
     assert not path.exists()
-    with files.whole_folder(path, "ten photos"):
+    with files.atomic_folder(path, "ten photos"):
         pass
     assert contents(tmp_path) == {"photos/new.txt": b"half"}
 
@@ -349,19 +349,19 @@ def test_a_journal_forgets_all_but_the_first_records(tmp_path):
 
 
 def write_much(folder):
-    with files.whole_file(folder / "notes.txt") as partial:
+    with files.atomic_write(folder / "notes.txt") as partial:
         partial.write_bytes(bytes(500_000))
 
 
 def fill_folder(folder):
-    with files.whole_folder(folder / "photos") as partial:
+    with files.atomic_folder(folder / "photos") as partial:
         for number in range(50):
             (partial / str(number)).write_bytes(bytes(10_000))
 
 
 def fill_journal(folder):
     with (
-        files.scratch_folder(folder / "points.npz", "key") as scratch,
+        files.resumable_folder(folder / "points.npz", "key") as scratch,
         files.Journal(scratch / "journal", np.dtype((np.uint8, (9_999,)))) as journal,
     ):
         for _ in range(50):
@@ -386,7 +386,9 @@ def small_disk(tmp_path):
     [(write_much, "notes.txt"), (fill_folder, "photos"), (fill_journal, "points.npz")],
 )
 def test_a_full_disk_is_told_by_name_and_what_was_there_is_left(small_disk, write, name):
-    files.write_whole(small_disk / name / "earlier" if name == "photos" else small_disk / name, "x")
+    files.write_atomically(
+        small_disk / name / "earlier" if name == "photos" else small_disk / name, "x"
+    )
     before = contents(small_disk)
     says = f"/{name}: No space left on device; make room and start again"
     with pytest.raises(OSError, match=says):
@@ -416,7 +418,7 @@ def test_room_is_asked_for_before_it_is_taken(small_disk):
 
 def test_a_mounted_disk_is_not_replaced(small_disk):
     with pytest.raises(OSError, match="disk: a mounted disk cannot be replaced; give a folder on"):
-        files.whole_folder(small_disk).__enter__()
+        files.atomic_folder(small_disk).__enter__()
     assert list(small_disk.parent.iterdir()) == [small_disk]
 
 
@@ -441,7 +443,7 @@ def test_a_fingerprint_changes_with_facts_and_files(tmp_path):
     ("content", "written"), [("größer\n", "größer\n".encode()), (b"\x00\xff", b"\x00\xff")]
 )
 def test_text_and_bytes_are_written_whole(tmp_path, content, written):
-    files.write_whole(tmp_path / "notes", content)
+    files.write_atomically(tmp_path / "notes", content)
     assert contents(tmp_path) == {"notes": written}
 
 
@@ -450,9 +452,9 @@ def test_text_and_bytes_are_written_whole(tmp_path, content, written):
 USE = """
 import sys
 from pathlib import Path
-from keras_landmarks import files
+from keras_landmarks.utils import files
 
-with files.sole_user(Path(sys.argv[1])):
+with files.exclusive_lock(Path(sys.argv[1])):
     print("in use", flush=True)
     sys.stdin.read()
 """
@@ -481,7 +483,7 @@ def has_locks(request, monkeypatch):
 
 
 def use(folder):
-    with files.sole_user(folder):
+    with files.exclusive_lock(folder):
         pass
 
 
@@ -521,7 +523,7 @@ def test_without_locks_a_process_elsewhere_counts_until_its_file_is_deleted(
 
 
 def test_without_locks_another_process_of_the_same_number_is_not_in_the_way(tmp_path, has_locks):
-    with files.sole_user(tmp_path):
+    with files.exclusive_lock(tmp_path):
         (path,) = tmp_path.iterdir()
         content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"started": "long ago"}))
@@ -529,7 +531,7 @@ def test_without_locks_another_process_of_the_same_number_is_not_in_the_way(tmp_
 
 
 def test_broken_note_of_the_user_is_not_in_the_way(tmp_path, has_locks):
-    with files.sole_user(tmp_path):
+    with files.exclusive_lock(tmp_path):
         (path,) = tmp_path.iterdir()
     path.write_text("{")
     use(tmp_path)
@@ -539,7 +541,7 @@ def test_folder_made_for_its_user_goes_if_nothing_was_written(tmp_path):
     use(tmp_path / "new")
     (tmp_path / "empty").mkdir()
     use(tmp_path / "empty")
-    with files.sole_user(tmp_path / "full"):
+    with files.exclusive_lock(tmp_path / "full"):
         (tmp_path / "full" / "notes").touch()
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "full"}
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes"]

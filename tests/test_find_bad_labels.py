@@ -10,12 +10,13 @@ import pytest
 from spoiling import shifted
 
 from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.data import contest, layout, prediction_files
-from keras_landmarks.data.samples import load_samples
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import landmark_tables, prediction_files, table_files
 from keras_landmarks.find_bad_labels import find_bad_labels
+from keras_landmarks.input.samples import load_samples
+from keras_landmarks.layouts import layout
 from keras_landmarks.synthesize import synthesize
 from keras_landmarks.train import train
+from keras_landmarks.utils.errors import InputError
 
 FACES = 160
 SHIFTED, JAGGED, MIRRORED = (7, 40, 77, 101, 130), (20, 90), (55,)
@@ -33,14 +34,14 @@ def with_labels(data, folder, file_names, points):
     """A folder with the same images and these labels."""
     (folder / "train").mkdir(parents=True)
     os.symlink(data / "train" / "images", folder / "train" / "images")
-    contest.write_landmarks(folder / "train" / "landmarks.csv", file_names, points)
+    landmark_tables.write_landmarks(folder / "train" / "landmarks.csv", file_names, points)
     return folder
 
 
 @pytest.fixture(scope="module")
 def spoiled(many_faces, tmp_path_factory):
     """The same images with some labels shifted, some with a jagged jaw, one mirrored."""
-    table = contest.read_landmarks(many_faces / "train" / "landmarks.csv")
+    table = landmark_tables.read_landmarks(many_faces / "train" / "landmarks.csv")
     points, rng = table.points.copy(), np.random.default_rng(0)
     for row in SHIFTED:
         points[row] = shifted(points[row], rng, 0.1, 0.3)
@@ -106,7 +107,7 @@ def test_right_labels_give_an_empty_table_or_nearly_so_and_a_picture(many_faces,
 def test_a_prediction_that_fits_better_is_a_reason_and_one_that_does_not_is_none(
     many_faces, tmp_path
 ):
-    table = contest.read_landmarks(many_faces / "train" / "landmarks.csv")
+    table = landmark_tables.read_landmarks(many_faces / "train" / "landmarks.csv")
     points, rng = table.points.copy(), np.random.default_rng(1)
     points[30] = points[30, :, ::-1]  # lies on its side: farther than any move that is tried
     folder = with_labels(many_faces, tmp_path / "faces", table.file_names, points)
@@ -129,7 +130,7 @@ def test_a_prediction_that_fits_better_is_a_reason_and_one_that_does_not_is_none
     ],
 )
 def test_predictions_that_do_not_fit_are_refused(many_faces, tmp_path, names, points, says):
-    table = contest.read_landmarks(many_faces / "train" / "landmarks.csv")
+    table = landmark_tables.read_landmarks(many_faces / "train" / "landmarks.csv")
     predicted = table.points[names, points]
     prediction_files.write(tmp_path / "p.npz", table.file_names[names], predicted)
     samples = load_samples(many_faces, "train", tmp_path / "prepared")
@@ -140,7 +141,7 @@ def test_predictions_that_do_not_fit_are_refused(many_faces, tmp_path, names, po
 
 
 def test_two_points_a_face_and_few_faces_will_do_with_a_warning(own_faces, tmp_path, caplog):
-    table = contest.read_landmarks(own_faces / "train" / "landmarks.csv")
+    table = landmark_tables.read_landmarks(own_faces / "train" / "landmarks.csv")
     few = with_labels(own_faces, tmp_path / "few", table.file_names[:3], table.points[:3, -2:])
     samples = load_samples(few, "train", tmp_path / "prepared")
     figures = find_bad_labels(samples, tmp_path / "s.tsv", tmp_path / "s.png", processes=1)
@@ -151,7 +152,9 @@ def test_two_points_a_face_and_few_faces_will_do_with_a_warning(own_faces, tmp_p
 def test_train_leaves_out_what_is_listed_and_its_extra_images(settings, tmp_path, caplog):
     table = tmp_path / "suspects.tsv"
     names = [f"face_{row:06d}.jpg" for row in (2, 3, 23)]  # the last is for validation
-    contest.write_rows(table, ("file_name", "row"), [(name, "1") for name in [*names, "gone.jpg"]])
+    table_files.write_rows(
+        table, ("file_name", "row"), [(name, "1") for name in [*names, "gone.jpg"]]
+    )
     settings = dataclasses.replace(settings, exclude=str(table), epochs=1)
     with caplog.at_level("INFO", logger="absl"):
         figures = train(settings, AugmentSettings(augment_count=6))

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from spoiling import COPIES, copy_of, jpeg
 
-from keras_landmarks.data import contest, duplicates, image_files
-from keras_landmarks.data.samples import split_rows
+from keras_landmarks.cleaning import duplicates
+from keras_landmarks.contest import grouping, listed_images, locations
 from keras_landmarks.find_duplicates import find_duplicates
+from keras_landmarks.input.splits import split_rows
 
 KINDS = {
     "recompressed": {"copy"},
@@ -36,7 +37,7 @@ def copied(faces, tmp_path_factory):
     truth = {}
     for number, name in enumerate(names[: 3 * len(COPIES)]):
         how, split = COPIES[number % len(COPIES)], ("train", "test")[number % 2]
-        image = image_files.read_image(data / "train" / "images", name)
+        image = listed_images.read_image(data / "train" / "images", name)
         copy = data / split / "images" / f"copy_{number}.jpg"
         copy.write_bytes(copy_of(image, how, rng))
         truth[frozenset([f"train/{name}", f"{split}/{copy.name}"])] = how
@@ -66,8 +67,8 @@ def test_every_file_has_a_group_and_copies_share_theirs_over_the_splits(copied, 
     find_duplicates(data, ["train", "test"], tmp_path, processes=1)
     groups = {}
     for split in ("train", "test"):
-        own = contest.read_groups(tmp_path / f"groups_{split}.tsv")
-        assert sorted(own) == contest.list_files(data / split / "images")
+        own = grouping.read_group_table(tmp_path / f"groups_{split}.tsv")
+        assert sorted(own) == locations.list_files(data / split / "images")
         groups |= {f"{split}/{name}": group for name, group in own.items()}
     for pair in truth:
         assert len({groups[name] for name in pair}) == 1
@@ -77,7 +78,7 @@ def test_every_file_has_a_group_and_copies_share_theirs_over_the_splits(copied, 
 def test_train_keeps_copies_on_one_side(copied, tmp_path):
     data, truth = copied
     find_duplicates(data, ["train"], tmp_path, processes=1)
-    groups = contest.read_groups(tmp_path / "groups_train.tsv")
+    groups = grouping.read_group_table(tmp_path / "groups_train.tsv")
     names = list(groups)
     rows, _ = split_rows(names, 0.5, list(groups.values()))
     trained_on = {f"train/{names[row]}" for row in rows}
@@ -92,7 +93,7 @@ def test_what_is_no_image_has_a_group_of_its_own(own_faces, tmp_path, caplog):
     (images / "inner" / "notes.txt").write_text("no image")
     figures = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
     assert figures["unreadable"] == 1
-    assert len(set(contest.read_groups(tmp_path / "groups_train.tsv").values())) == 25
+    assert len(set(grouping.read_group_table(tmp_path / "groups_train.tsv").values())) == 25
     assert "train/inner/notes.txt: neither a JPEG nor a PNG" in caplog.text
 
 
@@ -101,7 +102,7 @@ def test_copies_of_a_copy_are_one_group_and_equal_pixels_identical(own_faces, tm
     first = min(images.iterdir())
     for number in range(5):
         shutil.copyfile(first, images / f"same_{number}.jpg")
-    image = image_files.read_image(images, first.name)
+    image = listed_images.read_image(images, first.name)
     (images / "small.jpg").write_bytes(jpeg(image[::2, ::2], 60))
     figures = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
     assert figures["kinds"] == {"identical": 5, "resized": 1}
@@ -125,7 +126,7 @@ def test_without_copies_there_is_no_picture_not_even_an_earlier_one(copied, face
 
 def test_two_frames_of_a_video_are_alike_but_no_copies(faces):
     images = faces / "train" / "images"
-    image = image_files.read_image(images, "face_000003.jpg")
+    image = listed_images.read_image(images, "face_000003.jpg")
     height, width = image.shape[:2]
     middle = slice(height // 3, height // 2), slice(width // 3, width * 2 // 3)
     later = image.copy()
@@ -137,7 +138,7 @@ def test_two_frames_of_a_video_are_alike_but_no_copies(faces):
 
 
 def test_a_mirrored_image_has_the_hash_with_other_signs(faces):
-    image = image_files.read_image(faces / "train" / "images", "face_000001.jpg")
+    image = listed_images.read_image(faces / "train" / "images", "face_000001.jpg")
     hashes = [duplicates.look_at(side).hashes for side in (image, image[:, ::-1].copy())]
     assert (0, 1, True) in list(duplicates.candidates(np.stack(hashes)))
 

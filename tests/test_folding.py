@@ -5,12 +5,12 @@ import pytest
 from keras_landmarks.models import networks
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.layers import BatchNormalization, Convolution
-from keras_landmarks.models.resnet import Member
+from keras_landmarks.models.resnet import ResNetConfig
 
 MEMBERS = {
-    "basic": Member("basic", (1, 1), stem_width=8),
-    "bottleneck": Member("bottleneck", (1, 1), stem_width=8),
-    "grouped": Member("bottleneck", (1, 1), groups=4, base_width=32, stem_width=8),
+    "basic": ResNetConfig("basic", (1, 1), stem_width=8),
+    "bottleneck": ResNetConfig("bottleneck", (1, 1), stem_width=8),
+    "grouped": ResNetConfig("bottleneck", (1, 1), groups=4, base_width=32, stem_width=8),
 }
 
 

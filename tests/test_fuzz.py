@@ -23,11 +23,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_landmarks import config
-from keras_landmarks.data import contest, image_files, layout, mirror, prediction_files
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import (
+    grouping,
+    landmark_tables,
+    prediction_files,
+    requested_points,
+    table_files,
+)
+from keras_landmarks.images import decoding
+from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models import networks, pretrained, resnet
-from keras_landmarks.training import state
-from keras_landmarks.training.state import Position
+from keras_landmarks.training import checkpoint
+from keras_landmarks.training.checkpoint import Position
+from keras_landmarks.utils.errors import InputError
 
 FILES = int(os.environ.get("KERAS_LANDMARKS_FUZZ", "40"))
 fuzz = settings(
@@ -267,7 +275,7 @@ def test_spoiled_landmark_tables(path, table, block):
         check_table(path, table, edits)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contest, "_BLOCK_BYTES", block)
+        patch.setattr(table_files, "_BLOCK_BYTES", block)
         check()
 
 
@@ -279,7 +287,7 @@ def check_table(path, table, edits):
     expected = slow_landmarks(content)
     sound, rejected = {}, []
     with refusal():
-        for rows in contest.iterate_landmarks(path):
+        for rows in landmark_tables.iterate_landmarks(path):
             numbers = [list(points.astype(np.float32).flat) for points in rows.points]
             found = zip(rows.file_names, numbers, strict=True)
             sound |= dict(zip(rows.lines, found, strict=True))
@@ -330,13 +338,13 @@ def test_spoiled_index_lists(path, edits):
     path.write_bytes(content)
     rows = None
     with refusal():
-        rows = list(contest.iterate_test_points(path))
+        rows = list(requested_points.iterate_test_points(path))
     expected = slow_pairs(content, "point_index_list")
     assert (rows is None) == (expected is None)
     for row, (line, name, cell) in zip(rows or [], expected or [], strict=True):
         indices = slow_indices(cell)
         assert (row.file_name, row.line) == (name, line)
-        if isinstance(row, contest.Asked):
+        if isinstance(row, requested_points.RequestedPoints):
             assert row.point_indices.tolist() == indices
             assert is_name(name)
         else:  # JSON takes tabs and -0, too
@@ -350,7 +358,7 @@ def test_spoiled_groups(path, edits):
     path.write_bytes(content)
     groups = None
     with refusal():
-        groups = contest.read_groups(path)
+        groups = grouping.read_group_table(path)
     if groups is not None:
         assert groups == {name: group for _, name, group in slow_pairs(content, "group")}
 
@@ -431,18 +439,18 @@ PHOTO = cv2.resize(PHOTO, (40, 24))
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_spoiled_images(suffix):
     content = cv2.imencode(suffix, PHOTO)[1].tobytes()
-    whole = image_files.decode_image(content)
+    whole = decoding.decode_image(content)
 
     @fuzz
     @given(EDITS)
     def check(edits):
         try:
-            image = image_files.decode_image(spoil(content, edits))
+            image = decoding.decode_image(spoil(content, edits))
         except ValueError:
             return
         assert image.dtype == np.uint8
         assert image.ndim == 3
-        assert 0 < image.size <= 3 * image_files._MOST_PIXELS
+        assert 0 < image.size <= 3 * decoding._MOST_PIXELS
         if suffix == ".png":  # its checksums leave nothing to chance
             np.testing.assert_array_equal(image, whole)
 
@@ -451,7 +459,7 @@ def test_spoiled_images(suffix):
 
 # ── weights ──
 
-SMALL = resnet.Member("basic", (1,), stem_width=8)
+SMALL = resnet.ResNetConfig("basic", (1,), stem_width=8)
 
 
 @pytest.fixture(scope="module")
@@ -525,10 +533,10 @@ def test_spoiled_safetensors(path, model):
 
 def test_spoiled_states(path, model):
     path = path.with_suffix(".safetensors")
-    state.save_state(path, model, Position(7, 3), steps_per_epoch=10)
+    checkpoint.save_checkpoint(path, model, Position(7, 3), steps_per_epoch=10)
 
     def load(content):
-        position, _ = state.restore_state(path, model, steps_per_epoch=10)
+        position, _ = checkpoint.restore_checkpoint(path, model, steps_per_epoch=10)
         assert position.epoch >= 0
         assert 0 <= position.step < 10
         arrays = slow_safetensors(content)
@@ -644,9 +652,9 @@ def test_weights_that_are_no_fractions_are_refused(tmp_path, model):
 )
 def test_a_state_of_other_types_is_refused(tmp_path, model, old, new):
     path = tmp_path / "last.safetensors"
-    state.save_state(path, model, Position(7, 3), steps_per_epoch=10)
+    checkpoint.save_checkpoint(path, model, Position(7, 3), steps_per_epoch=10)
     content = path.read_bytes()
     assert old in content
     path.write_bytes(content.replace(old, new, 1))
     with pytest.raises(InputError, match=r"last\.safetensors: "):
-        state.restore_state(path, model, steps_per_epoch=10)
+        checkpoint.restore_checkpoint(path, model, steps_per_epoch=10)

@@ -2,16 +2,16 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_landmarks.data import geometry, image_files
-from keras_landmarks.data.geometry import FRAMINGS, Frame, Region, whole
+from keras_landmarks.images import decoding, geometry
+from keras_landmarks.images.geometry import FRAMINGS, CropSpec, Region, whole_image
 
-FRAMES = [Frame(*size, way) for size in [(128, 128), (128, 160), (97, 61)] for way in FRAMINGS]
+FRAMES = [CropSpec(*size, way) for size in [(128, 128), (128, 160), (97, 61)] for way in FRAMINGS]
 
 
 def test_a_centre_crop_by_hand():
     # 100 x 150 to 50 x 75; 12 rows are cut off above. Photo x = 0 is the middle of the first pixel,
     # which the scaled image has at 0.25 - 0.5 = -0.25.
-    framing = Frame(50, 50).framing_of(whole((100, 150)))
+    framing = CropSpec(50, 50).framing_of(whole_image((100, 150)))
     np.testing.assert_allclose(framing.scale, [0.5, 0.5])
     np.testing.assert_allclose(framing.offset, [-0.25, -0.25 - 12])
     crop_px = geometry.to_crop(np.array([[10, 20], [99, 149]]), framing)
@@ -33,7 +33,7 @@ def test_a_centre_crop_by_hand():
     ],
 )
 def test_every_framing_by_hand(way, region, scale, offset):
-    framing = Frame(48, 60, way).framing_of(Region(*region))
+    framing = CropSpec(48, 60, way).framing_of(Region(*region))
     np.testing.assert_allclose(framing.scale, scale)
     np.testing.assert_allclose(framing.offset, offset, atol=1e-12)
 
@@ -44,7 +44,10 @@ def test_there_and_back_is_exact_for_every_size_and_region(frame, longest, toler
     rng = np.random.default_rng(0)
     for width, height in [*rng.integers(40, longest, (500, 2)), (40, longest), (longest, 40)]:
         left, top = rng.integers(0, [width // 2, height // 2])
-        for region in [whole((width, height)), Region(left, top, width - 3, height - left % 20)]:
+        for region in [
+            whole_image((width, height)),
+            Region(left, top, width - 3, height - left % 20),
+        ]:
             framing = frame.framing_of(region)
             landmarks = rng.uniform(-0.1, 1.1, (30, 2)) * [width, height]
             back = geometry.to_photo(geometry.to_crop(landmarks, framing), framing)
@@ -58,7 +61,7 @@ def test_a_framing_shows_what_its_name_says(frame):
     for width, height in rng.integers(40, 501, (200, 2)):
         edges = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])
         (left, top), (right, bottom) = geometry.to_crop(
-            edges, frame.framing_of(whole((width, height)))
+            edges, frame.framing_of(whole_image((width, height)))
         )
         margins = np.array(
             [left + 0.5, top + 0.5, frame.width - 0.5 - right, frame.height - 0.5 - bottom]
@@ -93,7 +96,7 @@ def test_points_stay_on_what_they_mark(frame, width, height):
 @pytest.mark.parametrize("way", FRAMINGS)
 def test_the_crop_of_a_photo_of_that_size_is_the_photo(way):
     image = np.random.default_rng(0).integers(0, 256, (160, 128, 3), np.uint8)
-    crop, framing = Frame(128, 160, way).apply(image)
+    crop, framing = CropSpec(128, 160, way).apply(image)
     np.testing.assert_array_equal(crop, image)
     np.testing.assert_array_equal(framing.scale, 1)
     np.testing.assert_array_equal(framing.offset, 0)
@@ -101,7 +104,7 @@ def test_the_crop_of_a_photo_of_that_size_is_the_photo(way):
 
 def test_the_points_given_are_left_as_they_are():
     landmarks = np.array([[5, 7]], np.int16)
-    geometry.to_crop(landmarks, Frame(128, 128).framing_of(whole((300, 400))))
+    geometry.to_crop(landmarks, CropSpec(128, 128).framing_of(whole_image((300, 400))))
     np.testing.assert_array_equal(landmarks, [[5, 7]])
     assert landmarks.dtype == np.int16
 
@@ -109,7 +112,7 @@ def test_the_points_given_are_left_as_they_are():
 @pytest.mark.parametrize("way", FRAMINGS)
 def test_area_interpolation_where_it_shrinks(way):
     image = cv2.resize(np.eye(256, dtype=np.uint8)[..., None].repeat(3, -1) * 200, (256, 256))
-    crop, _ = Frame(128, 128, way).apply(image)
+    crop, _ = CropSpec(128, 128, way).apply(image)
     area = cv2.resize(image, (128, 128), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(crop, area)
 
@@ -117,14 +120,14 @@ def test_area_interpolation_where_it_shrinks(way):
 def test_stretching_is_linear_along_the_axis_that_grows_and_by_area_along_the_other():
     x, y = np.meshgrid(np.arange(64), np.arange(256))
     photo = np.repeat((3 * x + (y % 2) * 50)[..., None], 3, axis=-1).astype(np.uint8)
-    crop, framing = Frame(96, 128, "stretch").apply(photo)
+    crop, framing = CropSpec(96, 128, "stretch").apply(photo)
     # The stripes, a row each, become their mean; the ramp stays one, but for the outermost pixels.
     x = (np.arange(96) - framing.offset[0]) / framing.scale[0]
     np.testing.assert_allclose(crop[:, 1:-1, 0], np.tile(3 * x + 25, (128, 1))[:, 1:-1], atol=1.01)
 
 
 def test_padding_is_black():
-    crop, _ = Frame(128, 160, "pad").apply(np.full((300, 300, 3), 200, np.uint8))
+    crop, _ = CropSpec(128, 160, "pad").apply(np.full((300, 300, 3), 200, np.uint8))
     assert np.unique(crop[:16]).tolist() == np.unique(crop[144:]).tolist() == [0]
     assert np.unique(crop[16:144]).tolist() == [200]
 
@@ -137,12 +140,12 @@ def banded_photo(left=0, top=0, right=0, bottom=0, size=(120, 160), seed=0):
     photo = np.random.default_rng(seed).integers(40, 200, (*size[::-1], 3), np.uint8)
     photo = cv2.GaussianBlur(photo, (5, 5), 0)
     photo = cv2.copyMakeBorder(photo, top, bottom, left, right, cv2.BORDER_CONSTANT)
-    return cv2.imdecode(np.frombuffer(image_files.encode_jpeg(photo), np.uint8), cv2.IMREAD_COLOR)
+    return cv2.imdecode(np.frombuffer(decoding.encode_jpeg(photo), np.uint8), cv2.IMREAD_COLOR)
 
 
 def shown(photo):
     """Returns the corners of what a trimmed frame shows of a photo."""
-    _, framing = Frame(96, 96, "stretch", trim_bands=True).apply(photo)
+    _, framing = CropSpec(96, 96, "stretch", trim_bands=True).apply(photo)
     (left, top), (right, bottom) = geometry.to_photo(np.array([[-0.5] * 2, [95.5] * 2]), framing)
     return np.add([left, top, right, bottom], 0.5)
 
@@ -161,7 +164,7 @@ def test_a_trimmed_photo_is_framed_as_if_it_never_had_bands():
     photo = np.random.default_rng(0).integers(40, 200, (150, 111, 3), np.uint8)
     banded = cv2.copyMakeBorder(photo, 12, 7, 31, 0, cv2.BORDER_CONSTANT)
     for frame in FRAMES:
-        crop, framing = Frame(frame.width, frame.height, frame.framing, True).apply(banded)
+        crop, framing = CropSpec(frame.width, frame.height, frame.framing, True).apply(banded)
         expected, plain = frame.apply(photo)
         np.testing.assert_array_equal(crop, expected)
         np.testing.assert_allclose(framing.offset, plain.offset - [31, 12] * plain.scale)
@@ -206,7 +209,7 @@ def test_what_is_no_size_is_refused(text):
 
 def test_a_framing_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="framing 'squeeze' is none of crop, stretch, pad"):
-        Frame(128, 128, "squeeze")
+        CropSpec(128, 128, "squeeze")
 
 
 @pytest.mark.parametrize("turn", range(4))
@@ -214,7 +217,7 @@ def test_points_of_a_turned_photo_are_turned_back(turn):
     photo = np.arange(15).reshape(3, 5)
     turned = np.rot90(photo, turn)
     rows, columns = np.indices(turned.shape)
-    back = geometry.turn_back(np.stack([columns, rows], axis=-1), turn, (5, 3))
+    back = geometry.rotate_back(np.stack([columns, rows], axis=-1), turn, (5, 3))
     x, y = np.moveaxis(back.astype(int), -1, 0)
     np.testing.assert_array_equal(photo[y, x], turned)
     np.testing.assert_array_equal(back, np.stack([x, y], axis=-1))

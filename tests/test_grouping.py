@@ -1,7 +1,7 @@
 import pytest
 
-from keras_landmarks.data import contest, grouping
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import grouping
+from keras_landmarks.utils.errors import InputError
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
@@ -12,7 +12,7 @@ def table(tmp_path):
 
     def write(name, **groups):
         names = [f"{image}.jpg" for image in groups]
-        contest.write_groups(tmp_path / name, "group", names, groups.values())
+        grouping.write_group_table(tmp_path / name, "group", names, groups.values())
         return tmp_path / name
 
     return write

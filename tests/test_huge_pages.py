@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_landmarks import huge_pages
+from keras_landmarks.utils import huge_pages
 
 ON_REQUEST = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -54,7 +54,7 @@ def test_the_same_command_runs_once_more_and_only_once(tmp_path):
     module = tmp_path / "command.py"
     module.write_text(
         "import os, sys\n"
-        "from keras_landmarks import huge_pages\n"
+        "from keras_landmarks.utils import huge_pages\n"
         "print('started', flush=True)\n"
         "huge_pages.use()\n"
         "print(sys.argv[1:], os.environ['GLIBC_TUNABLES'])\n"

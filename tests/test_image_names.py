@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_landmarks.check import check
-from keras_landmarks.data import contest, image_files
-from keras_landmarks.data.image_names import find_path, nearest_name, nearest_of
+from keras_landmarks.contest import landmark_tables, listed_images, locations
+from keras_landmarks.contest.image_names import find_path, nearest_name, nearest_of
 
 COMPOSED, DECOMPOSED = "f\u00fcr.jpg", "fu\u0308r.jpg"
 
@@ -37,18 +37,18 @@ def test_tables_and_files_meet_in_either_unicode_form(own_faces):
     """The table has one form, the file the other."""
     table = own_faces / "train" / "landmarks.csv"
     images = own_faces / "train" / "images"
-    first, *_ = contest.read_landmarks(table).file_names
+    first, *_ = landmark_tables.read_landmarks(table).file_names
     table.write_text(table.read_text().replace(first, COMPOSED))
-    before = image_files.read_image(images, first)
+    before = listed_images.read_image(images, first)
     shutil.move(images / first, images / DECOMPOSED)
-    np.testing.assert_array_equal(image_files.read_image(images, COMPOSED), before)
+    np.testing.assert_array_equal(listed_images.read_image(images, COMPOSED), before)
     report = check(own_faces)["train"]
     assert (report.rejects, report.unlisted) == ([], [])
 
 
 def test_a_missing_image_is_told_with_the_nearest_name(own_faces):
     table = own_faces / "train" / "landmarks.csv"
-    first, *_ = contest.read_landmarks(table).file_names
+    first, *_ = landmark_tables.read_landmarks(table).file_names
     table.write_text(table.read_text().replace(first, first.removesuffix(".jpg")))
     (reject,) = check(own_faces)["train"].rejects
     assert reject.reason == f"there is no such image: the nearest name there is {first}"
@@ -58,4 +58,4 @@ def test_files_that_macos_adds_are_no_images(tmp_path):
     for name in ("a.jpg", "._a.jpg", ".DS_Store", "__MACOSX/a.jpg", "in/._b.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert contest.list_files(tmp_path) == ["a.jpg"]
+    assert locations.list_files(tmp_path) == ["a.jpg"]

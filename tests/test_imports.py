@@ -9,32 +9,24 @@ import keras_landmarks
 
 PACKAGE = Path(keras_landmarks.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
-# Leaves that every part may stand on.
-GROUND = {
-    "compilation_cache",
-    "cores",
-    "errors",
-    "files",
-    "huge_pages",
-    "interruption",
-    "process",
-    "progress",
-    "xla_flags",
-}
-ALLOWED = {
-    "annotations": {"annotations", "data"} | GROUND,
-    "data": {"data"} | GROUND,
-    "models": {"models", "data.geometry", "data.mirror", "data.views"} | GROUND,
-    "training": {"training", "models", "data"} | GROUND,
-    "exporting": {"exporting", "models", "data"} | GROUND,
-    "benchmarks": {"benchmarks", "training", "models", "data", "reports"} | GROUND,
-    "landmarking": {"landmarking", "models", "data", "reports"} | GROUND,
-    "reports": {
-        *{"reports", "data.geometry", "data.contest", "data.labels", "data.layout"},
-        "data.image_names",
-    }
-    | GROUND,
-}
+# From the top down: a part imports only itself and the parts below it.
+PARTS = (
+    "benchmarks",
+    "reports",
+    "exporting",
+    "inference",
+    "training",
+    "models",
+    "evaluation",
+    "cleaning",
+    "input",
+    "annotations",
+    "contest",
+    "synthetic",
+    "images",
+    "layouts",
+    "utils",
+)
 
 
 def imported_names(path):
@@ -56,18 +48,20 @@ def dotted(path):
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
+def part_of(path):
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def test_every_folder_has_its_place_among_the_parts():
+    assert {part_of(path) for path in MODULES if path.parent != PACKAGE} == set(PARTS)
+
+
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parent != PACKAGE], ids=dotted)
-def test_parts_import_what_they_may_and_read_no_flag(path):
-    allowed = ALLOWED[path.parent.name]
+def test_parts_import_downwards_and_read_no_flag(path):
+    below = PARTS[PARTS.index(part_of(path)) :]
     for name in our_imports(path):
-        first, second = name.split(".")[0], ".".join(name.split(".")[:2])
-        assert {first, second} & allowed, f"{dotted(path)} imports {name}"
+        assert name.split(".")[0] in below, f"{dotted(path)} imports {name}"
     assert "absl.flags" not in imported_names(path)
-
-
-@pytest.mark.parametrize("name", sorted(GROUND))
-def test_the_ground_stands_on_nothing(name):
-    assert our_imports(PACKAGE / f"{name}.py") == []
 
 
 def test_keras_is_imported_from_the_one_place_that_sees_to_its_backend():

@@ -9,7 +9,7 @@ import pytest
 # Swallows exceptions as a destructor does, says when it is ready, then waits for its signals.
 SCRIPT = """
 import sys, time
-from keras_landmarks import interruption
+from keras_landmarks.utils import interruption
 
 interruption.listen()
 

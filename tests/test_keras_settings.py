@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from keras_landmarks import config
-from keras_landmarks.data import geometry, prediction_files
+from keras_landmarks.contest import prediction_files
+from keras_landmarks.images import geometry
+from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.models.keras_settings import own_settings
-from keras_landmarks.models.predictor import Predictor
 from keras_landmarks.models.spec import load_trained
-from keras_landmarks.models.stock import stock_model
+from keras_landmarks.models.stock_layers import stock_model
 from keras_landmarks.predict import PredictSettings, predict
 
 OURS = {
@@ -76,7 +77,7 @@ def crops():
 
 def test_predictor_is_the_same_in_a_host_program(tiny_run, crops):
     workdir = Path(tiny_run[0].workdir)
-    framing = geometry.Framing(np.ones((3, 2)), np.zeros((3, 2)))
+    framing = geometry.CropTransform(np.ones((3, 2)), np.zeros((3, 2)))
     expected = Predictor(workdir)(crops, framing)
     with host_program():
         np.testing.assert_array_equal(Predictor(workdir)(crops, framing), expected)

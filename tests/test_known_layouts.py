@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.data import known_layouts, layout, mirror
+from keras_landmarks.layouts import known_layouts, layout, mirror
 
 
 @pytest.mark.parametrize("points", [68, 98])

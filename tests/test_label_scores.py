@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest, label_scores, layout, placement
+from keras_landmarks.cleaning import label_scores, placement
+from keras_landmarks.contest import landmark_tables
+from keras_landmarks.layouts import layout
 
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
 def labels(faces):
-    return contest.read_landmarks(faces / "train" / "landmarks.csv").points
+    return landmark_tables.read_landmarks(faces / "train" / "landmarks.csv").points
 
 
 def turned(points, degrees, scale, shift):

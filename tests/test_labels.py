@@ -3,9 +3,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest, labels
-from keras_landmarks.data.samples import load_samples
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import labels, landmark_tables, table_files
+from keras_landmarks.input.samples import load_samples
+from keras_landmarks.utils.errors import InputError
 
 HEADER = "file_name,Point_M0_X,Point_M0_Y\n"
 # Line 4 is broken, 6 repeats 3, and 7 and 8 disagree.
@@ -42,7 +42,7 @@ def test_rows_that_cannot_be_used_are_left_out_and_told(write, caplog):
 
 def test_sound_tables_are_read_as_they_are(faces, caplog):
     path = faces / "train" / "landmarks.csv"
-    read, expected = labels.read(path), contest.read_landmarks(path)
+    read, expected = labels.read(path), landmark_tables.read_landmarks(path)
     assert read.file_names == expected.file_names
     np.testing.assert_array_equal(read.points, expected.points)
     assert (read.rejects, caplog.messages) == ([], [])
@@ -109,10 +109,10 @@ def test_only_the_first_rows_are_read(table):
 
 
 def test_rows_that_nobody_asked_for_take_no_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(contest, "_BLOCK_BYTES", 1 << 17)
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 1 << 17)
     points = np.random.default_rng(0).integers(0, 300, (500, 971, 2), np.int16)
     names = [f"{row}.jpg" for row in range(500)]
-    contest.write_landmarks(tmp_path / "table.csv", names, points)
+    landmark_tables.write_landmarks(tmp_path / "table.csv", names, points)
     tracemalloc.start()
     read = labels.read(tmp_path / "table.csv", names[::100])
     peak = tracemalloc.get_traced_memory()[1]

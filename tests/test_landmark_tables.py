@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from keras_landmarks.data import contest
-from keras_landmarks.landmarking.landmarker import Face
-from keras_landmarks.landmarking.tables import Picture, face_tables
+from keras_landmarks.contest import table_files
+from keras_landmarks.inference.landmarker import Face
+from keras_landmarks.inference.tables import Picture, face_tables
 
 FACE = Face(
     np.float32([1, 2.25, 30, 40.1]), 0.87654, np.float32([[1.5, -2.25], [1234.5678, 3]]), None
@@ -73,7 +73,7 @@ def test_without_pictures_both_are_empty_and_readable(tmp_path):
 def test_other_commands_read_the_table_as_one_of_file_names(tmp_path):
     with face_tables(tmp_path / "t.csv", tmp_path / "t.json", points=2) as write:
         write(Picture("a.jpg", (64, 48), {0: FACE}))
-    assert contest.read_names(tmp_path / "t.csv") == ["a.jpg"]
+    assert table_files.read_names(tmp_path / "t.csv") == ["a.jpg"]
 
 
 def test_a_failure_leaves_earlier_tables_as_they_were(tmp_path):

@@ -10,17 +10,18 @@ import pytest
 from photos import face_image, is_around, photo_of
 
 from keras_landmarks import Face, Landmarker, VideoFrame
-from keras_landmarks.data import contest, geometry, image_files, video
-from keras_landmarks.data.face_crops import Cropping, Reach
-from keras_landmarks.data.face_detector import Boxes, FaceDetector
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.errors import InputError
-from keras_landmarks.landmarking import landmarker
-from keras_landmarks.landmarking.landmarker import measure_cropping
+from keras_landmarks.contest import landmark_tables
+from keras_landmarks.images import decoding, geometry, video
+from keras_landmarks.images.face_crops import Cropping, Reach
+from keras_landmarks.images.face_detector import Boxes, FaceDetector
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.inference import landmarker
+from keras_landmarks.inference.landmarker import measure_cropping
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
+from keras_landmarks.utils.errors import InputError
 
-FRAME = Frame(40, 80, "stretch")
+FRAME = CropSpec(40, 80, "stretch")
 # In the crop; the first two are the corners of an outline from a quarter to three quarters.
 CROP_POINTS = np.float32([[9.5, 19.5], [29.5, 59.5], [14.5, 39.5]])
 
@@ -255,7 +256,7 @@ def test_a_video_that_cannot_be_read_is_told_at_once(tmp_path):
 def test_three_lines(mean_face, faces, tmp_path):
     """Faces of files and arrays alike, the mean face's points upon them."""
     photo, points = photo_of(faces, (640, 480), [(0, (480, 60)), (1, (250, 120))])
-    (tmp_path / "photo.jpg").write_bytes(image_files.encode_jpeg(photo))
+    (tmp_path / "photo.jpg").write_bytes(decoding.encode_jpeg(photo))
     landmarker = Landmarker.load(mean_face)
     by_array, by_path = landmarker([photo, tmp_path / "photo.jpg"])
     assert [type(face) for face in by_array] == [Face, Face]
@@ -273,7 +274,8 @@ def test_three_lines(mean_face, faces, tmp_path):
 def test_compilations_are_kept_unless_the_program_has_chosen(mean_face, tmp_path):
     program = f"""
 import jax
-from keras_landmarks import Landmarker, compilation_cache
+from keras_landmarks import Landmarker
+from keras_landmarks.utils import compilation_cache
 
 def chosen(**config):
     for name, value in config.items():
@@ -319,7 +321,7 @@ def test_options_that_there_are_not_are_told(mean_face, options, says):
 
 def test_the_cropping_is_measured_on_the_training_photos(faces):
     cropping = measure_cropping(faces, FaceDetector(0.75), 971)
-    table = contest.read_landmarks(faces / "train" / "landmarks.csv")
+    table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
     sides = [np.ptp(points[:, 0]) for points in table.points]
     widths = [face_image(faces, row)[0].shape[1] for row in range(24)]
     share = np.median(np.divide(sides, widths))
@@ -342,8 +344,8 @@ def test_points_that_are_not_the_contests_need_the_photos_they_were_trained_on(
     with pytest.raises(InputError, match=r"landmarks\.csv: 971 points, the model has 195"):
         Landmarker.load(tmp_path, data=faces)
     table = own_faces / "train" / "landmarks.csv"
-    photos = contest.read_landmarks(table)
-    contest.write_landmarks(table, photos.file_names, photos.points[:, ::5])
+    photos = landmark_tables.read_landmarks(table)
+    landmark_tables.write_landmarks(table, photos.file_names, photos.points[:, ::5])
     (face,) = Landmarker.load(tmp_path, data=own_faces)([face_image(faces, 1)[0]])[0]
     assert face.landmarks_photo_px.shape == (195, 2)
     Landmarker.load(tmp_path, refine=False)

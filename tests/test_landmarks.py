@@ -11,12 +11,12 @@ from folders import contents
 from photos import face_image, is_around, photo_of
 from PIL import Image
 
-from keras_landmarks import files
 from keras_landmarks import landmarks as module
-from keras_landmarks.data import image_files, video
-from keras_landmarks.errors import InputError
-from keras_landmarks.landmarking import tables, video_files
+from keras_landmarks.images import decoding, video
+from keras_landmarks.inference import tables, video_files
 from keras_landmarks.landmarks import LandmarksSettings, landmarks
+from keras_landmarks.utils import files
+from keras_landmarks.utils.errors import InputError
 
 NEITHER = (
     "neither a JPEG nor a PNG, nor named as a video: .3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v .mkv"
@@ -47,10 +47,10 @@ def album(faces, tmp_path_factory):
     (folder / "trip").mkdir(parents=True)
     group, _ = photo_of(faces, (640, 480), [(0, (480, 60)), (1, (250, 120))])
     one, _ = photo_of(faces, (300, 400), [(2, (60, 100))])
-    (folder / "group.jpg").write_bytes(image_files.encode_jpeg(group))
+    (folder / "group.jpg").write_bytes(decoding.encode_jpeg(group))
     write_turned(folder / "trip" / "turned.JPG", one)
     cv2.imwrite(str(folder / "trip" / "one.png"), one[..., ::-1])
-    (folder / "sky.jpg").write_bytes(image_files.encode_jpeg(np.full((99, 70, 3), 200, np.uint8)))
+    (folder / "sky.jpg").write_bytes(decoding.encode_jpeg(np.full((99, 70, 3), 200, np.uint8)))
     (folder / "broken.jpg").write_bytes((folder / "group.jpg").read_bytes()[:2000])
     (folder / "notes.txt").write_text("eggs, milk")
     (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
@@ -127,8 +127,8 @@ def test_json_and_table_have_the_same_numbers(done):
 
 
 def test_pictures_show_the_photo_with_its_points(done, album):
-    picture = image_files.read_photo(done[1] / "pictures" / "trip" / "one.png")
-    photo = image_files.read_photo(album / "trip" / "one.png")
+    picture = decoding.read_photo(done[1] / "pictures" / "trip" / "one.png")
+    photo = decoding.read_photo(album / "trip" / "one.png")
     scale_y, scale_x = np.divide(picture.shape, photo.shape)[:2]
     assert scale_y == pytest.approx(scale_x, rel=0.01)
     assert scale_y > 1.5  # a small face is enlarged
@@ -141,12 +141,12 @@ def test_pictures_show_the_photo_with_its_points(done, album):
 def test_photos_with_nearly_one_name_have_a_picture_each(album, mean_face, tmp_path):
     """Each photo is as wide as no other, by which its picture is known."""
     (tmp_path / "photos").mkdir()
-    photo = image_files.read_photo(album / "trip" / "one.png")
+    photo = decoding.read_photo(album / "trip" / "one.png")
     widths = {}
     for number, name in enumerate(["IMG_1", "IMG_1.jpg", "IMG_1.JPG", "IMG_1.jpeg", "img_1.png"]):
         wider = cv2.copyMakeBorder(photo, 0, 0, 0, 80 * number, cv2.BORDER_CONSTANT)
         is_png = name.endswith(".png")
-        content = cv2.imencode(".png", wider)[1] if is_png else image_files.encode_jpeg(wider)
+        content = cv2.imencode(".png", wider)[1] if is_png else decoding.encode_jpeg(wider)
         (tmp_path / "photos" / name).write_bytes(bytes(content))
         widths[name] = wider.shape[1]
     out = tmp_path / "out"
@@ -158,7 +158,7 @@ def test_photos_with_nearly_one_name_have_a_picture_each(album, mean_face, tmp_p
     assert sorted(pictures.values()) == sorted(written)
     assert len({picture.lower() for picture in written}) == 5
     for name, picture in pictures.items():
-        height, width = image_files.read_photo(out / picture).shape[:2]
+        height, width = decoding.read_photo(out / picture).shape[:2]
         assert width / height == pytest.approx(widths[name] / photo.shape[0], rel=0.01)
 
 
@@ -344,15 +344,15 @@ def test_a_file_system_that_takes_short_names_alone_costs_pictures_and_no_more(
     long_names, mean_face, tmp_path, monkeypatch
 ):
     """As eCryptfs, which encrypts names: what is written may be too long in spite of all."""
-    check = files.whole_file
+    check = files.atomic_write
 
-    def whole_file(path):
+    def atomic_write(path):
         if len(path.name) > 143:
             raise files.NameTooLongError(path)
         return check(path)
 
     for place in (files, tables, video_files):
-        monkeypatch.setattr(place, "whole_file", whole_file)
+        monkeypatch.setattr(place, "atomic_write", atomic_write)
     figures = landmarks([long_names], mean_face, tmp_path / "out")
     assert (figures["photos"], figures["faces"], figures["skipped"]) == (2, 2, 3)
     assert [row["reason"] for row in read(tmp_path / "out" / "skipped.csv")] == [

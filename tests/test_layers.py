@@ -3,13 +3,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.models import winograd
-from keras_landmarks.models.layers import (
-    BatchNormalization,
-    Convolution,
-    MaxPooling,
-    lowering_for,
-)
+from keras_landmarks.models.layers import BatchNormalization, Convolution, MaxPooling, lowering_for
+from keras_landmarks.models.xla_cpu import winograd
 
 ONE_TO_NINE = np.arange(1.0, 10).reshape(1, 3, 3, 1)
 ONE_TO_SIXTEEN = np.arange(1.0, 17).reshape(1, 4, 4, 1)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.data import layout
-from keras_landmarks.errors import InputError
+from keras_landmarks.layouts import layout
+from keras_landmarks.utils.errors import InputError
 
 
 def test_regions_cover_every_point_once():

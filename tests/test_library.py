@@ -3,14 +3,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.models import names, networks, pretrained
+from keras_landmarks.models import networks, pretrained, registry
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.heads import Head
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 48, 32, 3), np.uint8)
 
 
-@pytest.mark.parametrize("name", names.LIBRARY)
+@pytest.mark.parametrize("name", registry.LIBRARY)
 def test_a_network_of_the_library_has_our_input_and_our_heads(name):
     models, head = [], Head("shape", 5, uncertainty=True)
     # Traced, not run: the variables get shapes and no values.

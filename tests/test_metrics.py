@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.data import layout
-from keras_landmarks.reports import metrics
-from keras_landmarks.reports.bootstrap import Resamples
+from keras_landmarks.evaluation import metrics
+from keras_landmarks.evaluation.bootstrap import Resamples
+from keras_landmarks.layouts import layout
 
 # Two faces of two points, boxes 30 x 120 and 40 x 40: sizes 60 and 40.
 TRUE_PX = np.array([[[10, 20], [40, 140]], [[0, 0], [40, 40]]], np.int16)
@@ -101,7 +101,9 @@ def test_summary_of_971_points_names_regions():
 
 
 def test_asked_summary_allows_as_many_points_an_image_as_asked():
-    figures = metrics.asked_summary([np.array([2.0]), np.array([1.0, 3.0])], np.array([10.0, 20.0]))
+    figures = metrics.requested_points_summary(
+        [np.array([2.0]), np.array([1.0, 3.0])], np.array([10.0, 20.0])
+    )
     assert figures["mse_asked"] == pytest.approx((4 / 2 + 10 / 4) / 2)
     assert figures["nme_asked"] == pytest.approx((0.2 + 0.1) / 2)
     assert figures["mse_asked_percentiles"]["50"] == pytest.approx(2.25)
@@ -113,7 +115,7 @@ def test_figures_have_intervals_where_there_are_draws():
     figures = metrics.summary(DISTANCES, FACE_SIZES, resamples)
     assert figures["mse_interval"] == [6.25, 26]
     assert figures["nme_interval"] == pytest.approx([2.5 / 60, 0.15])
-    asked = metrics.asked_summary(list(DISTANCES), FACE_SIZES, resamples)
+    asked = metrics.requested_points_summary(list(DISTANCES), FACE_SIZES, resamples)
     assert asked["mse_asked_interval"] == [6.25, 26]
     without = {name: value for name, value in figures.items() if "interval" not in name}
     assert without == metrics.summary(DISTANCES, FACE_SIZES)

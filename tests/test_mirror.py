@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from keras_landmarks.data import known_layouts, mirror
-from keras_landmarks.data.faces import head_points, place_in_crop, random_face
-from keras_landmarks.data.layout import REGIONS, mirror_map
-from keras_landmarks.errors import InputError
+from keras_landmarks.layouts import known_layouts, mirror
+from keras_landmarks.layouts.layout import REGIONS, mirror_map
+from keras_landmarks.synthetic.faces import head_points, place_in_crop, random_face
+from keras_landmarks.utils.errors import InputError
 
 RIGHT = mirror_map()
 EVERY = np.arange(971)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.training.objective import Objective
+from keras_landmarks.training.training_model import TrainingModel
 
 LANDMARKS = np.array([[[10.0, 20.0]], [[30.0, 40.0]]], np.float32)
 SCALE = np.array([[0.5, 0.25], [1.0, 1.0]], np.float32)
@@ -18,7 +18,7 @@ def network(*numbers):
 
 
 def figures(network, loss, in_photo_px):
-    objective = Objective(network, loss, in_photo_px)
+    objective = TrainingModel(network, loss, in_photo_px)
     objective.compile("sgd")
     images = np.zeros((2, 2), np.float32)
     return objective.test_on_batch(images, LANDMARKS, SCALE, return_dict=True)
@@ -54,7 +54,7 @@ def test_uncertainty_is_of_crop_pixels_whatever_the_losses_unit():
 
 def test_it_trains_the_networks_own_weights():
     model = network(11.0, 21.0)
-    objective = Objective(model, "mse", False)
+    objective = TrainingModel(model, "mse", False)
     objective.compile(keras.optimizers.SGD(0.1))
     objective.train_on_batch(np.zeros((2, 2), np.float32), LANDMARKS, SCALE)
     # d/dp mean over images and x, y of (p - t)^2 = 2 * mean error / 2 = (1 - 19) / 2 = -9.

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.training import optimizer, run
+from keras_landmarks.training import optimizer, trainer
 from keras_landmarks.training.callbacks import AverageLastEpochs, averaged_weights
-from keras_landmarks.training.state import Position
+from keras_landmarks.training.checkpoint import Position
 
 
 def model_of_one_weight(built):
@@ -148,7 +148,7 @@ def fit_as_a_run_does(settings, steps):
         epochs=settings.epochs,
         shuffle=False,
         verbose=0,
-        callbacks=[*run.weight_callbacks(settings, steps, Position(0)), after_steps],
+        callbacks=[*trainer.weight_callbacks(settings, steps, Position(0)), after_steps],
     )
     with averaged_weights(model):
         return after_steps.values, weight_of(model)

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from keras_landmarks.landmarking.output_names import own_names
+from keras_landmarks.inference.output_names import own_names
 
 
 def picture(name):

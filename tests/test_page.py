@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium
 
-from keras_landmarks.data import contest, image_files
-from keras_landmarks.data.geometry import Frame, to_crop
+from keras_landmarks.contest import landmark_tables, listed_images
 from keras_landmarks.export import export
+from keras_landmarks.images import decoding
+from keras_landmarks.images.geometry import CropSpec, to_crop
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir, load_trained
 from keras_landmarks.predict import predict
 
-WEB = Path(__file__).parent.parent / "web"
+WEB = Path(__file__).parent.parent / "keras_landmarks" / "page"
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 needs_npm = pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed")
 
@@ -39,7 +40,7 @@ def test_framing_is_pythons_to_a_step_of_brightness(tmp_path):
     rng = np.random.default_rng(0)
     sizes = [(64, 64), (128, 128), (37, 51), (300, 225), (63, 200), (96, 64), (150, 40)]
     frames = [
-        Frame(*size, framing, trim_bands)
+        CropSpec(*size, framing, trim_bands)
         for size, framing, trim_bands in itertools.product(
             [(64, 64), (48, 64)], ["crop", "stretch", "pad"], [False, True]
         )
@@ -174,8 +175,8 @@ def unsure_run(faces, tmp_path_factory):
     keras.utils.set_random_seed(0)
     spec = ModelSpec("tiny", 971, "48x64", "pad", uncertainty=True)
     model = spec.build()
-    photo = image_files.read_image(faces / "train" / "images", "face_000000.jpg")
-    table = contest.read_landmarks(faces / "train" / "landmarks.csv")
+    photo = listed_images.read_image(faces / "train" / "images", "face_000000.jpg")
+    table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
     shape = to_crop(table.points[0], spec.frame.apply(photo)[1])
     for name, bias, spread in [("fc", shape.ravel(), 0.5), ("log_variance", -1.5, 0.2)]:
         kernel, zeros = model.get_layer(name).get_weights()
@@ -208,8 +209,8 @@ def browser(unsure_run, faces, tmp_path_factory):
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("page")
     build_page(unsure_run, folder)
-    photo = image_files.read_image(faces / "test" / "images", "face_000000.jpg")
-    frame = image_files.encode_jpeg(cv2.resize(photo, (240, 320)))
+    photo = listed_images.read_image(faces / "test" / "images", "face_000000.jpg")
+    frame = decoding.encode_jpeg(cv2.resize(photo, (240, 320)))
     (folder / "camera.mjpeg").write_bytes(3 * frame)
     camera = [
         *["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"],
@@ -345,7 +346,7 @@ class TestPage:
         wait(browser, "return globalThis.landmarks")
         draw(browser, (0.1, 0.2), (0.9, 0.8))
         found = wait(browser, "return globalThis.landmarks")
-        box, photo = found["box"], image_files.read_image(folder, name)
+        box, photo = found["box"], listed_images.read_image(folder, name)
         assert abs(box["left"] - 0.1 * photo.shape[1]) <= 1
         assert abs(box["bottom"] - 0.8 * photo.shape[0]) <= 1
         spec, model = load_trained(unsure_run)
@@ -378,7 +379,7 @@ class TestPage:
         assert wait(browser, "return globalThis.landmarks")["box"]["left"] == 0
 
     def test_the_photo_dropped_last_stays(self, browser, faces):
-        large = image_files.encode_jpeg(np.full((4000, 6000, 3), 90, np.uint8))
+        large = decoding.encode_jpeg(np.full((4000, 6000, 3), 90, np.uint8))
         small = (faces / "test" / "images" / "face_000001.jpg").read_bytes()
         drop(browser, "large.jpg", large)
         drop(browser, "small.jpg", small)

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from keras_landmarks import cores
-from keras_landmarks.errors import InputError
-from keras_landmarks.parallel import parallel_map
+from keras_landmarks.utils import cores
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.parallel import parallel_map
 
 
 def one_over(number):
@@ -62,7 +62,7 @@ def test_a_killed_worker_is_told():
 # Works for a minute and a half, and says when the workers do.
 WORK = """
 import time
-from keras_landmarks.parallel import parallel_map
+from keras_landmarks.utils.parallel import parallel_map
 
 if __name__ == "__main__":
     for _ in parallel_map(time.sleep, [0] * 16 + [3] * 64, 2):

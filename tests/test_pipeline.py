@@ -5,17 +5,18 @@ import shutil
 import numpy as np
 import pytest
 
-from keras_landmarks.data import geometry, pipeline, store
-from keras_landmarks.data.augment_pool import AugmentPool
-from keras_landmarks.data.augmentation import online_augmenter
-from keras_landmarks.data.geometry import Frame, Framing, whole
-from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.pipeline import ImageSet
-from keras_landmarks.data.samples import load_samples
-from keras_landmarks.data.variation import Variation
-from keras_landmarks.errors import InputError
+from keras_landmarks.images import geometry
+from keras_landmarks.images.geometry import CropSpec, CropTransform, whole_image
+from keras_landmarks.input import cache, pipeline
+from keras_landmarks.input.augment_pool import AugmentPool
+from keras_landmarks.input.augmentation import online_augmenter
+from keras_landmarks.input.augmentation_config import AugmentationConfig
+from keras_landmarks.input.photos import Photos
+from keras_landmarks.input.pipeline import ImageSet
+from keras_landmarks.input.samples import load_samples
+from keras_landmarks.utils.errors import InputError
 
-FRAME, BATCH = Frame(48, 40, "stretch"), 5
+FRAME, BATCH = CropSpec(48, 40, "stretch"), 5
 BATCHES = 24 // BATCH  # an epoch of training
 
 
@@ -31,7 +32,7 @@ def photos(samples):
 
 @pytest.fixture(scope="module")
 def prepared(photos, tmp_path_factory):
-    return store.prepare(photos, tmp_path_factory.mktemp("prepared"))
+    return cache.build_cache(photos, tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(params=["photos", "prepared"])
@@ -52,7 +53,9 @@ def load_one(images, index):
 
 @pytest.fixture(scope="module")
 def augment_pool(samples):
-    make = functools.partial(online_augmenter, Variation(), np.arange(samples.points)[::-1])
+    make = functools.partial(
+        online_augmenter, AugmentationConfig(), np.arange(samples.points)[::-1]
+    )
     with AugmentPool(make, FRAME, samples.points, BATCH, processes=1) as pool:
         yield pool
 
@@ -81,9 +84,9 @@ def test_shapes_and_types_are_static(images):
 
 
 def test_a_first_epoch_can_begin_at_any_step(images):
-    whole = train_arrays(images, epochs=2)
+    whole_image = train_arrays(images, epochs=2)
     rest = train_arrays(images, epochs=1, first_step=3)
-    for all_rows, rows in zip(whole, rest, strict=True):
+    for all_rows, rows in zip(whole_image, rest, strict=True):
         np.testing.assert_array_equal(rows, all_rows[3 * BATCH : (3 + BATCHES) * BATCH])
 
 
@@ -150,7 +153,7 @@ def test_batches_are_the_same_with_and_without_the_store(photos, prepared, augme
 
 
 def test_landmarks_are_in_the_crops_frame(samples, images):
-    framing = FRAME.framing_of(whole(samples.sizes_px[5]))
+    framing = FRAME.framing_of(whole_image(samples.sizes_px[5]))
     back = geometry.to_photo(load_one(images, 5)[1], framing)
     np.testing.assert_allclose(back, samples.landmarks_photo_px[5], atol=1e-3)
 
@@ -186,7 +189,7 @@ def test_prediction_shows_every_image_in_order_and_fills_the_last_batch(samples,
 def test_the_framing_brings_points_back(samples, photos):
     _, scale, offset = predict_arrays(samples.image_folder, samples.file_names)
     landmarks_crop_px = np.stack([photos.read(index)[1] for index in range(24)])
-    back = geometry.to_photo(landmarks_crop_px, Framing(scale[:24], offset[:24]))
+    back = geometry.to_photo(landmarks_crop_px, CropTransform(scale[:24], offset[:24]))
     np.testing.assert_allclose(back, samples.landmarks_photo_px, atol=1e-3)
 
 

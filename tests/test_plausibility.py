@@ -2,13 +2,17 @@ import numpy as np
 import pytest
 
 from keras_landmarks.annotations.plausibility import find_fault
-from keras_landmarks.data import contest
+from keras_landmarks.contest import landmark_tables
 
 
 @pytest.fixture(scope="module")
 def landmarks(faces):
     """Every 40th point of the training faces, (24, 25, 2)."""
-    return contest.read_landmarks(faces / "train" / "landmarks.csv").points[:, ::40].astype(float)
+    return (
+        landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
+        .points[:, ::40]
+        .astype(float)
+    )
 
 
 def box_of(landmarks, kind):

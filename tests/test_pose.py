@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.data import faces, layout
-from keras_landmarks.reports import pose
+from keras_landmarks.evaluation import pose
+from keras_landmarks.layouts import layout
+from keras_landmarks.synthetic import faces
 
 # Left and right ear, nose between them; the box is 4 x 1, so the size is 2.
 FACE_PX = np.array([[0, 0], [4, 0], [2, 1]], np.int16)

@@ -9,14 +9,22 @@ import pytest
 from folders import contents, no_file_beyond
 from PIL import Image
 
-from keras_landmarks.data import contest, geometry, image_files, layout, mirror, prediction_files
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import Journal
+from keras_landmarks.contest import (
+    landmark_tables,
+    listed_images,
+    prediction_files,
+    requested_points,
+    table_files,
+)
+from keras_landmarks.images import geometry
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models import spec
 from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
 from keras_landmarks.predict import PredictSettings, predict, stand_in, whole_px
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import Journal
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def predict_tiny(tiny_run, faces, tmp_path):
 
 def test_the_submission_is_in_the_contests_form(predict_tiny, faces):
     lines, predicted, _ = predict_tiny()
-    asked = contest.read_test_points(faces / "test" / "test_points.csv")
+    asked = requested_points.read_test_points(faces / "test" / "test_points.csv")
     columns = [f"Point_M{i}_{axis}" for i in range(30) for axis in "XY"]
     assert lines[0] == ",".join(["file_name", *columns])
     assert [line.split(",")[0] for line in lines[1:]] == asked.file_names
@@ -52,7 +60,7 @@ def test_the_submission_is_in_the_contests_form(predict_tiny, faces):
 
 def test_truncating_cuts_fractions_off(predict_tiny, faces):
     lines, predicted, _ = predict_tiny(rounding="truncate")
-    asked = contest.read_test_points(faces / "test" / "test_points.csv").point_indices
+    asked = requested_points.read_test_points(faces / "test" / "test_points.csv").point_indices
     for line, face, indices in zip(lines[1:], predicted.points, asked, strict=True):
         assert line.split(",")[1:] == [str(int(v)) for v in face[indices].ravel()]
 
@@ -62,15 +70,15 @@ def test_truncating_cuts_fractions_off(predict_tiny, faces):
 )
 def test_halves_are_rounded_to_even_and_nothing_is_minus_nought(tmp_path, rounding, expected):
     points = np.array([[-0.4, -0.0], [0.5, -0.5], [2.5, 3.5], [-1.5, -1.4]])
-    contest.write_submission(tmp_path / "s.csv", ["a.jpg"], [whole_px(points, rounding)])
+    landmark_tables.write_submission(tmp_path / "s.csv", ["a.jpg"], [whole_px(points, rounding)])
     assert (tmp_path / "s.csv").read_text().splitlines()[1] == f"a.jpg,{expected}"
 
 
 def test_rows_and_points_come_in_the_order_asked(predict_tiny, faces, own_faces):
     _, straight, _ = predict_tiny()
     table = own_faces / "test" / "test_points.csv"
-    asked = contest.read_test_points(table)
-    contest.write_test_points(table, asked.file_names[::-1], [[5, 2, 900]] * 8)
+    asked = requested_points.read_test_points(table)
+    requested_points.write_test_points(table, asked.file_names[::-1], [[5, 2, 900]] * 8)
     lines, turned, _ = predict_tiny(own_faces)
     assert turned.file_names == straight.file_names[::-1]
     np.testing.assert_allclose(turned.points, straight.points[::-1], atol=1e-3)
@@ -90,7 +98,7 @@ def test_points_are_in_the_pixels_of_the_photo(predict_tiny, faces):
     """The mean over the face lies where the photo's middle is, whatever its size."""
     _, predicted, _ = predict_tiny()
     for name, face in zip(predicted.file_names, predicted.points, strict=True):
-        height, width = image_files.read_image(faces / "test" / "images", name).shape[:2]
+        height, width = listed_images.read_image(faces / "test" / "images", name).shape[:2]
         assert np.all(np.abs(face.mean(axis=0) / [width, height] - 0.5) < 0.6)
 
 
@@ -101,9 +109,9 @@ def test_photos_are_framed_as_the_model_wants_them(faces, tmp_path):
     model.save_weights(tmp_path / BEST_WEIGHTS)
     predict(tmp_path, faces, "test", tmp_path / "s.csv", tmp_path / "p.npz")
     predicted = prediction_files.read(tmp_path / "p.npz")
-    frame = Frame(48, 32, "pad", trim_bands=True)
+    frame = CropSpec(48, 32, "pad", trim_bands=True)
     folder = faces / "test" / "images"
-    photos = [image_files.read_image(folder, name) for name in predicted.file_names]
+    photos = [listed_images.read_image(folder, name) for name in predicted.file_names]
     crops, framings = zip(*map(frame.apply, photos), strict=True)
     landmarks_crop_px = model.predict(np.stack(crops), verbose=0)
     expected = list(map(geometry.to_photo, landmarks_crop_px, framings))
@@ -118,7 +126,7 @@ def test_uncertainty_is_told_in_pixels_of_the_photo_and_stays_with_its_point(fac
     paths = tmp_path / "s.csv", tmp_path / "p.npz"
     predict(tmp_path, faces, "test", *paths)
     predicted = prediction_files.read(paths[1])
-    photo = image_files.read_image(faces / "test" / "images", predicted.file_names[0])
+    photo = listed_images.read_image(faces / "test" / "images", predicted.file_names[0])
     crop, framing = spec.frame.apply(photo)
     log_variance = model.predict(crop[None], verbose=0)[0, :, 2]
     expected = np.exp(log_variance / 2) / np.sqrt(framing.scale.prod())
@@ -140,9 +148,9 @@ def test_without_test_points_the_rows_of_landmarks_are_predicted_and_there_is_no
     predict_tiny, own_faces
 ):
     _, straight, _ = predict_tiny()
-    truth = contest.read_landmarks(own_faces / "test" / "test_landmarks.csv")
+    truth = landmark_tables.read_landmarks(own_faces / "test" / "test_landmarks.csv")
     table = own_faces / "test" / "landmarks.csv"
-    contest.write_landmarks(table, truth.file_names[::-1], truth.points[::-1])
+    landmark_tables.write_landmarks(table, truth.file_names[::-1], truth.points[::-1])
     (own_faces / "test" / "test_points.csv").unlink()
     _, predicted, figures = predict_tiny(own_faces, submission=None)
     assert figures["submission"] is None
@@ -155,7 +163,7 @@ def test_test_points_beside_the_splits_are_not_those_of_train(predict_tiny, own_
     (own_faces / "train" / "images" / "face_000007.jpg").write_bytes(b"")
     _, predicted, figures = predict_tiny(own_faces, "train", submission=None)
     assert figures["submission"] is None
-    labels = contest.read_landmarks(own_faces / "train" / "landmarks.csv")
+    labels = landmark_tables.read_landmarks(own_faces / "train" / "landmarks.csv")
     assert predicted.file_names == labels.file_names
     assert "face_000007.jpg" in (tmp_path / "p_rejects.csv").read_text()
 
@@ -169,7 +177,7 @@ def test_a_submission_that_cannot_be_made_is_refused_at_once(predict_tiny, faces
 
 def test_the_images_held_out_can_be_predicted_alone(tiny_run, faces, tmp_path):
     workdir = Path(tiny_run[0].workdir)
-    held_out = contest.read_names(workdir / "validation.csv")
+    held_out = table_files.read_names(workdir / "validation.csv")
     assert held_out == [f"face_0000{row}.jpg" for row in (21, 22, 23)]
     wanted = workdir, faces, "train", None, tmp_path / "p.npz"
     figures = predict(*wanted, only=workdir / "validation.csv")
@@ -209,7 +217,7 @@ def test_a_split_without_rows_or_without_a_table_is_refused(predict_tiny, own_fa
 def sizes_of(data, names):
     """Width and height of these test images."""
     folder = data / "test" / "images"
-    return np.array([image_files.read_image(folder, name).shape[1::-1] for name in names])
+    return np.array([listed_images.read_image(folder, name).shape[1::-1] for name in names])
 
 
 def test_a_broken_image_gets_the_mean_shape_of_the_others_and_is_listed(
@@ -275,8 +283,8 @@ def test_a_link_that_leaves_the_folder_is_a_broken_image(predict_tiny, own_faces
     expected = (shape * usual).clip(0, usual - 1)
     np.testing.assert_allclose(predicted.points[5], expected, atol=1e-3)
     assert (tmp_path / "s_rejects.csv").read_text().splitlines()[1:] == [
-        f"face_000003.jpg\t5\t{image_files.LINK_OUT}",
-        f"face_000005.jpg\t7\t{image_files.LINK_OUT}",
+        f"face_000003.jpg\t5\t{listed_images.LINK_OUT}",
+        f"face_000005.jpg\t7\t{listed_images.LINK_OUT}",
     ]
 
 
@@ -318,8 +326,8 @@ def test_rejects_have_the_lines_of_the_splits_table_if_only_some_are_predicted(
 
 def test_a_point_that_the_model_lacks_is_refused(predict_tiny, own_faces):
     table = own_faces / "test" / "test_points.csv"
-    names = contest.read_test_points(table).file_names
-    contest.write_test_points(table, names, [[971]] * 8)
+    names = requested_points.read_test_points(table).file_names
+    requested_points.write_test_points(table, names, [[971]] * 8)
     with pytest.raises(InputError, match=r"face_000000\.jpg: point 971 is asked"):
         predict_tiny(own_faces)
 
@@ -407,7 +415,7 @@ def without_losses(folder):
     photos = {}
     images = folder / "test" / "images"
     for name in os.listdir(images):
-        photos[name] = image_files.read_image(images, name)
+        photos[name] = listed_images.read_image(images, name)
         write_png(images / name, photos[name])
     return photos
 

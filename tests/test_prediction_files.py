@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_landmarks.data import prediction_files
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import prediction_files
+from keras_landmarks.utils.errors import InputError
 
 
 def test_predictions_come_back(tmp_path):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from keras_landmarks.errors import InputError
 from keras_landmarks.models import networks, pretrained, resnet
+from keras_landmarks.utils.errors import InputError
 
 POINTS = 5
-SMALL = resnet.Member("bottleneck", (1,), groups=2, stem_width=8)
+SMALL = resnet.ResNetConfig("bottleneck", (1,), groups=2, stem_width=8)
 
 
 def build(member=SMALL, points=POINTS):
@@ -95,7 +95,7 @@ def test_weights_of_another_model_are_refused_whole_in_one_line(suffix, source, 
     path = tmp_path / f"other{suffix}"
     save = pretrained.save_safetensors if suffix == ".safetensors" else type(source).save_weights
     save(source, path)
-    model = build(resnet.Member("basic", (1, 1), stem_width=8))
+    model = build(resnet.ResNetConfig("basic", (1, 1), stem_width=8))
     before = values(model)
     with pytest.raises(InputError) as refusal:
         pretrained.load_weights(model, path)
@@ -108,9 +108,11 @@ def test_weights_of_another_model_are_refused_whole_in_one_line(suffix, source, 
 
 
 def test_a_smaller_model_refuses_the_layers_left_over_in_a_keras_file(tmp_path):
-    build(resnet.Member("basic", (2,), stem_width=8)).save_weights(tmp_path / "best.weights.h5")
+    build(resnet.ResNetConfig("basic", (2,), stem_width=8)).save_weights(
+        tmp_path / "best.weights.h5"
+    )
     with pytest.raises(InputError, match=r"left over: layer1\.1\."):
-        pretrained.load_weights(build(resnet.Member("basic", (1,), stem_width=8)), tmp_path)
+        pretrained.load_weights(build(resnet.ResNetConfig("basic", (1,), stem_width=8)), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.pt", "weights.bin", "weights.ckpt"])

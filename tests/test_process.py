@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from keras_landmarks import config, process
+from keras_landmarks import config
 from keras_landmarks.__main__ import commands
+from keras_landmarks.utils import process
 
 
 def start(*arguments, folder, **environment):
@@ -112,7 +113,7 @@ def test_albumentations_asks_nothing_of_the_network(tmp_path):
     program = """
 import urllib.request
 urllib.request.urlopen = lambda *_, **__: print("asked")
-from keras_landmarks.data import augmentation
+from keras_landmarks.input import augmentation
 """
     environment = {"NO_ALBUMENTATIONS_UPDATE": "0"}
     assert start("-c", program, folder=tmp_path, **environment).stdout == ""

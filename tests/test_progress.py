@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from keras_landmarks import progress as module
-from keras_landmarks.progress import progress
+from keras_landmarks.utils import progress as module
+from keras_landmarks.utils.progress import progress
 
 
 class Terminal(io.StringIO):

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.errors import InputError
 from keras_landmarks.training import progress_callbacks
 from keras_landmarks.training.callbacks import LazyLogs, SaveState, StopAtNaN
+from keras_landmarks.training.checkpoint import Position
 from keras_landmarks.training.progress_callbacks import Bar, LogLines, Pace
-from keras_landmarks.training.state import Position
+from keras_landmarks.utils.errors import InputError
 
 
 class Terminal(io.StringIO):

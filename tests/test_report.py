@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium
 
-from keras_landmarks.data import contest, prediction_files
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import grouping, landmark_tables, prediction_files, table_files
 from keras_landmarks.report import report
+from keras_landmarks.utils.errors import InputError
 
 # A name that would end an attribute, begin an element and run a script.
 ODD = "\"'><img src=x onerror=alert(1)><b>&amp;.jpg"
@@ -80,7 +80,7 @@ def make_scored(folder):
         (folder / "data" / "images" / name).write_bytes(photo.tobytes())
     predicted = np.stack([np.add(TRUE_PX, [i + 1, 0]) for i in range(12)])
     paths = {"truth": folder / "data" / "truth.csv", "predictions": folder / "p.npz"}
-    contest.write_landmarks(paths["truth"], names, [TRUE_PX] * 12)
+    landmark_tables.write_landmarks(paths["truth"], names, [TRUE_PX] * 12)
     prediction_files.write(paths["predictions"], names, predicted)
     return paths
 
@@ -252,9 +252,9 @@ def test_points_without_layout_have_neither_regions_nor_yaw(workdir, scored):
 
 
 def test_of_each_group_one_face_is_shown(workdir, scored, tmp_path):
-    names = contest.read_names(scored["truth"])
+    names = table_files.read_names(scored["truth"])
     groups = tmp_path / "persons.csv"
-    contest.write_groups(groups, "person", names, ["a"] * 4 + ["b"] * 8)
+    grouping.write_group_table(groups, "person", names, ["a"] * 4 + ["b"] * 8)
     (tmp_path / "data" / "images" / "11.png").write_bytes(b"no photo")
     report(workdir, workdir / "report.html", **scored, groups=[groups])
     page = read(workdir / "report.html")
@@ -266,7 +266,7 @@ def test_of_each_group_one_face_is_shown(workdir, scored, tmp_path):
 def test_without_photos_the_names_are_shown(workdir, tmp_path):
     truth = tmp_path / "t.csv"
     prediction_files.write(tmp_path / "p.npz", ["a.jpg"], TRUE_PX[None])
-    contest.write_landmarks(truth, ["a.jpg"], [TRUE_PX])
+    landmark_tables.write_landmarks(truth, ["a.jpg"], [TRUE_PX])
     figures = report(workdir, tmp_path / "r.html", predictions=tmp_path / "p.npz", truth=truth)
     assert figures["mse"] == 0
     page = read(tmp_path / "r.html")

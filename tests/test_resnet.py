@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.errors import InputError
-from keras_landmarks.models import names, networks
+from keras_landmarks.models import networks, registry
+from keras_landmarks.utils.errors import InputError
 
 # All parameters with a head of 971 points, the moving statistics among them; and the trainable ones
 # with a head of 1,000 classes, as torchvision publishes them.
@@ -40,7 +40,7 @@ def trainable_with_1000_classes(model):
     return trainable - model.get_layer("fc").count_params() + 1000 * (features + 1)
 
 
-@pytest.mark.parametrize("name", names.FAMILY)
+@pytest.mark.parametrize("name", registry.RESNETS)
 def test_every_member_has_its_exact_number_of_parameters(name):
     total, published = PARAMETERS[name]
     models = []

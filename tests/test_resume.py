@@ -14,9 +14,9 @@ import safetensors.numpy
 
 from keras_landmarks import config
 from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.errors import InputError
 from keras_landmarks.models.spec import load_trained
 from keras_landmarks.train import train
+from keras_landmarks.utils.errors import InputError
 
 EPOCHS, STEPS = 8, 10
 

@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_landmarks.data import contest, image_files
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.samples import (
-    boxes,
-    leave_out,
-    lies_far_outside,
-    load_samples,
-    reopener,
-    split_rows,
-)
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import landmark_tables, listed_images, table_files
+from keras_landmarks.contest.checking import boxes, lies_far_outside
+from keras_landmarks.images import decoding
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.photos import Photos
+from keras_landmarks.input.samples import load_samples, reopener
+from keras_landmarks.input.splits import leave_out, split_rows
+from keras_landmarks.utils.errors import InputError
 
 
 @pytest.fixture
@@ -38,7 +34,7 @@ def images(own_faces):
 
 
 def read(path):
-    return image_files.read_image(path.parent, path.name)
+    return listed_images.read_image(path.parent, path.name)
 
 
 def change_row(table, line, change):
@@ -49,7 +45,7 @@ def change_row(table, line, change):
 
 def test_sound_samples_are_all_there(load, table, images):
     samples = load()
-    expected = contest.read_landmarks(table)
+    expected = landmark_tables.read_landmarks(table)
     assert samples.file_names == expected.file_names
     assert samples.points == 971
     assert samples.rejects == []
@@ -68,7 +64,7 @@ def test_a_table_with_fractions_gives_float32(load, table):
     change_row(table, 4, lambda row: row.replace("\n", ".5\n"))
     landmarks_photo_px = load().landmarks_photo_px
     assert landmarks_photo_px.dtype == np.float32
-    np.testing.assert_array_equal(landmarks_photo_px, contest.read_landmarks(table).points)
+    np.testing.assert_array_equal(landmarks_photo_px, landmark_tables.read_landmarks(table).points)
 
 
 @pytest.fixture
@@ -112,7 +108,7 @@ def test_rows_of_one_name_that_agree_are_one_sample(load, table):
 
 def test_rows_agree_however_they_and_their_neighbours_are_written(load, table, monkeypatch):
     """Each row is a block: of whole numbers, whole ones with a point, or fractions."""
-    monkeypatch.setattr(contest, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 1000)
     rows = table.read_text().splitlines(keepends=True)
     name, _, numbers = rows[4].partition("\t")
     numbers = numbers.split("\t")[2:]
@@ -157,7 +153,7 @@ def test_a_broken_row_does_not_bring_down_a_sound_one_of_its_name(load, table):
 
 
 def test_fractions_may_begin_in_a_later_block(load, table, monkeypatch):
-    monkeypatch.setattr(contest, "_BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 10_000)
     change_row(table, 20, lambda row: row.replace("\n", ".5\n"))
     change_row(table, 3, lambda row: row.rpartition("\t")[0] + "\n")
     samples = load()
@@ -190,9 +186,9 @@ def test_points_of_a_turned_image_are_in_the_displayed_frame(load, table, images
     Image.fromarray(np.rot90(photo)).save(images[2], "JPEG", exif=orientation(6))
     samples = load()
     assert tuple(samples.sizes_px[0]) == photo.shape[1::-1]
-    shown, points, _ = Photos(samples, Frame(64, 64)).read(0)
-    images[2].write_bytes(image_files.encode_jpeg(photo))
-    expected, expected_points, _ = Photos(samples, Frame(64, 64)).read(0)
+    shown, points, _ = Photos(samples, CropSpec(64, 64)).read(0)
+    images[2].write_bytes(decoding.encode_jpeg(photo))
+    expected, expected_points, _ = Photos(samples, CropSpec(64, 64)).read(0)
     np.testing.assert_allclose(shown.astype(int), expected, atol=40)
     np.testing.assert_array_equal(points, expected_points)
 
@@ -240,9 +236,9 @@ def test_what_the_folder_lacks_is_named(load, own_faces, missing):
 @pytest.fixture
 def decoded(monkeypatch):
     """The bytes of every image that is decoded from now on."""
-    decode, contents = image_files.decode_image, []
+    decode, contents = decoding.decode_image, []
     monkeypatch.setattr(
-        image_files, "decode_image", lambda content: contents.append(content) or decode(content)
+        decoding, "decode_image", lambda content: contents.append(content) or decode(content)
     )
     return contents
 
@@ -252,7 +248,7 @@ def test_the_second_load_remembers(load, images, decoded, monkeypatch):
     """Only the images that could not be read are looked at again."""
     first = load()
     decoded.clear()
-    monkeypatch.setattr(contest, "iterate_landmarks", None)
+    monkeypatch.setattr(landmark_tables, "iterate_landmarks", None)
     second = load()
     assert sorted(decoded, key=len) == [b"", images[3].read_bytes()]
     assert second.file_names == first.file_names
@@ -280,13 +276,13 @@ def test_a_changed_list_of_images_is_checked_anew(load, images):
 def in_folders(own_faces, table):
     """Moves the training images into folders of the images folder; their paths by line."""
     images = own_faces / "train" / "images"
-    labels = contest.read_landmarks(table)
+    labels = landmark_tables.read_landmarks(table)
     names = [f"{'ab'[row % 2]}/{name}" for row, name in enumerate(labels.file_names)]
     for folder in "ab":
         (images / folder).mkdir()
     for before, after in zip(labels.file_names, names, strict=True):
         (images / before).rename(images / after)
-    contest.write_landmarks(table, names, labels.points)
+    landmark_tables.write_landmarks(table, names, labels.points)
     return {line: images / name for line, name in enumerate(names, start=2)}
 
 
@@ -312,7 +308,7 @@ def test_a_photo_that_breaks_in_an_inner_folder_is_rejected(load, in_folders):
 def test_a_photo_that_could_not_be_read_for_a_fault_of_its_disk_is_looked_at_again(
     load, images, monkeypatch
 ):
-    read = image_files.read_listed_content
+    read = listed_images.read_listed_content
 
     def fail(folder, name):
         if name == images[6].name:
@@ -320,7 +316,7 @@ def test_a_photo_that_could_not_be_read_for_a_fault_of_its_disk_is_looked_at_aga
         return read(folder, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(image_files, "read_listed_content", fail)
+        patch.setattr(listed_images, "read_listed_content", fail)
         assert [reject[1:] for reject in load().rejects] == [(6, "Input/output error")]
     assert load().rejects == []
 
@@ -329,7 +325,7 @@ def test_a_point_far_outside_is_looked_at_again_when_the_photo_is_another(load, 
     width = read(images[4]).shape[1]
     change_row(table, 4, lambda row: row.rpartition("\t")[0].rpartition("\t")[0] + "\t900\t10\n")
     assert [reject[1:] for reject in load().rejects] == [(4, "a point lies far outside the image")]
-    images[4].write_bytes(image_files.encode_jpeg(np.zeros((600, 900, 3), np.uint8)))
+    images[4].write_bytes(decoding.encode_jpeg(np.zeros((600, 900, 3), np.uint8)))
     assert width < 450
     assert load().rejects == []
 
@@ -372,7 +368,7 @@ def test_files_that_were_only_touched_or_moved_keep_their_fingerprint(load, own_
 
 
 def test_what_changes_while_it_is_checked_is_checked_again(load, images, tmp_path, monkeypatch):
-    decode, sound = image_files.decode_image, images[3].read_bytes()
+    decode, sound = decoding.decode_image, images[3].read_bytes()
 
     def spoil_what_was_seen(content):
         image = decode(content)
@@ -383,7 +379,7 @@ def test_what_changes_while_it_is_checked_is_checked_again(load, images, tmp_pat
         return image
 
     with monkeypatch.context() as patch:
-        patch.setattr(image_files, "decode_image", spoil_what_was_seen)
+        patch.setattr(decoding, "decode_image", spoil_what_was_seen)
         assert load().rejects == []
     assert [reject[1:] for reject in load().rejects] == [(3, "the JPEG is truncated")]
 
@@ -425,9 +421,9 @@ def test_folders_that_change_places_are_told_apart(own_faces, tmp_path):
     first, second, prepared = own_faces, tmp_path / "second", tmp_path / "prepared"
     shutil.copytree(first, second)
     table = second / "train" / "landmarks.csv"
-    labels = contest.read_landmarks(table)
+    labels = landmark_tables.read_landmarks(table)
     turned = labels.points[:, ::-1]
-    contest.write_landmarks(table, labels.file_names, turned)
+    landmark_tables.write_landmarks(table, labels.file_names, turned)
     status = (first / "train" / "landmarks.csv").stat()
     assert table.stat().st_size == status.st_size
     os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -464,7 +460,7 @@ def test_the_limit_counts_rows_broken_or_not(load, table):
 
 
 def test_a_failed_check_leaves_nothing(load, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, "decode_image", lambda content: 1 / 0)
+    monkeypatch.setattr(decoding, "decode_image", lambda content: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         load()
     assert list((tmp_path / "prepared").iterdir()) == []
@@ -544,8 +540,8 @@ def test_excluded_files_are_left_out_of_rows():
 
 def test_shares_of_the_photos_sides_are_refused(own_faces, tmp_path):
     table = own_faces / "train" / "landmarks.csv"
-    labels = contest.read_landmarks(table)
-    contest.write_landmarks(table, labels.file_names, labels.points / 1000)
+    labels = landmark_tables.read_landmarks(table)
+    landmark_tables.write_landmarks(table, labels.file_names, labels.points / 1000)
     with pytest.raises(InputError, match="all points are about 0 to 1"):
         load_samples(own_faces, "train", tmp_path)
     assert not list(tmp_path.glob("samples-*"))

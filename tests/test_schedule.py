@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.errors import InputError
 from keras_landmarks.training.schedule import step_schedule, step_wise
+from keras_landmarks.utils.errors import InputError
 
 
 def test_the_recipe_by_epoch():

@@ -1,6 +1,6 @@
 import numpy as np
 
-from keras_landmarks.data.shape_basis import find_shape_basis
+from keras_landmarks.layouts.shape_basis import find_shape_basis
 
 
 def some_shapes(count, points, seed=0):

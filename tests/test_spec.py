@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.errors import InputError
+from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.models import spec
 from keras_landmarks.models.spec import ModelSpec
+from keras_landmarks.utils.errors import InputError
 
 SPEC = ModelSpec("tiny", 5, "48x64", "stretch", trim_bands=True, normalisation="imagenet")
 
@@ -36,7 +36,7 @@ def test_a_file_from_before_there_was_a_choice_is_read_with_what_there_was(tmp_p
     (tmp_path / "model.json").write_text('{"model": "tiny", "points": 5, "image_size": 128}')
     found = spec.read_spec(tmp_path)
     assert found == ModelSpec("tiny", 5, "128x128", "crop", False, "half")
-    assert found.frame == Frame(128, 128)
+    assert found.frame == CropSpec(128, 128)
 
 
 @pytest.mark.parametrize(

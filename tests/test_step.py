@@ -4,19 +4,19 @@ import pytest
 
 from keras_landmarks.models import networks, resnet
 from keras_landmarks.models.layers import lowering_for
-from keras_landmarks.training.objective import Objective
 from keras_landmarks.training.optimizer import recipe
 from keras_landmarks.training.step import train_step
+from keras_landmarks.training.training_model import TrainingModel
 
 POINTS, SIZE = 5, 32
 KINDS = {
-    "basic": resnet.Member("basic", (1, 1), stem_width=8),
-    "grouped": resnet.Member("bottleneck", (1, 1), groups=4, base_width=32, stem_width=8),
+    "basic": resnet.ResNetConfig("basic", (1, 1), stem_width=8),
+    "grouped": resnet.ResNetConfig("bottleneck", (1, 1), groups=4, base_width=32, stem_width=8),
 }
 
 
 def compiled_model(kind):
-    model = Objective(networks.build(KINDS[kind], POINTS, SIZE), "mse", in_photo_px=True)
+    model = TrainingModel(networks.build(KINDS[kind], POINTS, SIZE), "mse", in_photo_px=True)
     model.compile(recipe())
     return model
 

@@ -4,7 +4,7 @@ from test_folding import MEMBERS
 
 from keras_landmarks.models import networks
 from keras_landmarks.models.heads import Head
-from keras_landmarks.models.stock import stock_model
+from keras_landmarks.models.stock_layers import stock_model
 
 
 def test_a_stock_model_predicts_the_same_without_our_layers():

@@ -10,14 +10,16 @@ import pytest
 import tensorflow_datasets as tfds
 from folders import contents, no_file_beyond
 
-from keras_landmarks.data import contest, image_files, store
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.pipeline import ImageSet
-from keras_landmarks.data.samples import load_samples
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import landmark_tables, listed_images
+from keras_landmarks.images import decoding
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input import cache
+from keras_landmarks.input.photos import Photos
+from keras_landmarks.input.pipeline import ImageSet
+from keras_landmarks.input.samples import load_samples
+from keras_landmarks.utils.errors import InputError
 
-FRAME = Frame(48, 56)
+FRAME = CropSpec(48, 56)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def photos(own_faces, prepared):
 def small_shards(monkeypatch):
     """Shards of ten rows: 24 photos need three."""
     record_bytes = 3 * 48 * 56 + 8 * 971 + 160
-    monkeypatch.setattr(store, "_SHARD_BYTES", 10 * record_bytes + 1)
+    monkeypatch.setattr(cache, "_SHARD_BYTES", 10 * record_bytes + 1)
 
 
 def assert_holds(made, photos):
@@ -66,16 +68,16 @@ def made_at(prepared):
 
 @pytest.mark.usefixtures("small_shards")
 def test_rows_come_back_as_the_photos_give_them(photos, prepared):
-    made = store.prepare(photos, prepared)
+    made = cache.build_cache(photos, prepared)
     assert len(shards(prepared)) == 3
     assert (made.points, made.frame) == (971, FRAME)
     assert_holds(made, photos)
 
 
 def test_a_big_store_has_bigger_shards_rather_than_too_many(photos, prepared, monkeypatch):
-    monkeypatch.setattr(store, "_SHARD_BYTES", 1)
-    monkeypatch.setattr(store, "_MOST_SHARDS", 5)
-    made = store.prepare(photos, prepared)
+    monkeypatch.setattr(cache, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(cache, "_MOST_SHARDS", 5)
+    made = cache.build_cache(photos, prepared)
     assert len(shards(prepared)) == 5  # 24 rows, 5 a shard
     assert_holds(made, photos)
 
@@ -84,13 +86,13 @@ def test_nothing_is_left_in_the_systems_temporary_folder(photos, prepared, tmp_p
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     assert not list(temporary.iterdir())
 
 
 @pytest.mark.usefixtures("small_shards")
 def test_tfds_opens_it_as_any_other_dataset(photos, prepared):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     builder = tfds.builder_from_directory(shards(prepared)[0].parent)
     examples = list(tfds.as_numpy(builder.as_dataset("train")))
     assert len(examples) == builder.info.splits["train"].num_examples == 24
@@ -107,11 +109,13 @@ def test_a_single_point_at_zero_on_a_black_photo(tmp_path, prepared):
     (tmp_path / "train" / "images").mkdir(parents=True)
     images = [np.zeros(FRAME.shape, np.uint8), np.full(FRAME.shape, 9, np.uint8)]
     for name, image in zip("ab", images, strict=True):
-        (tmp_path / "train" / "images" / name).write_bytes(image_files.encode_jpeg(image))
+        (tmp_path / "train" / "images" / name).write_bytes(decoding.encode_jpeg(image))
     points = np.array([[[0, 0]], [[3, 4]]])
-    contest.write_landmarks(tmp_path / "train" / "landmarks.csv", ["a", "b"], points)
+    landmark_tables.write_landmarks(tmp_path / "train" / "landmarks.csv", ["a", "b"], points)
     photos = Photos(load_samples(tmp_path, "train", prepared), FRAME)
-    images, landmarks, scale = ImageSet([(store.prepare(photos, prepared), [0, 1])]).load([0, 1])
+    images, landmarks, scale = ImageSet([(cache.build_cache(photos, prepared), [0, 1])]).load(
+        [0, 1]
+    )
     np.testing.assert_array_equal(landmarks, points)
     np.testing.assert_array_equal(scale, 1)
     assert images[0].max() == 0
@@ -119,52 +123,52 @@ def test_a_single_point_at_zero_on_a_black_photo(tmp_path, prepared):
 
 
 def test_it_is_made_once(photos, prepared):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     before = made_at(prepared)
-    assert_holds(store.prepare(photos, prepared), photos)
+    assert_holds(cache.build_cache(photos, prepared), photos)
     assert made_at(prepared) == before
 
 
 def test_it_is_found_by_whatever_path_the_photos_are_named(
     photos, prepared, own_faces, monkeypatch
 ):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     made = made_at(prepared)
     monkeypatch.chdir(own_faces.parent)
-    store.prepare(Photos(load_samples(Path("faces"), "train", prepared), FRAME), prepared)
+    cache.build_cache(Photos(load_samples(Path("faces"), "train", prepared), FRAME), prepared)
     assert made_at(prepared) == made
 
 
 def test_a_photo_overwritten_in_place_makes_it_anew(own_faces, photos, prepared):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     path = photos.samples.image_folder / photos.samples.file_names[7]
-    image = image_files.read_image(path.parent, path.name)
+    image = listed_images.read_image(path.parent, path.name)
     status = path.stat()
     with path.open("r+b") as file:
-        file.write(image_files.encode_jpeg(255 - image))
+        file.write(decoding.encode_jpeg(255 - image))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     photos = Photos(load_samples(own_faces, "train", prepared), FRAME)
-    assert_holds(store.prepare(photos, prepared), photos)
+    assert_holds(cache.build_cache(photos, prepared), photos)
 
 
 def test_a_changed_table_takes_its_place(own_faces, photos, prepared):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     table = own_faces / "train" / "landmarks.csv"
-    labels = contest.read_landmarks(table)
-    contest.write_landmarks(table, labels.file_names[:5], labels.points[:5])
+    labels = landmark_tables.read_landmarks(table)
+    landmark_tables.write_landmarks(table, labels.file_names[:5], labels.points[:5])
     fewer = Photos(load_samples(own_faces, "train", prepared), FRAME)
-    assert_holds(store.prepare(fewer, prepared), fewer)
+    assert_holds(cache.build_cache(fewer, prepared), fewer)
     assert len(list(prepared.glob("crops-*"))) == 1
 
 
 def test_a_limit_has_its_own_and_leaves_that_of_all_rows(own_faces, photos, prepared):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     before = made_at(prepared)
     fewer = Photos(load_samples(own_faces, "train", prepared, limit=5), FRAME)
-    assert_holds(store.prepare(fewer, prepared), fewer)
+    assert_holds(cache.build_cache(fewer, prepared), fewer)
     assert len(list(prepared.glob("crops-*"))) == 2
     again = Photos(load_samples(own_faces, "train", prepared), FRAME)
-    assert_holds(store.prepare(again, prepared), again)
+    assert_holds(cache.build_cache(again, prepared), again)
     assert before in {seal.stat().st_mtime_ns for seal in prepared.glob("crops-*/store.json")}
 
 
@@ -173,20 +177,26 @@ def test_two_tables_of_the_same_images_do_not_share_one(own_faces, photos, prepa
     other = tmp_path / "other" / "train"
     other.mkdir(parents=True)
     (other / "images").symlink_to(own_faces / "train" / "images")
-    labels = contest.read_landmarks(own_faces / "train" / "landmarks.csv")
-    contest.write_landmarks(other / "landmarks.csv", labels.file_names, labels.points[:, ::-1])
+    labels = landmark_tables.read_landmarks(own_faces / "train" / "landmarks.csv")
+    landmark_tables.write_landmarks(
+        other / "landmarks.csv", labels.file_names, labels.points[:, ::-1]
+    )
     others = Photos(load_samples(other.parent, "train", prepared), FRAME)
-    made = store.prepare(photos, prepared), store.prepare(others, prepared)
+    made = cache.build_cache(photos, prepared), cache.build_cache(others, prepared)
     assert_holds(made[0], photos)
     assert_holds(made[1], others)
 
 
 def test_every_frame_and_folder_has_its_own(photos, prepared, faces):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     before = contents(prepared)
-    for frame in (Frame(56, 48), Frame(48, 56, "pad"), Frame(48, 56, "pad", trim_bands=True)):
-        store.prepare(Photos(photos.samples, frame), prepared)
-    store.prepare(Photos(load_samples(faces, "train", prepared), FRAME), prepared)
+    for frame in (
+        CropSpec(56, 48),
+        CropSpec(48, 56, "pad"),
+        CropSpec(48, 56, "pad", trim_bands=True),
+    ):
+        cache.build_cache(Photos(photos.samples, frame), prepared)
+    cache.build_cache(Photos(load_samples(faces, "train", prepared), FRAME), prepared)
     kinds = [path.name.rpartition("-")[0] for path in prepared.glob("crops-*")]
     own = ["crops-56x48-crop", "crops-48x56-pad", "crops-48x56-pad-trimmed"]
     assert sorted(kinds) == sorted([*own, "crops-48x56-crop", "crops-48x56-crop"])
@@ -207,29 +217,29 @@ def cut_a_record(path):
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_a_record, os.remove])
 def test_a_damaged_shard_is_noticed_and_the_store_made_anew(photos, prepared, damage):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     damage(shards(prepared)[1])
-    assert_holds(store.prepare(photos, prepared), photos)
+    assert_holds(cache.build_cache(photos, prepared), photos)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[", "[]"])
 def test_a_damaged_seal_is_noticed_and_the_store_made_anew(photos, prepared, content):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     (seal,) = prepared.glob("crops-*/store.json")
     seal.write_text(content)
-    assert_holds(store.prepare(photos, prepared), photos)
+    assert_holds(cache.build_cache(photos, prepared), photos)
 
 
 def test_a_touched_but_whole_shard_is_kept(photos, prepared):
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     before = made_at(prepared)
     os.utime(shards(prepared)[0])
-    assert_holds(store.prepare(photos, prepared), photos)
+    assert_holds(cache.build_cache(photos, prepared), photos)
     assert made_at(prepared) == before
 
 
 def test_a_shard_cut_off_while_it_is_read_is_told(photos, prepared):
-    made = store.prepare(photos, prepared)
+    made = cache.build_cache(photos, prepared)
     os.truncate(shards(prepared)[0], 100)
     with pytest.raises(InputError, match=r"tfrecord.*: cut off; start again"):
         ImageSet([(made, np.arange(24))]).load([23])
@@ -239,14 +249,14 @@ def test_what_it_takes_is_said_and_refused_if_there_is_less(photos, prepared, mo
     usage = shutil.disk_usage(prepared)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=300_000))
     with pytest.raises(InputError, match=r"prepared images take 0\.4 MB and 0\.3 MB .*--noprepare"):
-        store.prepare(photos, prepared)
+        cache.build_cache(photos, prepared)
     assert not list(prepared.glob("*crops-*"))
 
 
 def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(photos, prepared):
     says = r"crops-48x56-crop-\w+: File too large; make room and start again"
     with no_file_beyond(100_000), pytest.raises(OSError, match=says):
-        store.prepare(photos, prepared)
+        cache.build_cache(photos, prepared)
     assert not list(prepared.glob("*crops-*"))
 
 
@@ -254,7 +264,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_and_leaves_nothing(photos, prepa
 def test_an_interrupted_preparation_goes_on_with_the_shard_it_was_at(
     photos, prepared, tmp_path, monkeypatch
 ):
-    store.prepare(photos, tmp_path / "straight")
+    cache.build_cache(photos, tmp_path / "straight")
     kills, rows, read = [13, 13, 24], [], Photos.read
 
     def read_unless_killed(photos, row):
@@ -265,12 +275,12 @@ def test_an_interrupted_preparation_goes_on_with_the_shard_it_was_at(
         return read(photos, row)
 
     monkeypatch.setattr(Photos, "read", read_unless_killed)
-    monkeypatch.setattr(store, "_ROWS_PER_TASK", 1)
+    monkeypatch.setattr(cache, "_ROWS_PER_TASK", 1)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            store.prepare(photos, prepared, threads=1)
+            cache.build_cache(photos, prepared, threads=1)
     kills.clear()
-    store.prepare(photos, prepared, threads=1)
+    cache.build_cache(photos, prepared, threads=1)
     assert rows.count(3) == 1
     assert rows.count(12) == 3
     made = {name: content for name, content in contents(prepared).items() if "crops" in name}
@@ -280,49 +290,49 @@ def test_an_interrupted_preparation_goes_on_with_the_shard_it_was_at(
 def test_a_preparation_of_other_photos_is_not_gone_on_with(
     own_faces, photos, prepared, monkeypatch
 ):
-    monkeypatch.setattr(store, "_SHARD_BYTES", 60_000)
+    monkeypatch.setattr(cache, "_SHARD_BYTES", 60_000)
     with no_file_beyond(100_000), monkeypatch.context() as patch:
-        patch.setattr(store, "_seal", raise_interrupt)
+        patch.setattr(cache, "_seal", raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
-            store.prepare(photos, prepared)
+            cache.build_cache(photos, prepared)
     folder, names = photos.samples.image_folder, photos.samples.file_names
     shutil.copy(folder / names[4], folder / names[3])
     photos = Photos(load_samples(own_faces, "train", prepared), FRAME)
-    assert_holds(store.prepare(photos, prepared), photos)
+    assert_holds(cache.build_cache(photos, prepared), photos)
     assert len(list(prepared.glob("*crops-*"))) == len(list(prepared.glob("crops-*"))) == 1
 
 
 def test_a_photo_that_broke_since_is_named_and_leaves_nothing(photos, prepared):
     (photos.samples.image_folder / photos.samples.file_names[8]).write_bytes(b"")
     with pytest.raises(InputError, match=f"{photos.samples.file_names[8]}: the file is empty"):
-        store.prepare(photos, prepared)
+        cache.build_cache(photos, prepared)
     assert not list(prepared.glob("*crops-*"))
 
 
 def test_the_number_of_threads_changes_nothing(photos, prepared):
-    store.prepare(photos, prepared, threads=1)
+    cache.build_cache(photos, prepared, threads=1)
     one = [path.read_bytes() for path in shards(prepared)]
     shutil.rmtree(prepared)
-    store.prepare(photos, prepared, threads=3)
+    cache.build_cache(photos, prepared, threads=3)
     assert [path.read_bytes() for path in shards(prepared)] == one
 
 
 PREPARE = """
 import sys
 from pathlib import Path
-from keras_landmarks.data import samples, store
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.photos import Photos
+from keras_landmarks.input import cache, samples
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.photos import Photos
 
 data, prepared = map(Path, sys.argv[1:])
-photos = Photos(samples.load_samples(data, "train", prepared), Frame(48, 56))
-store.prepare(photos, prepared)
+photos = Photos(samples.load_samples(data, "train", prepared), CropSpec(48, 56))
+cache.build_cache(photos, prepared)
 """
 
 
 def test_every_process_writes_the_same_bytes(photos, prepared, own_faces, tmp_path):
     """Protobuf orders a record's fields by where the process lies in memory, if it is let."""
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     for number in range(3):
         out = tmp_path / str(number)
         subprocess.run([sys.executable, "-c", PREPARE, own_faces, out], check=True)
@@ -331,7 +341,7 @@ def test_every_process_writes_the_same_bytes(photos, prepared, own_faces, tmp_pa
 
 def test_tfds_says_nothing(photos, prepared, capfd):
     capfd.readouterr()
-    store.prepare(photos, prepared)
+    cache.build_cache(photos, prepared)
     out, err = capfd.readouterr()
     assert out == ""
     assert "24 of 24 images" in err

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from folders import contents
 
-from keras_landmarks.data import contest, layout
-from keras_landmarks.data.samples import load_samples
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import landmark_tables, locations, requested_points
+from keras_landmarks.input.samples import load_samples
+from keras_landmarks.layouts import layout
 from keras_landmarks.synthesize import synthesize
+from keras_landmarks.utils.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,8 @@ def test_the_training_split_is_sound(faces, tmp_path):
 
 
 def test_each_test_image_is_asked_for_30_points_and_its_truth_is_known(faces):
-    asked = contest.read_test_points(contest.find_test_points(faces, "test"))
-    truth = contest.read_landmarks(contest.find_landmarks(faces, "test"))
+    asked = requested_points.read_test_points(locations.find_test_points(faces, "test"))
+    truth = landmark_tables.read_landmarks(locations.find_landmarks(faces, "test"))
     assert asked.file_names == truth.file_names
     assert {path.name for path in (faces / "test" / "images").iterdir()} == set(truth.file_names)
     for indices in asked.point_indices:
@@ -73,7 +74,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(contest, "write_test_points", interrupt)
+    monkeypatch.setattr(requested_points, "write_test_points", interrupt)
     with pytest.raises(KeyboardInterrupt):
         synthesize(tmp_path / "faces", train_images=1, test_images=1, processes=1)
     assert list(tmp_path.iterdir()) == []

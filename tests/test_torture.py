@@ -14,8 +14,8 @@ import pytest
 from folders import contents
 
 from keras_landmarks.augment import AugmentSettings, augment
-from keras_landmarks.data import contest
-from keras_landmarks.data.samples import load_samples
+from keras_landmarks.contest import requested_points
+from keras_landmarks.input.samples import load_samples
 
 pytestmark = pytest.mark.slow
 
@@ -24,15 +24,15 @@ IMAGES = 1500
 PREPARE = """
 import sys
 from pathlib import Path
-from keras_landmarks.data import store
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.samples import load_samples
+from keras_landmarks.input import cache
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.photos import Photos
+from keras_landmarks.input.samples import load_samples
 
-store._SHARD_BYTES = 2_000_000
+cache._SHARD_BYTES = 2_000_000
 data, prepared = map(Path, sys.argv[1:])
-photos = Photos(load_samples(data, "train", prepared), Frame(64, 64))
-store.prepare(photos, prepared)
+photos = Photos(load_samples(data, "train", prepared), CropSpec(64, 64))
+cache.build_cache(photos, prepared)
 """
 
 
@@ -105,7 +105,9 @@ def places(faces, tiny_run, tmp_path_factory):
     for image in (images[100], images[-3]):
         image.write_bytes(image.read_bytes()[:600])
     names = [image.name for image in images]
-    contest.write_test_points(many / "train" / "test_points.csv", names, [[0, 5, 970]] * len(names))
+    requested_points.write_test_points(
+        many / "train" / "test_points.csv", names, [[0, 5, 970]] * len(names)
+    )
     return {"faces": faces, "many": many, "run": tiny_run[0].workdir}
 
 

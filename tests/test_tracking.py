@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_landmarks.landmarking.tracking import FaceFilter, Jitter, OneEuroFilter, Tracks
+from keras_landmarks.inference.tracking import FaceFilter, Jitter, OneEuroFilter, Tracks
 
 
 def box(x, y, side=20):

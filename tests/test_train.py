@@ -11,18 +11,21 @@ import safetensors.numpy
 
 from keras_landmarks.augment import AugmentSettings
 from keras_landmarks.config import FLAGS
-from keras_landmarks.data import contest, image_files, layout, views
-from keras_landmarks.data.photos import Photos
-from keras_landmarks.data.pipeline import ImageSet
-from keras_landmarks.data.samples import fingerprint_rows, load_samples
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest import grouping, landmark_tables
+from keras_landmarks.images import decoding
+from keras_landmarks.inference import tta
+from keras_landmarks.input.photos import Photos
+from keras_landmarks.input.pipeline import ImageSet
+from keras_landmarks.input.samples import fingerprint_rows, load_samples
+from keras_landmarks.layouts import layout
 from keras_landmarks.models import heads, networks
 from keras_landmarks.models.spec import load_trained
 from keras_landmarks.train import split, train
 from keras_landmarks.training import callbacks
 from keras_landmarks.training.callbacks import ResetOptimizer
+from keras_landmarks.training.checkpoint import Position, save_checkpoint
 from keras_landmarks.training.losses import LOSSES
-from keras_landmarks.training.state import Position, save_state
+from keras_landmarks.utils.errors import InputError
 
 NO_EXTRA = AugmentSettings(augment_count=0)
 
@@ -46,12 +49,12 @@ def leave_at(position, settings, monkeypatch):
     """Trains until the state is saved at a position, and leaves."""
 
     def save_and_leave(path, model, saved, *rest):
-        save_state(path, model, saved, *rest)
+        save_checkpoint(path, model, saved, *rest)
         if saved == position:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "save_state", save_and_leave)
+        patch.setattr(callbacks, "save_checkpoint", save_and_leave)
         with pytest.raises(KeyboardInterrupt):
             train(settings, NO_EXTRA)
 
@@ -279,9 +282,9 @@ def test_persons_and_copies_together_are_kept_on_one_side(settings, faces, tmp_p
     samples = load_samples(faces, "train", tmp_path / "prepared")
     people, copies = tmp_path / "people.csv", tmp_path / "copies.tsv"
     by_four, each = [str(row // 4) for row in range(24)], [str(row) for row in range(24)]
-    contest.write_groups(people, "person", samples.file_names, by_four)
+    grouping.write_group_table(people, "person", samples.file_names, by_four)
     each[3] = each[22]
-    contest.write_groups(copies, "group", samples.file_names, each)
+    grouping.write_group_table(copies, "group", samples.file_names, each)
     tables = [str(people), str(copies)]
     _, held_out = split(samples, dataclasses.replace(settings, validation_groups=tables))
     assert held_out.tolist() == [0, 1, 2, 3, 20, 21, 22, 23]
@@ -290,15 +293,17 @@ def test_persons_and_copies_together_are_kept_on_one_side(settings, faces, tmp_p
 
 
 def test_extra_images_are_made_once_and_never_of_held_out_people(settings, faces, tmp_path):
-    names = contest.read_landmarks(faces / "train" / "landmarks.csv").file_names
+    names = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv").file_names
     people = tmp_path / "people.csv"
-    contest.write_groups(people, "person", names, [str(row // 4) for row in range(len(names))])
+    grouping.write_group_table(
+        people, "person", names, [str(row // 4) for row in range(len(names))]
+    )
     settings = dataclasses.replace(
         settings, validation_groups=[str(people)], prepared=str(tmp_path / "prepared"), epochs=1
     )
     figures = train(settings, AugmentSettings(augment_count=24))
     (extra,) = Path(settings.prepared).glob("augmented-*")
-    sources = contest.read_groups(extra / "sources.csv")
+    sources = grouping.read_group_table(extra / "sources.csv")
     held_out = names[20:]
     assert figures["validation_images"] == 4
     assert figures["train_images"] == 20 + sum(s not in held_out for s in sources.values())
@@ -324,7 +329,7 @@ def test_broken_samples_are_skipped_counted_and_listed(settings, own_faces, tmp_
     ("content", "says"),
     [
         (b"", r"face_000003\.jpg: the file is empty"),
-        (image_files.encode_jpeg(np.zeros((40, 30, 3), np.uint8)), r"000003\.jpg: changed since"),
+        (decoding.encode_jpeg(np.zeros((40, 30, 3), np.uint8)), r"000003\.jpg: changed since"),
     ],
 )
 def test_an_image_that_breaks_after_it_was_checked_is_named(
@@ -406,7 +411,7 @@ def test_resetting_the_optimiser_keeps_the_learning_rate_only():
         ("loss", LOSSES),
         ("head", heads.KINDS),
         ("normalisation", networks.NORMALISATIONS),
-        ("tta", views.TTA),
+        ("tta", tta.TTA),
     ],
 )
 def test_flags_offer_all_that_there_is(flag, known):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from folders import no_file_beyond
 
-from keras_landmarks.data import video
+from keras_landmarks.images import video
 
 
 def write(path, frames, rate=20):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_landmarks.data import views
-from keras_landmarks.data.views import View
+from keras_landmarks.inference import tta
+from keras_landmarks.inference.tta import View
 
 WIDTH, HEIGHT = 120, 96
 SWAPPED = np.array([1, 0, 2])
@@ -22,7 +22,7 @@ def find_spots(image):
     return np.stack([(weights * a[..., None]).sum(axis=(0, 1)) for a in (x, y)], axis=-1)
 
 
-@pytest.mark.parametrize("view", views.views(crops=True, mirror_map=SWAPPED))
+@pytest.mark.parametrize("view", tta.tta_views(crops=True, mirror_map=SWAPPED))
 def test_points_found_in_a_view_are_brought_back_to_the_image(view):
     images = spots(POINTS[0])
     shown = view.of(images)
@@ -35,22 +35,22 @@ def test_points_found_in_a_view_are_brought_back_to_the_image(view):
 
 def test_the_plain_view_changes_no_bit():
     images = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
-    (plain,) = views.views(crops=False, mirror_map=None)
+    (plain,) = tta.tta_views(crops=False, mirror_map=None)
     assert plain.of(images) is images
     np.testing.assert_array_equal(plain.back(POINTS, images), POINTS)
 
 
 def test_mirroring_is_exact():
     images = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
-    _, mirrored = views.views(crops=False, mirror_map=SWAPPED)
+    _, mirrored = tta.tta_views(crops=False, mirror_map=SWAPPED)
     np.testing.assert_array_equal(mirrored.of(images), images[:, :, ::-1])
     by_hand = [[[119 - 71.5, 52.25], [119 - 40, 30], [119 - 60, 70]]]
     np.testing.assert_array_equal(mirrored.back(POINTS, images), by_hand)
 
 
 def test_there_are_five_crops_and_each_once_more_in_the_mirror():
-    assert len(views.views(crops=True, mirror_map=None)) == 5
-    both = views.views(crops=True, mirror_map=SWAPPED)
+    assert len(tta.tta_views(crops=True, mirror_map=None)) == 5
+    both = tta.tta_views(crops=True, mirror_map=SWAPPED)
     assert len(both) == 10
     assert sum(view.mirror_map is None for view in both) == 5
     assert {view[:3] for view in both} == {view[:3] for view in both[::2]}

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from keras_landmarks.xla_flags import set_cpu_flags
+from keras_landmarks.utils.xla_flags import set_cpu_flags
 
 YNN, PASSES = "--xla_cpu_experimental_ynn_fusion_type=", "--xla_disable_hlo_passes="
 

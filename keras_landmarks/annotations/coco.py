@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_landmarks.annotations.face import Annotations, Face, face_of, point_name
-from keras_landmarks.data.contest import Reject
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.utils.errors import InputError
 
 _LARGEST_BYTES = 1 << 30
 _NO_OBJECT = "an image, an annotation or a category is no object"
@@ -118,37 +118,37 @@ def _faces(
     field: str,
     names: Sequence[str] | None,
     categories: set[str],
-) -> Iterator[Face | Reject]:
+) -> Iterator[Face | InvalidSample]:
     for row, annotation in enumerate(annotations, start=1):
         photo = photos.get(str(annotation.get("image_id")))
         if photo is None:
             image = str(annotation.get("image_id"))[:40]
-            yield Reject("", row, f"no image has the annotation's image_id: {image}")
+            yield InvalidSample("", row, f"no image has the annotation's image_id: {image}")
         elif field == "keypoints" and _category(annotation) not in categories | {"None"}:
-            yield Reject(photo.name, row, f"another category: {_category(annotation)[:40]}")
+            yield InvalidSample(photo.name, row, f"another category: {_category(annotation)[:40]}")
         else:
             yield _face(photo, annotation, field, row, names)
 
 
 def _face(
     photo: _Photo, annotation: dict, field: str, row: int, names: Sequence[str] | None
-) -> Face | Reject:
+) -> Face | InvalidSample:
     numbers = annotation.get(field)
     visibilities = numbers[2::3] if isinstance(numbers, list) else []
     if not any(visibilities) or len(numbers) % 3:
-        return Reject(photo.name, row, "no points")
+        return InvalidSample(photo.name, row, "no points")
     places = list(zip(numbers[::3], numbers[1::3], visibilities, strict=True))
     if names and len(names) != len(places):
         count = f"{len(places)}, not {len(names)}"
-        return Reject(photo.name, row, f"not as many points as its category has: {count}")
+        return InvalidSample(photo.name, row, f"not as many points as its category has: {count}")
     if unsure := [point for point, (x, y, v) in enumerate(places) if not v and (x or y)]:
         count = f"{len(unsure)} of {len(places)}, {point_name(unsure[0], names)}"
-        return Reject(
+        return InvalidSample(
             photo.name, row, f"points with v = 0, not labelled, that have a place: {count}"
         )
     cells = [cell for x, y, v in places for cell in ((x, y) if v else ("", ""))]
     face = face_of(photo.name, cells, row, names)
-    if isinstance(face, Reject):
+    if isinstance(face, InvalidSample):
         return face
     box = _box(annotation.get("face_box" if field == "face_kpts" else "bbox"))
     identity = str(annotation["id"]) if "id" in annotation else None

@@ -7,9 +7,10 @@ import numpy as np
 
 from keras_landmarks.annotations.face import Face
 from keras_landmarks.annotations.units import pixels_per
-from keras_landmarks.data import geometry, image_files, samples
-from keras_landmarks.data.contest import Reject
-from keras_landmarks.data.geometry import Region
+from keras_landmarks.contest import checking, listed_images
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.images import decoding, geometry
+from keras_landmarks.images.geometry import Region
 
 _FEWEST_POINTS_WITH_EXTENT = 3
 _SMALLEST_FACE_PX = 4
@@ -31,14 +32,16 @@ class Cut(NamedTuple):
     photo_size_px: tuple[int, int]
 
 
-def can_be_cut_out(face: Face | Reject) -> bool:
+def can_be_cut_out(face: Face | InvalidSample) -> bool:
     """Whether a face has an extent: that of three points or more, or that of a box."""
     if not isinstance(face, Face):
         return False
     return len(face.landmarks_photo_px) >= _FEWEST_POINTS_WITH_EXTENT or _has_box(face)
 
 
-def cut_face(photos: Path, face_share: float, unit: str, face: Face | Reject) -> Cut | Reject:
+def cut_face(
+    photos: Path, face_share: float, unit: str, face: Face | InvalidSample
+) -> Cut | InvalidSample:
     """Returns a face's crop, as JPEG, with its points; or why it has none.
 
     Args:
@@ -47,30 +50,34 @@ def cut_face(photos: Path, face_share: float, unit: str, face: Face | Reject) ->
         unit: of the points, one of `units.UNITS`.
         face: the face, or what is wrong with it already.
     """
-    if isinstance(face, Reject):
+    if isinstance(face, InvalidSample):
         return face
     try:
-        image = image_files.read_listed_image(photos, face.photo)
+        image = listed_images.read_listed_image(photos, face.photo)
     except ValueError as error:
-        return Reject(face.photo, face.row, str(error))
+        return InvalidSample(face.photo, face.row, str(error))
     size_px = image.shape[1::-1]
     if face.photo_size and face.photo_size != size_px:
-        return Reject(face.photo, face.row, _other_size(face.photo_size, size_px))
+        return InvalidSample(face.photo, face.row, _other_size(face.photo_size, size_px))
     landmarks_px = face.landmarks_photo_px * pixels_per(unit, size_px)
-    (outline,) = samples.boxes(landmarks_px[None])
-    if samples.lies_far_outside(outline, size_px):
-        return Reject(face.photo, face.row, "points far outside the image")
+    (outline,) = checking.boxes(landmarks_px[None])
+    if checking.lies_far_outside(outline, size_px):
+        return InvalidSample(face.photo, face.row, "points far outside the image")
     if not face_share:
-        return Cut(image_files.encode_jpeg(image), (0, 0), landmarks_px, size_px)
+        return Cut(decoding.encode_jpeg(image), (0, 0), landmarks_px, size_px)
     if len(landmarks_px) < _FEWEST_POINTS_WITH_EXTENT:
         if not _has_box(face):
-            return Reject(face.photo, face.row, "no box, and too few points to cut a face out by")
+            return InvalidSample(
+                face.photo, face.row, "no box, and too few points to cut a face out by"
+            )
         outline = (np.reshape(face.box_photo_px, (2, 2)) * pixels_per(unit, size_px)).ravel()
     if max(outline[2] - outline[0], outline[3] - outline[1]) < _SMALLEST_FACE_PX:
         sides = f"{outline[2] - outline[0]:.3g} x {outline[3] - outline[1]:.3g} px"
-        return Reject(face.photo, face.row, f"a face of a few pixels, are they pixels?: {sides}")
+        return InvalidSample(
+            face.photo, face.row, f"a face of a few pixels, are they pixels?: {sides}"
+        )
     region = region_around(outline, face_share)
-    crop = image_files.encode_jpeg(geometry.cut_out(image, region))
+    crop = decoding.encode_jpeg(geometry.cut_region(image, region))
     return Cut(crop, region[:2], landmarks_px, size_px)
 
 

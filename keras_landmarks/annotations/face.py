@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_landmarks.data.contest import Reject
+from keras_landmarks.contest.invalid_samples import InvalidSample
 
 KINDS_READ = "tables (CSV), COCO's JSON, lists (.txt) and .pts files are read"
 
@@ -34,14 +34,14 @@ class Face(NamedTuple):
 class Annotations(NamedTuple):
     """What a file or folder holds: faces and what cannot be used; the points' names if known."""
 
-    faces: Iterable[Face | Reject]
+    faces: Iterable[Face | InvalidSample]
     names: Sequence[str] | None = None
     ignored: Sequence[str] = ()
 
 
 def face_of(
     photo: str, cells: Sequence[str | float], row: int, names: Sequence[str] | None = None
-) -> Face | Reject:
+) -> Face | InvalidSample:
     """Returns the face with these x and y of each point in turn; empty cells have no place."""
     numbers = []
     for place, cell in enumerate(cells):
@@ -49,11 +49,11 @@ def face_of(
             numbers.append(math.nan if cell == "" else float(cell))
         except (TypeError, ValueError):
             where = f"{'xy'[place % 2]} of {point_name(place // 2, names)}"
-            return Reject(photo, row, f"not a number: {cell!r:.40}, {where}")
+            return InvalidSample(photo, row, f"not a number: {cell!r:.40}, {where}")
     if not numbers or len(numbers) % 2:
-        return Reject(photo, row, f"not x and y of each point: {len(numbers)} numbers")
+        return InvalidSample(photo, row, f"not x and y of each point: {len(numbers)} numbers")
     if np.isinf(numbers).any():
-        return Reject(photo, row, "not a finite number")
+        return InvalidSample(photo, row, "not a finite number")
     return Face(photo, np.array(numbers).reshape(-1, 2), row)
 
 

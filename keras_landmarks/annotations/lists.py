@@ -21,8 +21,8 @@ import numpy as np
 
 from keras_landmarks.annotations.face import KINDS_READ, Annotations, Face, face_of, is_number
 from keras_landmarks.annotations.text import open_text
-from keras_landmarks.data.contest import Reject
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.utils.errors import InputError
 
 _MOST_SHARE = 0.95  # of the lines that must look alike; a detector's box may miss its face
 _LARGEST_ATTRIBUTE = 10
@@ -52,17 +52,17 @@ def read_list(source: Path) -> Annotations:
     usual = max(count, key=count.get, default=0)
     order = _order(source, usual, [line.numbers for line in whole if len(line.numbers) == usual])
     return Annotations(
-        line if isinstance(line, Reject) else _face(line, usual, order) for line in lines
+        line if isinstance(line, InvalidSample) else _face(line, usual, order) for line in lines
     )
 
 
-def _face(line: _Line, usual: int, order: Sequence[int]) -> Face | Reject:
+def _face(line: _Line, usual: int, order: Sequence[int]) -> Face | InvalidSample:
     if len(line.numbers) == usual:
         return face_of(line.photo, [line.numbers[place] for place in order], line.row)
     return face_of(line.photo, line.numbers, line.row)
 
 
-def _read_lines(source: Path) -> Iterator[_Line | Reject]:
+def _read_lines(source: Path) -> Iterator[_Line | InvalidSample]:
     with open_text(source) as file:
         for row, text in enumerate(file, start=1):
             words = _words(text)
@@ -70,7 +70,7 @@ def _read_lines(source: Path) -> Iterator[_Line | Reject]:
                 continue
             numbers = [word for word in words if is_number(word)]
             if len(numbers) == len(words):
-                yield Reject("", row, "no file name: neither the first word nor the last")
+                yield InvalidSample("", row, "no file name: neither the first word nor the last")
             elif numbers:  # else it is CelebA's line of titles
                 yield _split(words, row)
 

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from keras_landmarks.annotations.face import KINDS_READ, Annotations, Face, face_of
-from keras_landmarks.data.contest import Reject
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.utils.errors import InputError
 
 _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 _MAC_FOLDER = "__MACOSX"  # what macOS adds to an archive; its files begin with ._
@@ -34,20 +34,20 @@ def _is_of_mac(path: Path, folder: Path) -> bool:
     return path.name.startswith(".") or _MAC_FOLDER in path.relative_to(folder).parts
 
 
-def _read_file(path: Path, folder: Path, row: int) -> Face | Reject:
+def _read_file(path: Path, folder: Path, row: int) -> Face | InvalidSample:
     text = path.read_text(encoding="utf-8", errors="replace")
     numbers = re.fullmatch(r"[^{]*\{([^{}]*)\}\s*", text)
     stated = re.search(r"n_points:\s*(\d+)", text)
     photos = [path.with_suffix(s) for suffix in _PHOTO_SUFFIXES for s in (suffix, suffix.upper())]
     photo = next((str(photo.relative_to(folder)) for photo in photos if photo.exists()), None)
     if photo is None:
-        return Reject(str(path.relative_to(folder)), row, "no photo of that name beside it")
+        return InvalidSample(str(path.relative_to(folder)), row, "no photo of that name beside it")
     if not numbers:
-        return Reject(photo, row, "a .pts file has its points in braces")
+        return InvalidSample(photo, row, "a .pts file has its points in braces")
     face = face_of(photo, numbers[1].split(), row)
-    if isinstance(face, Reject):
+    if isinstance(face, InvalidSample):
         return face
     if stated and int(stated[1]) != len(face.landmarks_photo_px):
         count = len(face.landmarks_photo_px)
-        return Reject(photo, row, f"n_points: {stated[1]}, but {count} points")
+        return InvalidSample(photo, row, f"n_points: {stated[1]}, but {count} points")
     return face._replace(landmarks_photo_px=face.landmarks_photo_px - 1)

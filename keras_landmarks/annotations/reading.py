@@ -13,7 +13,7 @@ from keras_landmarks.annotations.face import KINDS_READ, Annotations
 from keras_landmarks.annotations.lists import read_list
 from keras_landmarks.annotations.pts import read_pts
 from keras_landmarks.annotations.tables import read_table
-from keras_landmarks.errors import InputError
+from keras_landmarks.utils.errors import InputError
 
 KINDS: dict[str, Callable[[Path, Path], Annotations]] = {
     "table": read_table,

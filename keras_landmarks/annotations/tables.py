@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from keras_landmarks.annotations.face import Annotations, Face, face_of, is_number
 from keras_landmarks.annotations.text import open_text
-from keras_landmarks.data.columns import PointColumns, find_points, words
-from keras_landmarks.data.contest import Reject
-from keras_landmarks.errors import InputError
+from keras_landmarks.contest.columns import PointColumns, find_points, words
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.utils.errors import InputError
 
 _NAME_COLUMNS = ("file_name", "filename", "file", "image", "image_name", "image_path", "path")
 _NAME_COLUMNS += ("image_id", "img", "img_name", "img_path", "photo")
@@ -117,7 +117,7 @@ def _exists(photos: Path, name: str) -> bool:
 # ── a row a face ──
 
 
-def _faces(table: _Table) -> Iterator[Face | Reject]:
+def _faces(table: _Table) -> Iterator[Face | InvalidSample]:
     names, count = table.points.names, 0
     columns = [c for pair in zip(table.points.x, table.points.y, strict=True) for c in pair]
     size = _size_columns(table.titles)
@@ -126,7 +126,7 @@ def _faces(table: _Table) -> Iterator[Face | Reject]:
         photo = row[table.name].strip() if table.name < len(row) else ""
         if len(row) <= max(columns):
             reason = f"fewer cells than the header: {len(row)} of {len(table.titles)}"
-            yield Reject(photo, line, reason)
+            yield InvalidSample(photo, line, reason)
             continue
         cells = [_as_number(row[column], table.separator) for column in columns]
         face = face_of(photo, cells, line, names)
@@ -212,7 +212,7 @@ def _label_column(table: _Table) -> int | None:
 
 def _join(
     table: _Table, rows: Sequence[tuple[int, list[str]]], label: int, labels: Sequence[str]
-) -> Iterator[Face | Reject]:
+) -> Iterator[Face | InvalidSample]:
     """Yields the faces that rows of one point each make; a point without a row has no place."""
     lowered = [title.lower() for title in table.titles]
     keys = [table.name, *(lowered.index(name) for name in _FACE_COLUMNS if name in lowered)]
@@ -229,6 +229,6 @@ def _join(
     for key, points in faces.items():
         cells = [cell for name in labels for cell in points.get(name, ("", ""))]
         if key in twice:
-            yield Reject(key[0], lines[key], twice[key])
+            yield InvalidSample(key[0], lines[key], twice[key])
         else:
             yield face_of(key[0], cells, lines[key], labels)

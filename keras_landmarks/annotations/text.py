@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TextIO
 
-from keras_landmarks.errors import InputError
+from keras_landmarks.utils.errors import InputError
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 

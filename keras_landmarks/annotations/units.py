@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from keras_landmarks.data.samples import LARGEST_SHARE
+from keras_landmarks.contest.checking import LARGEST_SHARE
 
 UNITS = ("auto", "pixel", "share", "percent")
 _FEWEST_PHOTOS, _LARGEST_PERCENT = 3, 100

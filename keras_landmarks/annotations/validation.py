@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_landmarks.annotations.face import Face
-from keras_landmarks.data import contest, image_files, image_names
-from keras_landmarks.data.contest import Reject
+from keras_landmarks.contest import image_names
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.images import decoding
 
 _LONGEST_TOLD = 80  # characters of a name in a reason
 
 
-def validate(faces: Sequence[Face | Reject], photos: Path) -> Iterator[Face | Reject]:
+def validate(faces: Sequence[Face | InvalidSample], photos: Path) -> Iterator[Face | InvalidSample]:
     """Yields the faces with their photos' paths from `photos`; rejects for those of no use.
 
     How many points a face has is what most faces have.
@@ -28,11 +29,13 @@ def validate(faces: Sequence[Face | Reject], photos: Path) -> Iterator[Face | Re
             key = face.photo, face.landmarks_photo_px.tobytes()
             first = first_rows.setdefault(key, face.row)
             if reason := _fault(face, points, first, photos):
-                face = Reject(face.photo, face.row, reason)
+                face = InvalidSample(face.photo, face.row, reason)
         yield face
 
 
-def leave_out_shared_photos(faces: Iterable[Face | Reject]) -> Iterator[Face | Reject]:
+def leave_out_shared_photos(
+    faces: Iterable[Face | InvalidSample],
+) -> Iterator[Face | InvalidSample]:
     """Yields the faces, with rejects for those that share a photo.
 
     Of a whole photo with several faces the network could not know which one is meant.
@@ -42,7 +45,7 @@ def leave_out_shared_photos(faces: Iterable[Face | Reject]) -> Iterator[Face | R
     for face in faces:
         if isinstance(face, Face) and count[face.photo] > 1:
             reason = f"several faces in one photo, which stays whole: {count[face.photo]}"
-            face = Reject(face.photo, face.row, reason)
+            face = InvalidSample(face.photo, face.row, reason)
         yield face
 
 
@@ -51,7 +54,7 @@ def _path_below(photos: Path, name: str) -> str:
     for folder in (os.path.abspath(photos), os.path.realpath(photos)):
         name = name.removeprefix(f"{folder}/")
     slashed = name.replace("\\", "/")
-    if name != slashed and contest.can_be_listed(slashed):
+    if name != slashed and image_names.can_be_listed(slashed):
         return slashed if os.path.exists(image_names.find_path(photos, slashed)) else name
     return name
 
@@ -66,11 +69,11 @@ def _fault(face: Face, points: int, first_row: int, photos: Path) -> str:
     if first_row != face.row:
         return f"repeated: the same as row {first_row}"
     name = face.photo
-    if not contest.can_be_listed(name):
+    if not image_names.can_be_listed(name):
         return f"not a path below the photos' folder: {name[:_LONGEST_TOLD]!r}"
     if os.path.exists(image_names.find_path(photos, name)):
         return ""
-    reason = f"{image_files.NO_FILE}: {photos / name[:_LONGEST_TOLD]}"
+    reason = f"{decoding.NO_FILE}: {photos / name[:_LONGEST_TOLD]}"
     if "\\" in name:
         return f"{reason}; folders are separated by /"
     nearest = image_names.nearest_name(photos, name)

@@ -11,9 +11,9 @@ from typing import Any
 
 from keras_landmarks.benchmarks.timing import in_fresh_process
 from keras_landmarks.benchmarks.workload import BenchmarkSettings, new_objective
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.layout import CONTEST_POINTS
-from keras_landmarks.errors import InputError
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.layouts.layout import CONTEST_POINTS
+from keras_landmarks.utils.errors import InputError
 
 # Memory of a chip, GiB; of others the compiler alone knows.
 _CHIP_MEMORY_GIB = {"v5e": 16, "v5p": 95, "v6e": 32}
@@ -121,7 +121,7 @@ def _sharded_step(devices: list, settings: BenchmarkSettings):
         lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=everywhere), state
     )
     batch = (
-        jax.ShapeDtypeStruct((images, *Frame.of(settings).shape), "uint8", sharding=shared_out),
+        jax.ShapeDtypeStruct((images, *CropSpec.of(settings).shape), "uint8", sharding=shared_out),
         jax.ShapeDtypeStruct((images, CONTEST_POINTS, 2), "float32", sharding=shared_out),
         jax.ShapeDtypeStruct((images, 2), "float32", sharding=shared_out),
     )

@@ -9,9 +9,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from keras_landmarks import huge_pages
 from keras_landmarks.benchmarks.timing import fresh_process, time_calls
-from keras_landmarks.errors import InputError
+from keras_landmarks.utils import huge_pages
+from keras_landmarks.utils.errors import InputError
 
 _trainer = None  # in the peer's process: what it was started for
 
@@ -63,9 +63,9 @@ class Peer:
 def _start(model: str, batch: tuple[np.ndarray, np.ndarray], threads: int, device: str) -> None:
     global _trainer
     from keras_landmarks.benchmarks.torch_resnet import TorchTrainer
-    from keras_landmarks.models import names
+    from keras_landmarks.models import registry
 
-    _trainer = TorchTrainer(names.FAMILY[model], batch, threads, device)
+    _trainer = TorchTrainer(registry.RESNETS[model], batch, threads, device)
 
 
 def _time(what: str, steps: int) -> list[float]:

@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from keras_landmarks import compilation_cache
 from keras_landmarks.benchmarks.peer import Peer
 from keras_landmarks.benchmarks.timing import (
     calls_per_second,
@@ -29,10 +28,12 @@ from keras_landmarks.benchmarks.workload import (
     new_network,
     new_objective,
 )
-from keras_landmarks.data import contest, image_files, layout
-from keras_landmarks.data.augment_pool import AugmentPool
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.variation import Variation
+from keras_landmarks.contest import landmark_tables, listed_images, locations
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.augment_pool import AugmentPool
+from keras_landmarks.input.augmentation_config import AugmentationConfig
+from keras_landmarks.layouts import layout
+from keras_landmarks.utils import compilation_cache
 
 Figures = dict[str, float]
 _TABLE_ROWS = 4000
@@ -44,11 +45,11 @@ _TABLE_ROWS = 4000
 def parse(workload: Workload, _peer: Peer | None) -> Figures:
     """Reads landmarks.csv, its rows repeated to some thousands if it is shorter, on one core."""
     table = workload.scratch / "landmarks.csv"
-    source = contest.find_landmarks(workload.data, "train")
+    source = locations.find_landmarks(workload.data, "train")
     rows = _repeat_rows(source, table, _TABLE_ROWS)
 
     def read():
-        for _ in contest.iterate_landmarks(table):
+        for _ in landmark_tables.iterate_landmarks(table):
             pass
 
     return {"parse_rows_per_s": rows * calls_per_second(read, workload.settings.seconds)}
@@ -66,10 +67,10 @@ def _repeat_rows(source: Path, target: Path, count: int) -> int:
 def decode(workload: Workload, _peer: Peer | None) -> Figures:
     """Decodes image files and frames them, on one core."""
     samples = workload.samples
-    names, frame = itertools.cycle(samples.file_names), Frame.of(workload.settings)
+    names, frame = itertools.cycle(samples.file_names), CropSpec.of(workload.settings)
 
     def decode_next():
-        frame.apply(image_files.read_image(samples.image_folder, next(names)))
+        frame.apply(listed_images.read_image(samples.image_folder, next(names)))
 
     with _one_opencv_thread():
         return {"decode_images_per_s": calls_per_second(decode_next, workload.settings.seconds)}
@@ -77,7 +78,7 @@ def decode(workload: Workload, _peer: Peer | None) -> Figures:
 
 def prepare(workload: Workload, _peer: Peer | None) -> Figures:
     """Decodes, frames and writes all images into a prepared store, on all cores."""
-    from keras_landmarks.data import store  # noqa: F401 -- before the clock runs: it takes seconds
+    from keras_landmarks.input import cache  # noqa: F401 -- before the clock runs: it takes seconds
 
     images = len(workload.samples)
     with tempfile.TemporaryDirectory(dir=workload.scratch) as prepared:
@@ -93,11 +94,11 @@ def read(workload: Workload, _peer: Peer | None) -> Figures:
 
 def augment(workload: Workload, _peer: Peer | None) -> Figures:
     """Varies images and points online: whole batches with all cores, and one process alone."""
-    from keras_landmarks.data.augmentation import online_augmenter
+    from keras_landmarks.input.augmentation import online_augmenter
 
     settings, points = workload.settings, workload.samples.points
     mirror_map = layout.mirror_map() if points == layout.CONTEST_POINTS else None
-    how = Variation.of(settings) if settings.augment_online else Variation()
+    how = AugmentationConfig.of(settings) if settings.augment_online else AugmentationConfig()
     make = functools.partial(online_augmenter, how, mirror_map)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch[:2], strict=True))
     augmenter = make()
@@ -107,7 +108,7 @@ def augment(workload: Workload, _peer: Peer | None) -> Figures:
 
     with _one_opencv_thread():
         alone = calls_per_second(vary_next, settings.seconds)
-    sizes = (Frame.of(settings), points, settings.batch_size, settings.processes)
+    sizes = (CropSpec.of(settings), points, settings.batch_size, settings.processes)
     with AugmentPool(make, *sizes) as pool:
         together = _batches_rate(workload, pool)
     return {"augment_images_per_s": together, "augment_one_process_images_per_s": alone}

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from keras_landmarks.models.resnet import Member
+from keras_landmarks.models.resnet import ResNetConfig
 
 
 class TorchResNet(nn.Module):
     """Images (N, H, W, 3) of 0 to 255 to landmarks (N, points, 2), as `models.networks.build`."""
 
-    def __init__(self, member: Member, points: int):
+    def __init__(self, member: ResNetConfig, points: int):
         super().__init__()
         self.conv1 = _convolution(3, member.stem_width, 7, strides=2)
         self.bn1 = nn.BatchNorm2d(member.stem_width)
@@ -38,7 +38,7 @@ class TorchResNet(nn.Module):
 class _Block(nn.Module):
     """Convolutions with batch norms around a shortcut, basic or bottleneck."""
 
-    def __init__(self, member: Member, inputs: int, planes: int, strides: int):
+    def __init__(self, member: ResNetConfig, inputs: int, planes: int, strides: int):
         super().__init__()
         if member.block == "basic":
             self.outputs = planes
@@ -76,7 +76,7 @@ class TorchTrainer:
     """A network with its optimiser, and the batch of images and landmarks it takes steps on."""
 
     def __init__(
-        self, member: Member, batch: tuple[np.ndarray, np.ndarray], threads: int, device: str
+        self, member: ResNetConfig, batch: tuple[np.ndarray, np.ndarray], threads: int, device: str
     ):
         """Makes a network with random weights; `device` is PyTorch's name of it."""
         torch.set_num_threads(threads)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.data.samples import Samples, load_samples
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.samples import Samples, load_samples
 from keras_landmarks.training.settings import TrainSettings
 
 
@@ -44,7 +44,7 @@ class Workload:
     @functools.cached_property
     def images(self):
         """The images as the pipeline takes them; some come again where a batch takes more."""
-        from keras_landmarks.data.pipeline import ImageSet
+        from keras_landmarks.input.pipeline import ImageSet
 
         count = max(len(self.samples), self.settings.batch_size)
         store = self.prepare(self.scratch / "prepared")
@@ -52,15 +52,15 @@ class Workload:
 
     def prepare(self, folder: Path):
         """The prepared store of the images, made in `folder` if it is not there."""
-        from keras_landmarks.data import store
-        from keras_landmarks.data.photos import Photos
+        from keras_landmarks.input import cache
+        from keras_landmarks.input.photos import Photos
 
-        photos = Photos(self.samples, Frame.of(self.settings))
-        return store.prepare(photos, folder, self.settings.processes)
+        photos = Photos(self.samples, CropSpec.of(self.settings))
+        return cache.build_cache(photos, folder, self.settings.processes)
 
     def batches(self, augment_pool=None):
         """Endless batches as `train` reads them, a tf.data dataset."""
-        from keras_landmarks.data import pipeline
+        from keras_landmarks.input import pipeline
 
         return pipeline.train_batches(self.images, self.settings.batch_size, 0, augment_pool)
 
@@ -73,7 +73,7 @@ class Workload:
 def new_network(settings: BenchmarkSettings, points: int):
     """A new Keras model with random weights, as the settings ask for it."""
     from keras_landmarks.models.keras_on_jax import keras
-    from keras_landmarks.training.run import spec_of
+    from keras_landmarks.training.trainer import spec_of
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(settings.precision)
@@ -82,6 +82,6 @@ def new_network(settings: BenchmarkSettings, points: int):
 
 def new_objective(settings: BenchmarkSettings, points: int):
     """Such a network with its loss and optimiser: what `train` trains."""
-    from keras_landmarks.training.run import compiled_objective
+    from keras_landmarks.training.trainer import compiled_objective
 
     return compiled_objective(new_network(settings, points), settings, steps=1)

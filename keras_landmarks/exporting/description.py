@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_landmarks.data import layout, mirror
-from keras_landmarks.data.face_crops import CONTEST_CROPPING
+from keras_landmarks.images.face_crops import CONTEST_CROPPING
+from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models import networks
 from keras_landmarks.models.spec import ModelSpec
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_landmarks.errors import InputError
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.utils.errors import InputError
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

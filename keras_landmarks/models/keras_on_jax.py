@@ -8,8 +8,8 @@ Raises:
 
 import sys
 
-from keras_landmarks import process, xla_flags
-from keras_landmarks.errors import InputError
+from keras_landmarks.utils import process, xla_flags
+from keras_landmarks.utils.errors import InputError
 
 process.choose_jax()
 if "jax" not in sys.modules:  # else what the program itself compiles would change as well

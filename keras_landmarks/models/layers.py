@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from keras_landmarks.models import cpu_forms
 from keras_landmarks.models.keras_on_jax import keras, ops
+from keras_landmarks.models.xla_cpu import layers as cpu_layers
 
 SPLIT_PLATFORMS = {"cpu"}
 _platform = None  # None: the platform that JAX runs on
@@ -41,7 +41,7 @@ def _splits() -> bool:
 
 def _convolve(x, kernel, strides: int, groups: int):
     if _splits():
-        return cpu_forms.convolve(x, kernel, strides, groups)
+        return cpu_layers.convolve(x, kernel, strides, groups)
     half = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         x,
@@ -55,16 +55,16 @@ def _convolve(x, kernel, strides: int, groups: int):
 
 def _max_pool(x):
     if _splits():
-        return cpu_forms.max_pool(x)
+        return cpu_layers.max_pool(x)
     padding = [(0, 0), (1, 1), (1, 1), (0, 0)]
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
 
 
 def _batch_norm(x, gamma, beta, epsilon: float):
     if _splits():
-        return cpu_forms.batch_norm(x, gamma, beta, epsilon)
+        return cpu_layers.batch_norm(x, gamma, beta, epsilon)
     # Plain sums: each device adds up its share of the batch, and only those sums are exchanged.
-    mean, variance = cpu_forms.batch_statistics(x, lambda x: x.sum(tuple(range(x.ndim - 1))))
+    mean, variance = cpu_layers.batch_statistics(x, lambda x: x.sum(tuple(range(x.ndim - 1))))
     return _affine(x, gamma, beta, mean, variance, epsilon), mean, variance
 
 
@@ -197,7 +197,7 @@ class ReLU(keras.layers.Layer):
 
     def call(self, inputs):
         """Rectifies in the platform's form."""
-        return cpu_forms.relu(inputs) if _splits() else ops.relu(inputs)
+        return cpu_layers.relu(inputs) if _splits() else ops.relu(inputs)
 
     def compute_output_shape(self, input_shape):
         """The input's."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_landmarks.models import heads, library, names, resnet
+from keras_landmarks.models import heads, keras_applications, registry, resnet
 from keras_landmarks.models.heads import Head
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.names import Member
+from keras_landmarks.models.registry import ResNetConfig
 
 # Mean and deviation of pixels of 0 to 1; ImageNet's by channel, as torchvision's weights want them.
 NORMALISATIONS = {
@@ -17,7 +17,7 @@ NORMALISATIONS = {
 
 
 def build(
-    name_or_member: str | Member,
+    name_or_member: str | ResNetConfig,
     points: int,
     image_size: int | tuple[int, int],
     pixel_mean: float | Sequence[float] = 0.5,
@@ -45,10 +45,10 @@ def _normalise(image, mean: np.ndarray, std: np.ndarray):
     return keras.layers.Rescaling(scale, offset, dtype="float32", name="normalise")(image)
 
 
-def _features(name_or_member: str | Member, x):
-    if isinstance(name_or_member, Member):
+def _features(name_or_member: str | ResNetConfig, x):
+    if isinstance(name_or_member, ResNetConfig):
         return resnet.features(name_or_member, x)
-    names.check(name_or_member)
-    if name_or_member in names.LIBRARY:
-        return library.features(name_or_member, x)
-    return resnet.features(names.FAMILY[name_or_member], x)
+    registry.check_model_name(name_or_member)
+    if name_or_member in registry.LIBRARY:
+        return keras_applications.features(name_or_member, x)
+    return resnet.features(registry.RESNETS[name_or_member], x)

@@ -9,10 +9,10 @@ import numpy as np
 import safetensors.numpy
 from absl import logging
 
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import write_whole
-from keras_landmarks.models import heads, library, names
+from keras_landmarks.models import heads, keras_applications, registry
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import write_atomically
 
 # PyTorch's names of a layer's variables, by how many Keras keeps of it and in Keras' order: a layer
 # without any, a convolution, the linear head, a batch normalisation.
@@ -38,8 +38,8 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
     """
     if source == "none":
         return
-    if source == "imagenet" and name in names.LIBRARY:
-        library.set_imagenet_weights(model, name)
+    if source == "imagenet" and name in registry.LIBRARY:
+        keras_applications.set_imagenet_weights(model, name)
         return
     path = fetch_imagenet(name) if source == "imagenet" else source
     load_weights(model, path, any_head=True)
@@ -99,7 +99,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike, any_head: bool = F
 def save_safetensors(model: keras.Model, path: str | os.PathLike) -> None:
     """Writes the weights with torchvision's names and layout, whole or not at all."""
     arrays = {name: _to_torch(np.asarray(v.value)) for name, v in _variables(model).items()}
-    write_whole(Path(path), safetensors.numpy.save(arrays))
+    write_atomically(Path(path), safetensors.numpy.save(arrays))
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -6,10 +6,10 @@ its 3x3 convolution. Layers bear torchvision's names, so its weights load by nam
 """
 
 from keras_landmarks.models.layers import BatchNormalization, Convolution, MaxPooling, ReLU
-from keras_landmarks.models.names import Member
+from keras_landmarks.models.registry import ResNetConfig
 
 
-def features(member: Member, x):
+def features(member: ResNetConfig, x):
     """Returns the last feature map (N, height / 32, width / 32, channels) of normalised pixels."""
     x = ReLU()(_convolution_norm(x, "conv1", "bn1", member.stem_width, 7, strides=2))
     x = MaxPooling(name="maxpool")(x)

@@ -4,13 +4,13 @@ import dataclasses
 import json
 from pathlib import Path
 
-from keras_landmarks.data.geometry import Frame
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import write_json
+from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.models import heads, networks, pretrained
 from keras_landmarks.models.heads import Head
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.keras_settings import own_settings
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import write_json
 
 FILE_NAME = "model.json"
 
@@ -34,9 +34,9 @@ class ModelSpec:
     mirror: str | list[int] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
-    def frame(self) -> Frame:
+    def frame(self) -> CropSpec:
         """How photos are framed for the model."""
-        return Frame.of(self)
+        return CropSpec.of(self)
 
     def build(self, precision: str = "float32") -> keras.Model:
         """Returns the model with random weights, its layers of one dtype policy."""

@@ -6,22 +6,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_landmarks.data.contest import printable
-from keras_landmarks.errors import InputError
-from keras_landmarks.progress import duration
-from keras_landmarks.reports import charts, drawing, metrics, pose
-from keras_landmarks.reports.bootstrap import Resamples
-from keras_landmarks.reports.figures import between, counted, drawn, left_out
-from keras_landmarks.reports.page import (
-    Cell,
-    Chart,
-    Face,
-    Faces,
-    Row,
-    Section,
-    Table,
-    Tile,
+from keras_landmarks.contest.table_files import printable
+from keras_landmarks.evaluation import metrics, pose
+from keras_landmarks.evaluation.bootstrap import Resamples
+from keras_landmarks.evaluation.formatting import (
+    describe_intervals,
+    describe_invalid_rows,
+    format_image_count,
+    format_interval,
 )
+from keras_landmarks.images import drawing
+from keras_landmarks.reports import charts
+from keras_landmarks.reports.page import Cell, Chart, Face, Faces, Row, Section, Table, Tile
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.progress import duration
 
 _PICTURE_HEIGHT = 300  # px, of a photo
 _FEW, _WORST = 3, 6  # faces shown
@@ -177,14 +175,17 @@ def score(scored: Scored) -> Section:
     """Returns the table of figures and the cumulative error curve."""
     figures, nme = scored.figures, scored.nme
     texts = [
-        f"{counted(figures['images'], figures['truth_images'])} of {figures['points']} points;"
-        f" {drawn(figures['images'], figures['groups'])}."
+        f"{format_image_count(figures['images'], figures['truth_images'])}"
+        f" of {figures['points']} points;"
+        f" {describe_intervals(figures['images'], figures['groups'])}."
         f" MSE is the contest's unit: the sum of squares over x and y / (2 x points), in pixels of"
         " the photo, mean over the images. NME is the mean distance of a face's points / the square"
         " root of width x height of the box around its true points. Predictions do not say which"
         " model made them; that it was this one is not checked."
     ]
-    texts += [f"{line[0].upper()}{line[1:]}." for line in left_out(figures["rejected"])]
+    texts += [
+        f"{line[0].upper()}{line[1:]}." for line in describe_invalid_rows(figures["rejected"])
+    ]
     if scored.trained_on:
         texts.append(
             f"The model was trained on {scored.trained_on:,} of these images: what it does on new"
@@ -221,8 +222,8 @@ def _table(title: str, rows: Sequence[tuple]) -> Table:
         Row(
             printable(name.strip()),
             [
-                Cell(f"{mse:.3f}", between(mse_ends)),
-                Cell(f"{100 * nme:.3f}", between(nme_ends, 100)),
+                Cell(f"{mse:.3f}", format_interval(mse_ends)),
+                Cell(f"{100 * nme:.3f}", format_interval(nme_ends, 100)),
             ],
             inner=name.startswith(" "),
         )

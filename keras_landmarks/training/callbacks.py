@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from keras_landmarks import interruption
-from keras_landmarks.errors import InputError
-from keras_landmarks.files import explained, require_room, write_whole
 from keras_landmarks.models.keras_on_jax import keras, ops
 from keras_landmarks.training import distribution
+from keras_landmarks.training.checkpoint import Position, save_checkpoint
 from keras_landmarks.training.history import read_history
 from keras_landmarks.training.optimizer import averages_of
 from keras_landmarks.training.progress_callbacks import Pace
-from keras_landmarks.training.state import Position, save_state
+from keras_landmarks.utils import interruption
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import explained, require_room, write_atomically
 
 
 class LazyLogs(keras.callbacks.CallbackList):
@@ -244,7 +244,7 @@ class SaveState(keras.callbacks.Callback):
     def _save(self, position: Position, loss: float, asked: bool):
         require_finite(loss, self._epoch)
         if distribution.is_first():
-            save_state(self._path, self.model, position, self._steps_per_epoch, self._notes)
+            save_checkpoint(self._path, self.model, position, self._steps_per_epoch, self._notes)
         if asked:
             raise KeyboardInterrupt(f"the same command goes on with {position}")
 
@@ -298,4 +298,4 @@ class History(keras.callbacks.Callback):
         writer = csv.DictWriter(text, self.rows[-1], lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({name: f"{value:.7g}" for name, value in row.items()} for row in self.rows)
-        write_whole(self._path, text.getvalue())
+        write_atomically(self._path, text.getvalue())

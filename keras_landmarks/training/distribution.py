@@ -20,9 +20,9 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
-from keras_landmarks.errors import InputError
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.training.settings import ProcessSettings
+from keras_landmarks.utils.errors import InputError
 
 _SLURM_TASKS_STARTED = "SLURM_STEP_NUM_TASKS"
 # What JAX says where there is no cluster, and in a notebook that has computed with it before.

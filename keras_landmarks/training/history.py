@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from keras_landmarks.errors import InputError
+from keras_landmarks.utils.errors import InputError
 
 HISTORY_FILE = "history.csv"
 VALIDATION_FILE = "validation.csv"  # the names of the images that were held out

@@ -11,8 +11,8 @@ import jax
 from tqdm import tqdm
 
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.progress import duration, fitting, terminal_width
-from keras_landmarks.training.state import Position
+from keras_landmarks.training.checkpoint import Position
+from keras_landmarks.utils.progress import duration, fitting, terminal_width
 
 _FEW_STEPS = 3
 _STEPS_AHEAD = 2

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from keras_landmarks.errors import InputError
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.utils.errors import InputError
 
 _ONE_CYCLE_WARMUP = 0.3  # share of the run
 _RESTART_GROWTH = 2.0  # each cycle is so many times as long as the one before

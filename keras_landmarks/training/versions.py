@@ -3,7 +3,7 @@
 import importlib.metadata
 import platform
 
-from keras_landmarks import cores
+from keras_landmarks.utils import cores
 
 VERSIONS_FILE = "versions.json"
 _PACKAGES = (

@@ -1,0 +1,1 @@
+"""Finding copies of a photo and labels that are probably wrong."""

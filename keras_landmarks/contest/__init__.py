@@ -1,0 +1,1 @@
+"""Files in the contest's form: tables, the images they list, predictions."""

@@ -1,0 +1,1 @@
+"""How good predictions are: matching with the truth, metrics, confidence intervals."""

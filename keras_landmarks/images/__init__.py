@@ -1,0 +1,1 @@
+"""Images in memory: decoding, crops and their inverse, video, face detection, drawing."""

@@ -1,0 +1,1 @@
+"""From photos and videos to landmarks with a trained model."""

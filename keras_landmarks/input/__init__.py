@@ -1,0 +1,1 @@
+"""The input pipeline of a training: samples, split, cache, augmentation, batches."""

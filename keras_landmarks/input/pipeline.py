@@ -1,0 +1,229 @@
+"""tf.data pipelines from prepared crops or image files to batches for the model.
+
+Training: endless epochs, each in a new order drawn from (seed, epoch) alone, so that a run taken
+up at epoch e sees what it would have seen; the last partial batch of an epoch is dropped.
+Validation and prediction: every image once, in order. Where several processes train together, each
+reads its own share of every batch.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from keras_landmarks.contest import listed_images
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.augment_pool import BATCHES_AT_ONCE, AugmentPool
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.seeding import sample_seed
+
+_BATCHES_AHEAD = 4  # tf.data's own choice grows to hundreds of megabytes
+
+# TensorFlow feeds data; the accelerators are JAX's.
+tf.config.set_visible_devices([], "GPU")
+
+
+class HostShard(NamedTuple):
+    """The part of every batch that one of several processes reads; by default all of it.
+
+    Process 0 has the first rows of a batch, process 1 the next as many, and so on.
+    """
+
+    process: int = 0
+    processes: int = 1
+
+    def of(self, batch):
+        """Returns this process's rows of a batch, whose length is a multiple of `processes`."""
+        rows = len(batch) // self.processes
+        return batch[self.process * rows : (self.process + 1) * rows]
+
+
+WHOLE = HostShard()
+
+
+class Source(Protocol):
+    """Crops with their points, by row: `photos.Photos` or `store.Store`."""
+
+    points: int
+    frame: CropSpec
+
+    def read_into(
+        self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
+    ) -> None:
+        """Fills a crop (height, width, 3) uint8, its points (k, 2) float32, its scale (2,) float64.
+
+        Photo pixels times scale are as many crop pixels, x before y.
+        """
+
+
+class ImageSet:
+    """Rows of one or more sources, one after the other."""
+
+    def __init__(self, parts: Sequence[tuple[Source, np.ndarray]]):
+        """Takes pairs of a source and the rows to use of it."""
+        self._sources = [source for source, _ in parts]
+        self._rows = np.concatenate([np.asarray(rows, int) for _, rows in parts])
+        self._part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
+        self.points = self._sources[0].points
+        self.frame = self._sources[0].frame
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns crops (n, height, width, 3) uint8, points (n, k, 2), scales (n, 2), float32."""
+        images = np.empty((len(indices), *self.frame.shape), np.uint8)
+        landmarks = np.empty((len(indices), self.points, 2), np.float32)
+        scales = np.empty((len(indices), 2), np.float64)
+        parts, rows = self._part[indices].tolist(), self._rows[indices].tolist()
+        arrays = images, landmarks, scales
+        for part, row, image, points, scale in zip(parts, rows, *arrays, strict=True):
+            self._sources[part].read_into(row, image, points, scale)
+        return images, landmarks, scales.astype(np.float32)
+
+
+def train_batches(
+    images: ImageSet,
+    batch_size: int,
+    seed: int,
+    augment_pool: AugmentPool | None = None,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    share: HostShard = WHOLE,
+) -> tf.data.Dataset:
+    """Yields images, landmarks_crop_px and scale for ever.
+
+    Images are (N, height, width, 3) uint8, landmarks_crop_px (N, k, 2) and scale (N, 2) float32. A
+    length in photo pixels times scale is that in crop pixels, before any augmentation.
+    An epoch has len(images) // batch_size batches; the first one begins at `first_step`. N is
+    `batch_size`, or the share of it: the shares of all processes, one after the other, are the
+    batches of one process.
+    """
+    steps = len(images) // batch_size
+
+    def epoch_batches(epoch):
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), [seed, epoch])
+        batches = tf.reshape(order[: steps * batch_size], (steps, batch_size))
+        batches = batches[tf.where(epoch == first_epoch, first_step, 0) :]
+        return tf.data.Dataset.from_tensor_slices(batches).map(lambda indices: (epoch, indices))
+
+    def load(epoch, batch):
+        indices = share.of(batch)
+        seeds = [sample_seed(seed, epoch, index) for index in indices] if augment_pool else []
+        return *images.load(indices), np.array(seeds, np.int64)
+
+    spec = _batch_spec(images, batch_size // share.processes)
+    batches = (
+        tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
+        .flat_map(epoch_batches)
+        .map(
+            _numpy_function(load, (*spec, tf.TensorSpec((None,), tf.int64))),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    )
+    if augment_pool:  # whole batches, some at once, a seed for each image
+        augment = _numpy_function(augment_pool, spec[:2])
+        batches = batches.map(
+            lambda images, landmarks, scale, seeds: (*augment(images, landmarks, seeds), scale),
+            num_parallel_calls=BATCHES_AT_ONCE,
+        )
+    else:
+        batches = batches.map(lambda images, landmarks, scale, seeds: (images, landmarks, scale))
+    return batches.prefetch(_BATCHES_AHEAD)
+
+
+def validation_batches(
+    images: ImageSet, batch_size: int, count: int | None = None, share: HostShard = WHOLE
+) -> tf.data.Dataset:
+    """Yields what `train_batches` does, every image once, in order, the last batch partial.
+
+    Args:
+        images: what to show.
+        batch_size: images of a batch, all shares together.
+        count: only so many of the first images; None for all.
+        share: the part of every batch, the last one included, to read.
+    """
+
+    def load(batch):
+        return images.load(share.of(batch))
+
+    return (
+        tf.data.Dataset.range(len(images) if count is None else count)
+        .batch(batch_size)
+        .map(
+            _numpy_function(load, _batch_spec(images, None)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .prefetch(_BATCHES_AHEAD)
+    )
+
+
+def prediction_batches(
+    image_folder: Path,
+    file_names: Sequence[str],
+    frame: CropSpec,
+    batch_size: int,
+    on_reject: Callable[[int, str], None],
+) -> tf.data.Dataset:
+    """Yields images (N, height, width, 3) uint8 and their framing: scale, offset (N, 2) float64.
+
+    Every image comes once, in order. In place of a broken one comes a black one, and `on_reject` is
+    called with its index among the names and the reason. The last batch is filled up with the last
+    image, so that the model is compiled for one batch size only.
+    """
+
+    def load(position):
+        index = min(position, count - 1)
+        try:
+            image = listed_images.read_listed_image(image_folder, file_names[index])
+        except ValueError as error:
+            if position == index:
+                on_reject(int(index), str(error))
+            image = np.zeros(frame.shape, np.uint8)
+        crop, framing = frame.apply(image)
+        return crop, *framing
+
+    count = len(file_names)
+    two = tf.TensorSpec((2,), tf.float64)
+    spec = (tf.TensorSpec(frame.shape, tf.uint8), two, two)
+    return (
+        tf.data.Dataset.range(-(-count // batch_size) * batch_size)
+        .map(_numpy_function(load, spec), num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+@contextlib.contextmanager
+def input_errors() -> Iterator[None]:
+    """Within, an InputError from inside a pipeline comes out as itself, not as TensorFlow's."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if ours := re.search(r"InputError: (.*)", error.message):
+            raise InputError(ours[1]) from None
+        raise
+
+
+def _batch_spec(images: ImageSet, batch_size: int | None) -> tuple[tf.TensorSpec, ...]:
+    return (
+        tf.TensorSpec((batch_size, *images.frame.shape), tf.uint8),
+        tf.TensorSpec((batch_size, images.points, 2), tf.float32),
+        tf.TensorSpec((batch_size, 2), tf.float32),
+    )
+
+
+def _numpy_function(function: Callable, specs: Sequence[tf.TensorSpec]) -> Callable:
+    """Wraps a function on NumPy values for `map`, with the shapes that `numpy_function` forgets."""
+
+    def mapped(*inputs):
+        outputs = tf.numpy_function(function, inputs, [spec.dtype for spec in specs])
+        for output, spec in zip(outputs, specs, strict=True):
+            output.set_shape(spec.shape)
+        return tuple(outputs)
+
+    return mapped

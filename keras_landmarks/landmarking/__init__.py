@@ -1,1 +1,0 @@
-"""The points of every face in photos and videos, whatever else is in them."""

@@ -1,0 +1,1 @@
+"""Layouts of landmarks: what each point is, and which point it becomes in a mirror."""

@@ -1,0 +1,1 @@
+"""Synthetic faces, drawn procedurally, with their landmarks."""

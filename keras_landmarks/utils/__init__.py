@@ -1,0 +1,1 @@
+"""What every part stands on: files, errors, progress, parallel work, the runtime."""
