@@ -161,8 +161,8 @@ def run_here(code):
 
     They inherit its standard output, whose end comes when none of them is left.
     """
-    code = f"import sys; sys.path.insert(1, 'tests'); from test_augment_pool import *; {code}"
-    root = Path(__file__).parents[1]
+    code = f"import sys; sys.path[1:1] = ['tests', 'tests/input']; from test_augment_pool import *; {code}"
+    root = Path(__file__).parents[2]
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=root,

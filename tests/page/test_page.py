@@ -24,7 +24,7 @@ from keras_landmarks.models.pretrained import BEST_WEIGHTS
 from keras_landmarks.models.spec import ModelSpec, claim_workdir, load_trained
 from keras_landmarks.predict import predict
 
-WEB = Path(__file__).parent.parent / "keras_landmarks" / "page"
+WEB = Path(__file__).parents[2] / "keras_landmarks" / "page"
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 needs_npm = pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed")
 
@@ -144,7 +144,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not in
 def test_make_page_says_that_a_work_directory_has_no_model():
     done = subprocess.run(
         ["make", "--no-print-directory", "page", "WORKDIR=nope"],
-        cwd=WEB.parent,
+        cwd=WEB.parents[1],
         capture_output=True,
         text=True,
         check=False,
@@ -159,7 +159,7 @@ def test_make_page_says_that_it_needs_node():
     make = shutil.which("make")
     done = subprocess.run(
         [make, "page"],
-        cwd=WEB.parent,
+        cwd=WEB.parents[1],
         env={"PATH": "/nowhere"},
         capture_output=True,
         text=True,
