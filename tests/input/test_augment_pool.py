@@ -161,10 +161,10 @@ def run_here(code):
 
     They inherit its standard output, whose end comes when none of them is left.
     """
-    code = f"import sys; sys.path[1:1] = ['tests', 'tests/input']; from test_augment_pool import *; {code}"
+    own = "import sys; sys.path[1:1] = ['tests', 'tests/input']; from test_augment_pool import *"
     root = Path(__file__).parents[2]
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"{own}; {code}"],
         cwd=root,
         capture_output=True,
         text=True,
