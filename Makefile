@@ -3,14 +3,14 @@ PYTHON ?= python3
 # Processes that run tests side by side.
 WORKERS ?= 2
 VENV := .venv
-# Whose model `make page` takes.
+# The work directory whose model `make page` exports.
 DEMO_RUN := demo/work
 WORKDIR ?= $(DEMO_RUN)
 RUN := $(VENV)/bin/python -m
 
 .PHONY: demo page node test torture lint benchmark install clean
 
-demo: install  ## procedural faces -> a trained model, its CSV, its figures, a contact sheet and a report
+demo: install  ## synthetic faces -> a trained model, its CSV, its scores, a contact sheet and a report
 	rm -rf demo
 	$(RUN) keras_landmarks.synthesize --data=demo/faces --train_images=1500 --test_images=200
 	$(RUN) keras_landmarks.train --flagfile=flags/demo.cfg --data=demo/faces --prepared=demo/prepared --workdir=demo/work
@@ -20,7 +20,7 @@ demo: install  ## procedural faces -> a trained model, its CSV, its figures, a c
 	$(RUN) keras_landmarks.report --workdir=demo/work --html=demo/report.html --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
 	@echo "Done. Look at demo/report.html, demo/contact_sheet.png and demo/submission.csv."
 
-page: node $(WORKDIR)/model.json install keras_landmarks/page/node_modules  ## page/index.html: points on photos and the camera's pictures, in a browser
+page: node $(WORKDIR)/model.json install keras_landmarks/page/node_modules  ## page/index.html: finds points in photos and in the camera's picture, in a browser
 	$(RUN) keras_landmarks.export --workdir=$(WORKDIR) --export_precision=float16 --out=page/exported
 	cd keras_landmarks/page && npm run --silent build -- ../../page/exported ../../page/index.html
 	@echo "page/index.html: open it in a browser"
@@ -48,8 +48,8 @@ lint: install  ## style and formatting
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 
-benchmark: install  ## every stage on this machine, beside PyTorch if it is installed
-	$(RUN) keras_landmarks.benchmark --batch_size=16 --peer=auto
+benchmark: install  ## every stage of a training on this machine
+	$(RUN) keras_landmarks.benchmark --batch_size=16
 
 install: $(VENV)/installed
 

@@ -4,31 +4,39 @@
 
     faces_by_photo = Landmarker.load("work")(["photo.jpg"])
 
-Importing the package leaves the process as it is, unless the process was started for one of its
-commands. Import `Landmarker` before Keras, or set KERAS_BACKEND=jax.
+Importing the package does not change the process, unless the process was started for one of the
+package's commands. Import `Landmarker` before Keras, or set KERAS_BACKEND=jax.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from keras_landmarks.utils import interruption, process, xla_flags
+from keras_landmarks.utils import interruption, process, runtime
 
 process.check_system()
-if process.is_command():  # before anything else is imported, which takes a second
-    interruption.leave_at_once()
+if process.is_command():  # Before other imports, which take a second.
+    interruption.exit_on_signal()
     process.set_up()
-    xla_flags.set_cpu_flags()
+    runtime.set_xla_cpu_flags()
 
 if TYPE_CHECKING:
-    from keras_landmarks.inference.landmarker import Face, Landmarker, VideoFrame
+    from keras_landmarks.inference.face import Face, faces_to_dataframe
+    from keras_landmarks.inference.landmarker import Landmarker
+    from keras_landmarks.inference.videos.video_tracking import VideoFrame
 
-__all__ = ["Face", "Landmarker", "VideoFrame"]
+__all__ = ["Face", "Landmarker", "VideoFrame", "faces_to_dataframe"]
+
+_MODULES = {
+    "Face": "face",
+    "Landmarker": "landmarker",
+    "VideoFrame": "videos.video_tracking",
+    "faces_to_dataframe": "face",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what the package offers only when it is used: commands do without."""
-    if name not in __all__:
+    """Imports the public names on first use, because the commands do not need them."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     process.choose_jax()
-    from keras_landmarks.inference import landmarker
-
-    return getattr(landmarker, name)
+    return getattr(import_module(f"{__name__}.inference.{_MODULES[name]}"), name)

@@ -1,12 +1,13 @@
-"""Trains a model for each of several folds, and scores it on the images that it has not seen.
+"""Trains one model per fold, and scores each on the images that it was not trained on.
 
-The images are dealt out to --folds parts, whole --validation_groups to one part, always alike. Each
-fold is a training like any other, in its own work directory, <workdir>/fold-1 and so on, which a
-killed run goes on with; several machines may each train one with `train --fold=2/5`. Together their
-predictions of what was held out are of every image, by a model that has not seen it:
+The images are divided into --folds parts; each of --validation_groups is in one part as a whole.
+The parts do not depend on --seed, so models that differ only in their seed have the same folds.
+Each fold is an ordinary training in its own work directory, <workdir>/fold-1 and so on. A killed
+run resumes when the same command is started again, and several machines may each train one fold
+with `train --fold=2/5`. Together the folds predict every image with a model that has not seen it:
 
-    <workdir>/held_out.npz    to score, to compare, to fit an ensemble's weights on, and to find
-                              wrong labels by
+    <workdir>/held_out.npz    to score, to compare with another model's predictions, to fit the
+                              weights of an ensemble, and to find wrong labels
 
 Example:
 
@@ -14,7 +15,6 @@ Example:
         --validation_groups=persons.csv --folds=5 --workdir=folds
 """
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,89 +22,100 @@ from typing import Any
 
 import numpy as np
 
-from keras_landmarks import config
-from keras_landmarks.augment import AugmentSettings
+from keras_landmarks import flags
 from keras_landmarks.contest import locations, prediction_files
-from keras_landmarks.evaluate import evaluate, table
 from keras_landmarks.evaluation.formatting import round_floats
+from keras_landmarks.evaluation.result_tables import format_evaluation
+from keras_landmarks.evaluation.scoring import evaluate
+from keras_landmarks.inference.contest_splits.contest_predictions import predict_images
+from keras_landmarks.inference.contest_splits.resumable_prediction import ImageList
 from keras_landmarks.input.samples import load_samples
-from keras_landmarks.predict import PredictSettings, predict_images
-from keras_landmarks.train import split, train
-from keras_landmarks.training.settings import TrainSettings
-from keras_landmarks.utils import compilation_cache
+from keras_landmarks.input.splits import split_samples
+from keras_landmarks.settings import PredictSettings, TrainSettings
+from keras_landmarks.train import train
+from keras_landmarks.utils import runtime
 
 _HELD_OUT = "held_out.npz"
 
-FLAGS = config.use(TrainSettings, AugmentSettings, PredictSettings, "folds", "compilation_cache")
+FLAGS = flags.use(TrainSettings, PredictSettings, "folds", "compilation_cache")
 
 
 def main(_) -> dict[str, Any]:
-    """Reads the flags, trains and scores, prints the table, and returns the figures."""
-    config.require("data")
-    config.use_huge_pages()
-    compilation_cache.use(FLAGS.compilation_cache)
-    figures = cross_validate(
-        config.read(TrainSettings),
-        config.read(AugmentSettings),
-        config.read(PredictSettings),
-        FLAGS.folds,
-    )
-    print(table(figures))
-    return round_floats(figures)
+    """Reads the flags, cross-validates, prints a table of metrics, and returns the metrics."""
+    flags.require("data")
+    flags.use_huge_pages()
+    runtime.use_compilation_cache(FLAGS.compilation_cache)
+    settings, predict_settings = flags.read(TrainSettings), flags.read(PredictSettings)
+    metrics = cross_validate(settings, predict_settings, FLAGS.folds)
+    print(format_evaluation(metrics))
+    return round_floats(metrics)
 
 
 def cross_validate(
-    settings: TrainSettings,
-    augment_settings: AugmentSettings,
-    predict_settings: PredictSettings,
-    folds: int,
+    settings: TrainSettings, predict_settings: PredictSettings, folds: int
 ) -> dict[str, Any]:
-    """Trains and scores every fold, in turn, or goes on with what `settings.workdir` holds.
+    """Trains and scores the folds one after the other; resumes those that were begun.
+
+    Args:
+        settings: the settings of each training; the work directory is the parent of the folds'.
+        predict_settings: how to predict the held-out images.
+        folds: the number of folds.
 
     Returns:
-        The figures of `evaluate` on all held-out images, samples `rejected` as in `train`, and
-        `mse_by_fold`.
+        The metrics of `evaluate` on all held-out images, the number of `rejected` samples as in
+        `train`, and `mse_by_fold`.
 
     Raises:
-        InputError: as `train` and `predict` do.
+        InputError: as `train` and `predict`.
     """
     started = time.monotonic()
-    workdir = Path(settings.workdir)
+    workdir = Path(settings.files.workdir)
     held_out = []
     for fold in range(1, folds + 1):
-        of_fold = dataclasses.replace(
-            settings, fold=f"{fold}/{folds}", workdir=str(workdir / f"fold-{fold}")
+        fold_settings = settings.replace(
+            fold=f"{fold}/{folds}", workdir=str(workdir / f"fold-{fold}")
         )
-        rejected = train(of_fold, augment_settings)["rejected"]
-        held_out.append(_predict_held_out(of_fold, predict_settings))
-    everything = workdir / _HELD_OUT
-    join(held_out, everything)
-    truth = locations.find_landmarks(Path(settings.data), "train")
-    groups = [Path(table) for table in settings.validation_groups or []]
+        rejected = train(fold_settings)["rejected"]
+        held_out.append(_predict_held_out(fold_settings, predict_settings))
+    predictions = workdir / _HELD_OUT
+    join_predictions(held_out, predictions)
+    truth = locations.find_landmarks(Path(settings.files.data), "train")
+    groups = [Path(table) for table in settings.split.validation_groups]
     return {
-        "workdir": settings.workdir,
-        **evaluate(truth, everything, groups=groups, partial=True),
+        "workdir": settings.files.workdir,
+        **evaluate(truth, predictions, groups=groups, partial=True),
         "rejected": rejected,
         "mse_by_fold": [evaluate(truth, path, partial=True)["mse"] for path in held_out],
-        "predictions": str(everything),
+        "predictions": str(predictions),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
 def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings) -> Path:
-    """Has a fold's model predict its held-out images; returns where the predictions are."""
+    """Predicts a fold's held-out images with its model; returns the path of the predictions."""
+    files = settings.files
     samples = load_samples(
-        Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
+        Path(files.data),
+        "train",
+        Path(files.prepared),
+        settings.split.limit,
+        settings.split.strict,
     )
-    rows = split(samples, settings)[1]
-    names, lines = [samples.file_names[row] for row in rows], samples.lines[rows].tolist()
-    path = Path(settings.workdir) / _HELD_OUT
-    predict_images(path.parent, samples.image_folder, names, lines, path, predict_settings)
+    rows = split_samples(samples, settings.split).validation
+    names = [samples.file_names[row] for row in rows]
+    images = ImageList(samples.image_folder, names, samples.lines[rows].tolist())
+    path = Path(files.workdir) / _HELD_OUT
+    predict_images(path.parent, images, path, predict_settings)
     return path
 
 
-def join(parts: Sequence[Path], path: Path) -> None:
-    """Writes predictions of different images as one file; their deviations if all have them."""
+def join_predictions(parts: Sequence[Path], path: Path) -> None:
+    """Writes predictions of different images into one file.
+
+    Args:
+        parts: the .npz files to join. Standard deviations are written if all of them have some.
+        path: the file to write.
+    """
     tables = [prediction_files.read(part) for part in parts]
     names = [name for table in tables for name in table.file_names]
     sigmas = [table.sigmas for table in tables if table.sigmas is not None]
@@ -117,4 +128,4 @@ def join(parts: Sequence[Path], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    flags.run(main)

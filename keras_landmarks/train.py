@@ -1,12 +1,17 @@
 """Trains a model on a contest folder and keeps the weights with the lowest training loss.
 
-Extra images that the flags ask for are made first (see `augment`). A run that was stopped goes on
-when it is started again with the same flags; --epochs, the learning rates and where the data lie
-may change. One process at a time trains in a work directory. It gets:
+Examples: the recipe on the contest's data; a first look on 2 cores; a light model.
+
+    python -m keras_landmarks.train --flagfile=flags/best.cfg --data=contest
+    python -m keras_landmarks.train --flagfile=flags/demo.cfg --data=faces --workdir=work
+    python -m keras_landmarks.train --flagfile=flags/light.cfg --data=contest --workdir=light
+    tensorboard --logdir=work/logs
+
+The work directory gets
 
     best.weights.h5    the weights of the epoch with the lowest training loss
-    last.safetensors   the state after the last epoch; a run that is started again goes on from it
-    history.csv        every epoch's figures
+    last.safetensors   the state after the last epoch or save; a restarted run resumes from it
+    history.csv        every epoch's metrics
     logs               the same for TensorBoard
     flags.cfg          the flags: --flagfile=flags.cfg repeats the run
     model.json         what `predict` needs to know of the model
@@ -14,254 +19,227 @@ may change. One process at a time trains in a work directory. It gets:
     versions.json      the packages and devices that it was last started with
     rejects.csv        samples that could not be used, if there were any
 
-Examples, the recipe on the contest's data and a first look on 2 cores:
+STOPPING AND RESUMING. The state is saved after every epoch and every --save_every_steps steps. A
+run that was stopped or killed resumes when the same command is started again, and ends with the
+same weights, bit for bit. Ctrl-C or SIGTERM saves the state and ends with status 130 (during
+validation, after it); a second one ends at once. --noresume removes the run and starts over.
 
-    python -m keras_landmarks.train --flagfile=flags/best.cfg --data=contest
-    python -m keras_landmarks.train --flagfile=flags/demo.cfg --data=faces --workdir=work
+A run resumes only with the images that it was begun with (the same names and points, wherever the
+folder lies) and with the same settings, except the number of epochs, the learning rates, and where
+and how fast data are prepared. Otherwise `train` names the flags that differ and ends. To continue
+from the weights of an earlier run, give another --workdir and --init_weights=<earlier work
+directory>. One process (or group of connected processes) at a time trains in a work directory. A
+loss that is no longer a number ends the run with an error; the best weights stay as they were.
+
+MODEL. --model is one of tiny, resnet18_half, resnet18, resnet34, resnet50, resnext50_32x4d,
+resnet101, resnext101_32x8d or, for accelerators, Keras's mobilenet_v3_large and efficientnet_v2_b0.
+--init_weights is imagenet (torchvision's, from the Hugging Face hub), none, a .safetensors file
+with torchvision's or timm's names, or an earlier work directory. ImageNet weights want
+--normalisation=imagenet, except MobileNet's.
+
+INPUT. --image_size is the side of a square or width x height (128x160). --framing=crop cuts out the
+middle of the photo as the recipe does, stretch scales each side to fit, pad shows the whole photo
+with black borders. --trim_bands first removes black bands at a photo's edges, which are there if it
+was cut out beyond the edge of a larger photo. model.json records these settings, and `predict` maps
+points back to the photo exactly.
+
+DATA. --validation_groups (tables of file_name, group) keeps each group, such as a person's images,
+on one side of the split. Several tables are joined: images that any table puts into one group stay
+together. Every table must list every image. --exclude takes any table whose first column is file
+names and drops those from training and validation. --fold=2/5 holds out the second of five parts
+instead of the last rows.
+
+--augment_online=affine,colour,blur,coarse_dropout,mirror, or some of these, augments every image
+anew in every epoch, in --processes worker processes. The recipe instead makes --augment_count extra
+images offline (see `augment --help`). affine keeps to --rotate_limit, --shift_limit and
+--scale_limit. mirror mirrors half of the images and needs to know which point each point becomes:
+--mirror=contest (the default for 971 points), a JSON file (a list of partners, or an object with
+such a list as `mirror`), or found, which finds the map from the training faces. Ten faces are
+enough to check a map or to find one, about a hundred to find it without a mistake. A wrong map is
+an error that names its points.
+
+CACHE. Before the first epoch every image is decoded and cropped once, and the crops are kept under
+--prepared, in a dataset of TensorFlow Datasets with the points: 57 kB an image at 128 px, so 25 GB
+for the contest's images and the 40,000 extra ones. The size is printed first, and it is an error if
+the disk is too small. The next run reads them as long as labels, images and crop settings are the
+same. A changed table or image is noticed by its size and times at every start; then everything is
+checked again. An image that could not be read is tried again at every start. Each table, --limit
+and crop setting has its own folder, and none is deleted in favour of another: delete --prepared
+when it has grown too large. --noprepare needs no disk and decodes in every epoch.
+
+LOSS AND OPTIMISER. --loss is mse, l1, smooth_l1, wing, rms, log_mse, or nll, which also gives every
+point a variance; in pixels of the crop or, with --loss_unit=photo, of the photo, as the contest
+scores. --head=shape predicts coefficients of --shape_components principal components of the
+training shapes from the whole last feature map. --optimizer is adam (with AMSGrad), adamw or sgd;
+--schedule is steps (--learning_rates by epoch) or one that changes the learning rate at every step:
+cosine (with --warmup_epochs), restarts or one_cycle. --ema_momentum predicts with a moving average
+of the weights; the averaging window grows with the steps, so that it suits short trainings as well.
+--grad_clip_norm limits the gradient; --grad_accum_steps accumulates gradients if a batch does not
+fit in memory.
+
+LOG. `mse` in the log and in history.csv is the contest's unit, whatever the loss: squared photo
+pixels over all points. `waiting` is the share of an epoch in which the device waited for data; it
+and `images_per_s` leave out the first step after a start, which is compiled. Epochs count from 1 in
+the log and the JSON, from 0 in history.csv. Compiled programs are kept in --compilation_cache for
+the next start; an empty --compilation_cache= keeps none. On Linux the command restarts itself once
+to ask for huge pages (GLIBC_TUNABLES), unless you have set glibc.malloc.hugetlb there yourself.
+
+SEVERAL DEVICES. All GPUs or TPU chips of the machine are used. --batch_size is the images of a step
+over all of them and must be a multiple of their number; the statistics of batch normalisation are
+the whole batch's. Losses and weights are as on one device except for the last bits of sums.
+
+SEVERAL MACHINES. Start the same command on each. They share --data, --prepared and --workdir on a
+network file system; each reads its own share of the crops, and process 0 alone writes. JAX finds
+Slurm, Open MPI, Kubernetes and Cloud TPU by itself:
+
+    srun --nodes=4 --ntasks-per-node=1 python -m keras_landmarks.train --flagfile=flags/best.cfg \\
+        --data=contest --prepared=shared/prepared --workdir=shared/work
+
+Elsewhere give the address of process 0, the number of processes, and the number of this one:
+
+    python -m keras_landmarks.train --flagfile=flags/best.cfg --data=contest \\
+        --prepared=shared/prepared --workdir=shared/work \\
+        --coordinator=host0:8476 --num_processes=2 --process_id=0    # on host0; =1 on the other
+
+Ctrl-C or SIGTERM to any of them saves the state, and all end after the same step. If one is killed
+or its machine goes down, the others end with an error within half a minute. The same commands
+resume.
+
+PREPARING ON A CLUSTER. --beam_runner has `train` and `augment` make the crops and the extra images
+on the workers of an Apache Beam runner (pip install -e ".[beam]"). The files are the same byte for
+byte, and a killed run continues with those that are finished. --beam_options are the runner's own.
+Workers read --data and write under --prepared, which all machines, this one too, must see at the
+same paths. Images are checked on this machine first. With a Flink cluster, and this package with
+its extra on every machine:
+
+    python -m apache_beam.runners.worker.worker_pool_main --service_port=50000   # at Flink's
+    python -m keras_landmarks.train --flagfile=flags/best.cfg --data=/shared/contest \\
+        --prepared=/shared/prepared --beam_runner=FlinkRunner \\
+        --beam_options="--flink_master=flink:8081 --flink_version=1.20 --parallelism=64 \\
+            --environment_type=EXTERNAL --environment_config=localhost:50000 \\
+            --sdk_worker_parallelism=0"
+
+Spark: SparkRunner with --spark_master_url=spark://host:7077 in place of Flink's three options. One
+machine: --beam_runner=FnApiRunner --beam_options="--direct_num_workers=0
+--direct_running_mode=multi_processing"; DirectRunner is the same where it cannot fetch Beam's Prism
+from the network, which it tries. Those two, and a job server with a worker pool as above, were
+tested; Flink, Spark and Prism were not available.
 """
 
 import resource
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from absl import logging
+from keras_landmarks import flags
+from keras_landmarks.contest import locations
+from keras_landmarks.input.extra_images import load_extra_images
+from keras_landmarks.input.samples import fingerprint_rows, load_samples
+from keras_landmarks.input.splits import split_samples
+from keras_landmarks.settings import ClusterSettings, MachineSettings, TrainSettings, fixed_settings
+from keras_landmarks.utils import beam, runtime
 
-from keras_landmarks import config
-from keras_landmarks.augment import AugmentSettings, augment
-from keras_landmarks.contest import grouping, invalid_samples, locations, table_files
-from keras_landmarks.images.geometry import CropSpec
-from keras_landmarks.input.samples import Samples, fingerprint_rows, load_samples
-from keras_landmarks.input.splits import fold_rows, leave_out, split_rows
-from keras_landmarks.layouts import layout, mirror
-from keras_landmarks.training.history import VALIDATION_FILE
-from keras_landmarks.training.settings import (
-    ProcessSettings,
-    TrainSettings,
-    fixed_settings,
-    parse_fold,
-)
-from keras_landmarks.training.versions import VERSIONS_FILE, versions
-from keras_landmarks.utils import beam, compilation_cache
-from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.files import write_json
-
-FLAGS = config.use(
-    TrainSettings,
-    AugmentSettings,
-    ProcessSettings,
-    "compilation_cache",
-    "beam_runner",
-    "beam_options",
-)
+FLAGS = flags.use(TrainSettings, MachineSettings, ClusterSettings)
 
 
-def main(_) -> dict:
-    """Reads the flags, trains, returns the figures."""
-    config.require("data")
-    locations.find_image_folder(Path(FLAGS.data), "train")  # a wrong folder need not wait for Keras
-    config.use_huge_pages()
-    for_each = beam.workers(FLAGS.beam_runner, FLAGS.beam_options)
-    compilation_cache.use(FLAGS.compilation_cache)
-    # Not at the top: see `train`.
+def main(_) -> dict[str, Any]:
+    """Reads the flags, trains, returns the results."""
+    flags.require("data")
+    locations.find_image_folder(Path(FLAGS.data), "train")  # to fail before Keras is imported
+    flags.use_huge_pages()
+    for_each = beam.make_for_each(FLAGS.beam_runner, FLAGS.beam_options)
+    runtime.use_compilation_cache(FLAGS.compilation_cache)
+    # Not at the top of the file, for the same reason as in `train`.
     from keras_landmarks.training import distribution
 
-    with distribution.runtime(config.read(ProcessSettings)):
-        return train(config.read(TrainSettings), config.read(AugmentSettings), for_each)
+    with distribution.runtime(flags.read(ClusterSettings)):
+        return train(flags.read(TrainSettings), for_each)
 
 
-def train(
-    settings: TrainSettings,
-    augment_settings: AugmentSettings,
-    for_each: beam.ForEach | None = None,
-) -> dict:
-    """Trains, or takes up the run that `settings.workdir` holds, on all devices.
+def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict[str, Any]:
+    """Trains, or resumes the training in the work directory, on all devices.
 
-    Where several processes are connected, all call this with the same settings.
+    Where several processes are connected, all of them call this with the same settings.
 
     Args:
-        settings: the run.
-        augment_settings: the extra images.
-        for_each: workers that make crops and extra images; None for this machine's own.
+        settings: the settings of the training.
+        for_each: calls a function for each item on Beam's workers, which then make the crops and
+            extra images (`beam.make_for_each`); None for this machine.
 
     Returns:
-        Figures: images, losses, rate, peak memory of this process.
+        The number of `train_images`, `validation_images`, `rejected` samples and `excluded` ones;
+        the results of `History.summary`; the peak memory of this process and the time.
 
     Raises:
-        InputError: a flag, a file or the work directory is wrong.
+        InputError: a setting or a file is invalid, or the work directory holds another training.
         BlockingIOError: another process trains in the work directory.
     """
-    # Not at the top: --help and the worker processes, which import this module, do without Keras.
-    from keras_landmarks.models import keras_on_jax  # noqa: F401 -- before JAX is imported
-    from keras_landmarks.training import trainer
-
-    trainer.check(settings)
-    with trainer.lock_workdir(settings):
-        trainer.check_resume(settings, _flags(settings, augment_settings))
-        return _train(settings, augment_settings, for_each)
-
-
-def _train(
-    settings: TrainSettings,
-    augment_settings: AugmentSettings,
-    for_each: beam.ForEach | None,
-) -> dict:
-    """Does what `train` does, in a work directory that is this run's alone."""
+    # Keras and TensorFlow take seconds to import; --help and the worker processes, which import
+    # this module as well, do not need them.
+    from keras_landmarks.input.cache import open_crops
     from keras_landmarks.input.pipeline import ImageSet
-    from keras_landmarks.models.keras_settings import own_settings
-    from keras_landmarks.training import checkpoint, distribution, trainer
+    from keras_landmarks.models import keras_on_jax  # noqa: F401 -- before JAX is imported
+    from keras_landmarks.models.keras_settings import pinned_settings
+    from keras_landmarks.training import checkpoint, distribution, trainer, work_directory
 
     started = time.monotonic()
-    flags = _flags(settings, augment_settings)
-    with distribution.first_process_first("samples"):
-        samples = load_samples(
-            Path(settings.data), "train", Path(settings.prepared), settings.limit, settings.strict
-        )
-        train_rows, validation_rows = split(samples, settings)
-        images = fingerprint_rows(samples, train_rows)
-        trainer.check_images(settings, images)
-        mirror_map = _mirror_map(samples, train_rows, settings)
-        trainer.check_model(settings, samples.points, mirror_map)
-        parts = [(samples, train_rows)]
-        if augment_settings.augment_count:
-            trained_on = {samples.file_names[row] for row in train_rows}
-            parts.append(_extra_images(samples, trained_on, settings, augment_settings, for_each))
-    with distribution.data_parallel(), own_settings(settings.precision):
-        model = trainer.open_workdir(settings, samples.points, mirror_map)
-        if distribution.is_first():
-            held_out = [samples.file_names[row] for row in validation_rows]
-            _write_notes(Path(settings.workdir), samples, held_out, flags)
+    trainer.check_settings(settings)
+    with (
+        work_directory.lock(settings),
+        distribution.data_parallel(),
+        pinned_settings(settings.network.precision),
+    ):
+        # ── Settings: the same as those of the training in the work directory, if there is one ──
+        work_directory.check_settings(settings)
+
+        # ── Samples and split ──
+        with distribution.first_process_first("samples"):
+            samples = load_samples(
+                Path(settings.files.data),
+                "train",
+                Path(settings.files.prepared),
+                settings.split.limit,
+                settings.split.strict,
+            )
+            split = split_samples(samples, settings.split)
+            fingerprint = fingerprint_rows(samples, split.training)
+            work_directory.check_images(settings, fingerprint)
+            mirror_map = work_directory.choose_mirror_map(samples, split.training, settings)
+            work_directory.check_model(settings, samples.num_landmarks, mirror_map)
+            parts = [(samples, split.training)]
+            if settings.extra_images.augment_count:
+                parts.append(load_extra_images(samples, split.training, settings, for_each))
+
+        # ── Model: before the crops, so that wrong initial weights are an error early ──
+        network = work_directory.claim(settings, samples.num_landmarks, mirror_map)
+        held_out = [samples.file_names[row] for row in split.validation]
+        work_directory.write_records(settings, samples, held_out)
+
+        # ── Cache of crops ──
         with distribution.first_process_first("crops"):
-            sources = [_open_images(samples, settings, for_each) for samples, _ in parts]
-        training = ImageSet(
-            [(source, rows) for source, (_, rows) in zip(sources, parts, strict=True)]
-        )
-        validation = ImageSet([(sources[0], validation_rows)])
-        notes = checkpoint.run_notes(images, fixed_settings(flags), settings.epochs)
-        history = trainer.fit(model, settings, training, validation, mirror_map, notes)
+            parts = [(open_crops(part, settings, for_each), rows) for part, rows in parts]
+        training = ImageSet(parts)
+        crops, _ = parts[0]
+        validation = ImageSet([(crops, split.validation)])
+
+        # ── Fit ──
+        fixed = fixed_settings(settings.by_name())
+        record = checkpoint.training_record(fingerprint, fixed, settings.schedule.epochs)
+        history = trainer.fit(network, settings, training, validation, mirror_map, record)
+
+    # ── Results ──
     return {
-        "workdir": settings.workdir,
-        "model": settings.model,
+        "workdir": settings.files.workdir,
+        "model": settings.network.model,
         "train_images": len(training),
-        "validation_images": len(validation_rows),
-        "rejected": len(samples.rejects),
-        "excluded": len(samples) - len(train_rows) - len(validation_rows),
+        "validation_images": len(validation),
+        "rejected": len(samples.invalid_samples),
+        "excluded": len(samples) - len(split.training) - len(split.validation),
         **history.summary(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def _flags(settings: TrainSettings, augment_settings: AugmentSettings) -> dict[str, Any]:
-    return asdict(augment_settings) | asdict(settings)
-
-
-def split(samples: Samples, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows to train on and those held out for validation.
-
-    Raises:
-        InputError: no row is left to train on, or a table is wrong.
-    """
-    groups = None
-    if settings.validation_groups:
-        tables = [Path(table) for table in settings.validation_groups]
-        groups = grouping.read_groups(tables, samples.file_names)
-    if settings.fold:
-        parts = fold_rows(samples.file_names, *parse_fold(settings.fold), groups)
-    else:
-        parts = split_rows(samples.file_names, settings.train_fraction, groups)
-    if not settings.exclude:
-        return parts
-    excluded = set(table_files.read_names(Path(settings.exclude)))
-    if unknown := excluded.difference(samples.file_names):
-        logging.warning(
-            "%s: %d of %d names are not in the table", settings.exclude, len(unknown), len(excluded)
-        )
-    training, validation = (leave_out(rows, samples.file_names, excluded) for rows in parts)
-    if not len(training):
-        raise InputError(f"{settings.exclude}: names every image; none is left to train on")
-    return training, validation
-
-
-def _mirror_map(
-    samples: Samples, train_rows: np.ndarray, settings: TrainSettings
-) -> np.ndarray | None:
-    """Returns the mirror map, checked on some of the training faces, or None."""
-    mirrors = "mirror" in settings.augment_online
-    contests = mirrors and samples.points == layout.CONTEST_POINTS
-    choice = settings.mirror or ("contest" if contests else "none")
-    if mirrors and choice == "none":
-        raise InputError(
-            "--augment_online=mirror: which point becomes which? Say with --mirror=found or a file"
-        )
-    if choice == "found" and (known := _mirror_map_of_run(settings)) is not None:
-        return known
-    some = train_rows[:: -(-len(train_rows) // mirror.MOST_FACES)]
-    return mirror.choose_map(choice, samples.landmarks_photo_px[some])
-
-
-def _mirror_map_of_run(settings: TrainSettings) -> np.ndarray | None:
-    """Returns the map of the run that is gone on with: others found now could differ in a point."""
-    from keras_landmarks.models import spec
-
-    path = Path(settings.workdir) / spec.FILE_NAME
-    if not settings.resume or not path.exists():
-        return None
-    known = spec.read_spec(path.parent)
-    return None if known.mirror is None else mirror.from_json(known.mirror, known.points, str(path))
-
-
-def _extra_images(
-    samples: Samples,
-    trained_on: set[str],
-    settings: TrainSettings,
-    augment_settings: AugmentSettings,
-    for_each: beam.ForEach | None,
-) -> tuple[Samples, np.ndarray]:
-    """Returns the extra images, made first if need be, and the rows of photos trained on."""
-    prepared = Path(settings.prepared)
-    figures = augment(samples, prepared, augment_settings, settings.processes, for_each)
-    folder = Path(figures["folder"])
-    extra = load_samples(folder, "train", prepared)
-    sources = grouping.read_group_table(folder / "sources.csv")
-    usable = np.array([sources[name] in trained_on for name in extra.file_names])
-    logging.info(
-        "extra images %s in %s: %d; %d that lost a point were dropped;"
-        " %d of photos held out for validation or excluded are not used",
-        "made" if figures["made"] else "found",
-        folder,
-        figures["written"],
-        figures["dropped"],
-        np.sum(~usable),
-    )
-    return extra, np.flatnonzero(usable)
-
-
-def _open_images(samples: Samples, settings: TrainSettings, for_each: beam.ForEach | None):
-    """Returns the source of the crops: the store, made first if need be, or the files."""
-    from keras_landmarks.input import cache
-    from keras_landmarks.input.photos import Photos
-
-    photos = Photos(samples, CropSpec.of(settings))
-    if not settings.prepare:
-        return photos
-    return cache.build_cache(photos, Path(settings.prepared), settings.processes, for_each)
-
-
-def _write_notes(workdir: Path, samples: Samples, held_out: list[str], flags: dict) -> None:
-    config.write_flagfile(workdir / "flags.cfg", flags)
-    table_files.write_rows(workdir / VALIDATION_FILE, ("file_name",), ([name] for name in held_out))
-    write_json(workdir / VERSIONS_FILE, versions())
-    if samples.rejects:
-        invalid_samples.write_invalid_samples(workdir / "rejects.csv", samples.rejects)
-        logging.warning(
-            "%d samples cannot be used and are skipped; %s lists them",
-            len(samples.rejects),
-            workdir / "rejects.csv",
-        )
-
-
 if __name__ == "__main__":
-    config.run(main)
+    flags.run(main)

@@ -1,4 +1,4 @@
-"""A real browser, headless Chromium, by way of its driver: for tests of pages."""
+"""A real browser for tests of pages: headless Chromium, controlled through its driver."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ _ARGUMENTS = [
 
 
 class Browser:
-    """One page at a time, of a size; methods are those of the WebDriver standard."""
+    """A browser window, controlled with the W3C WebDriver protocol."""
 
     def __init__(self, address, arguments):
         self._address = f"{address}/session"
@@ -34,18 +34,18 @@ class Browser:
         self._address += f"/{session['sessionId']}"
 
     def open(self, url, width, height, dark=False):
-        """Opens a page as a screen of so many CSS pixels shows it."""
+        """Opens a page in a window of this size, CSS pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._devtools("Emulation.setDeviceMetricsOverride", **metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._devtools("Emulation.setEmulatedMedia", features=[scheme])
         self._call("/url", {"url": url})
-        # Until it is painted, which on a busy machine may be later, words have no height.
+        # On a busy machine the page is painted later, and unpainted text has no height.
         painted = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
         self._call("/execute/async", {"script": painted, "args": []})
 
     def run(self, script, *arguments):
-        """Returns what a script in the page returns."""
+        """Runs a script in the page; returns what it returns."""
         return self._call("/execute/sync", {"script": script, "args": arguments})
 
     def screenshot(self):
@@ -58,7 +58,7 @@ class Browser:
         return self._call("/print", {"page": {"width": 21.0, "height": 29.7}})
 
     def messages(self):
-        """Returns what the browser's console has said: errors, what the page's policy refused."""
+        """Returns the console's messages: errors, and violations of the content security policy."""
         return [entry["message"] for entry in self._call("/se/log", {"type": "browser"})]
 
     def quit(self):
@@ -71,13 +71,13 @@ class Browser:
     def _call(self, path, body=None, method="POST"):
         content = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self._address + path, content, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
+        with urllib.request.urlopen(request, timeout=600) as response:
+            return json.load(response)["value"]
 
 
 @contextlib.contextmanager
 def chromium(*arguments):
-    """Yields a browser, started with more arguments; ends it and its driver."""
+    """Starts a browser with more arguments, yields it, and ends it and its driver."""
     driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
     try:
         for line in driver.stdout:

@@ -1,4 +1,4 @@
-"""Our twins of the PyTorch models whose values golden/make_golden.py wrote."""
+"""Our counterparts of the PyTorch models whose outputs golden/make_golden.py wrote."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import safetensors
 
-from keras_landmarks.models import networks, pretrained, resnet
+from keras_landmarks.models import networks, resnet, weight_files
 
 GOLDEN = Path(__file__).parent / "golden"
-POINTS = 5
+NUM_LANDMARKS = 5
 
 
 def weights_file(kind):
@@ -17,11 +17,11 @@ def weights_file(kind):
 
 
 def build(kind, image_size):
-    """The golden model of that kind of block, with its weights."""
+    """Builds the golden model with a kind of block, and loads its weights."""
     with safetensors.safe_open(weights_file(kind), "np") as file:
-        member = resnet.ResNetConfig(**json.loads(file.metadata()["member"]))
-    model = networks.build(member, POINTS, image_size)
-    pretrained.load_weights(model, weights_file(kind))
+        config = resnet.ResNetConfig(**json.loads(file.metadata()["member"]))
+    model = networks.build(config, NUM_LANDMARKS, image_size)
+    weight_files.load_weights(model, weights_file(kind))
     return model
 
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from spoiling import COPIES, copy_of, jpeg
 
-from keras_landmarks.cleaning import duplicates
 from keras_landmarks.contest import grouping, listed_images, locations
 from keras_landmarks.find_duplicates import find_duplicates
-from keras_landmarks.input.splits import split_rows
+from keras_landmarks.input.splits import split_by_fraction
 
 KINDS = {
     "recompressed": {"copy"},
@@ -29,7 +28,7 @@ def read_pairs(path):
 
 @pytest.fixture(scope="module")
 def copied(faces, tmp_path_factory):
-    """The faces with three copies of each kind, some in the other split, and what was copied."""
+    """The faces with three copies of each kind in both splits, and the pairs that were made."""
     data = shutil.copytree(faces, tmp_path_factory.mktemp("copied") / "faces")
     rng = np.random.default_rng(0)
     names = sorted(path.name for path in (data / "train" / "images").iterdir())
@@ -44,25 +43,25 @@ def copied(faces, tmp_path_factory):
     return data, truth
 
 
-def test_all_copies_are_found_within_and_across_splits_and_nothing_else(copied, tmp_path):
+def test_exactly_the_copies_are_found(copied, tmp_path):
     data, truth = copied
     flags = [f"--data={data}", f"--duplicates={tmp_path}", "--processes=2"]
     command = [sys.executable, "-m", "keras_landmarks.find_duplicates", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     pairs = read_pairs(tmp_path / "pairs.tsv")
     assert pairs.keys() == truth.keys()
     assert [
         (how, pairs[pair]) for pair, how in truth.items() if pairs[pair] not in KINDS[how]
     ] == []
-    figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures["images"] == 24 + 8 + len(truth)
-    assert figures["pairs"] == figures["groups"] == len(truth)
-    assert figures["across_splits"] == len(truth) // 2
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results["images"] == 24 + 8 + len(truth)
+    assert results["pairs"] == results["groups"] == len(truth)
+    assert results["across_splits"] == len(truth) // 2
     assert (tmp_path / "contact_sheet.png").stat().st_size > 10_000
 
 
-def test_every_file_has_a_group_and_copies_share_theirs_over_the_splits(copied, tmp_path):
+def test_copies_share_a_group_across_splits(copied, tmp_path):
     data, truth = copied
     find_duplicates(data, ["train", "test"], tmp_path, processes=1)
     groups = {}
@@ -75,80 +74,50 @@ def test_every_file_has_a_group_and_copies_share_theirs_over_the_splits(copied, 
     assert len(set(groups.values())) == len(groups) - len(truth)
 
 
-def test_train_keeps_copies_on_one_side(copied, tmp_path):
+def test_split_keeps_copies_on_one_side(copied, tmp_path):
     data, truth = copied
     find_duplicates(data, ["train"], tmp_path, processes=1)
     groups = grouping.read_group_table(tmp_path / "groups_train.tsv")
     names = list(groups)
-    rows, _ = split_rows(names, 0.5, list(groups.values()))
+    rows, _ = split_by_fraction(names, 0.5, list(groups.values()))
     trained_on = {f"train/{names[row]}" for row in rows}
     within = [pair for pair in truth if all(name.startswith("train/") for name in pair)]
     assert within
     assert all(len(pair & trained_on) != 1 for pair in within)
 
 
-def test_what_is_no_image_has_a_group_of_its_own(own_faces, tmp_path, caplog):
+def test_unreadable_file_has_its_own_group(own_faces, tmp_path, caplog):
     images = own_faces / "train" / "images"
     (images / "inner").mkdir()
     (images / "inner" / "notes.txt").write_text("no image")
-    figures = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
-    assert figures["unreadable"] == 1
+    results = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
+    assert results["unreadable"] == 1
     assert len(set(grouping.read_group_table(tmp_path / "groups_train.tsv").values())) == 25
-    assert "train/inner/notes.txt: neither a JPEG nor a PNG" in caplog.text
+    assert "train/inner/notes.txt: " in caplog.text
 
 
-def test_copies_of_a_copy_are_one_group_and_equal_pixels_identical(own_faces, tmp_path):
+def test_copies_of_a_copy_are_one_group(own_faces, tmp_path):
     images = own_faces / "train" / "images"
     first = min(images.iterdir())
     for number in range(5):
         shutil.copyfile(first, images / f"same_{number}.jpg")
     image = listed_images.read_image(images, first.name)
     (images / "small.jpg").write_bytes(jpeg(image[::2, ::2], 60))
-    figures = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
-    assert figures["kinds"] == {"identical": 5, "resized": 1}
-    assert figures["groups"] == 1
+    results = find_duplicates(own_faces, ["train"], tmp_path, processes=1)
+    assert results["kinds"] == {"identical": 5, "resized": 1}
+    assert results["groups"] == 1
 
 
-def test_images_without_anything_on_them_are_no_copies_of_each_other(own_faces, tmp_path):
+def test_blank_images_are_not_copies(own_faces, tmp_path):
     images = own_faces / "train" / "images"
     for grey in (0, 90, 255):
         (images / f"blank_{grey}.jpg").write_bytes(jpeg(np.full((80, 60, 3), grey, np.uint8), 90))
     assert find_duplicates(own_faces, ["train"], tmp_path, processes=1)["pairs"] == 0
 
 
-def test_without_copies_there_is_no_picture_not_even_an_earlier_one(copied, faces, tmp_path):
+def test_old_contact_sheet_is_removed(copied, faces, tmp_path):
     find_duplicates(copied[0], ["train"], tmp_path, processes=1)
     assert (tmp_path / "contact_sheet.png").exists()
     find_duplicates(faces, ["train"], tmp_path, processes=1)
     assert not (tmp_path / "contact_sheet.png").exists()
     assert read_pairs(tmp_path / "pairs.tsv") == {}
-
-
-def test_two_frames_of_a_video_are_alike_but_no_copies(faces):
-    images = faces / "train" / "images"
-    image = listed_images.read_image(images, "face_000003.jpg")
-    height, width = image.shape[:2]
-    middle = slice(height // 3, height // 2), slice(width // 3, width * 2 // 3)
-    later = image.copy()
-    later[middle] = np.roll(image, height // 20, axis=0)[middle]  # the eyes move a little
-    first, second = (duplicates.look_at(frame).hashes for frame in (image, later))
-    assert list(duplicates.candidates(np.stack([first, second]))) == [(0, 1, False)]
-    pictures = [duplicates.small_picture(frame) for frame in (image, later)]
-    assert duplicates.match(*pictures) is None
-
-
-def test_a_mirrored_image_has_the_hash_with_other_signs(faces):
-    image = listed_images.read_image(faces / "train" / "images", "face_000001.jpg")
-    hashes = [duplicates.look_at(side).hashes for side in (image, image[:, ::-1].copy())]
-    assert (0, 1, True) in list(duplicates.candidates(np.stack(hashes)))
-
-
-def test_candidates_are_the_same_whatever_the_blocks(monkeypatch):
-    rng = np.random.default_rng(0)
-    hashes = rng.normal(size=(40, 2, 63)).astype(np.float32)
-    hashes[25:30] = hashes[5:10] + rng.normal(0, 0.2, (5, 2, 63))
-    hashes /= np.linalg.norm(hashes, axis=-1, keepdims=True)
-    expected = [(index, index + 20, False) for index in range(5, 10)]
-    assert list(duplicates.candidates(hashes)) == expected
-    monkeypatch.setattr(duplicates, "_BLOCK", 7)
-    assert sorted(duplicates.candidates(hashes)) == expected

@@ -1,8 +1,8 @@
-"""The readers, given files that were spoiled at random.
+"""Fuzz tests: the readers get files with random edits.
 
-Every reader either refuses such a file in one line or reads what an independent, slow reader of the
-test reads. KERAS_LANDMARKS_FUZZ says how many files each test tries: 40 unless told, always the
-same ones; more are drawn anew.
+A reader either refuses such a file with a message of one line, or reads what an independent, slow
+reader in this file reads. KERAS_LANDMARKS_FUZZ is the number of files per test: by default 40,
+always the same ones; a larger number draws new files in every run.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from absl.testing import flagsaver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_landmarks import config
+from keras_landmarks import flags
 from keras_landmarks.contest import (
     grouping,
     landmark_tables,
@@ -30,9 +30,9 @@ from keras_landmarks.contest import (
     requested_points,
     table_files,
 )
-from keras_landmarks.images import decoding
+from keras_landmarks.images import decoding, image_header
 from keras_landmarks.layouts import layout, mirror
-from keras_landmarks.models import networks, pretrained, resnet
+from keras_landmarks.models import networks, resnet, weight_files
 from keras_landmarks.training import checkpoint
 from keras_landmarks.training.checkpoint import Position
 from keras_landmarks.utils.errors import InputError
@@ -67,7 +67,7 @@ EDITS = st.lists(
 
 
 def spoil(content, edits):
-    """Returns the content after a few edits, each at a place given as a share of the length."""
+    """Returns the content after a few edits, each at a place given as a fraction of the length."""
     for share, kind, length, token in edits:
         place = int(share * len(content))
         before, after = content[:place], content[place:]
@@ -88,7 +88,7 @@ def path(tmp_path_factory):
 
 @contextlib.contextmanager
 def refusal():
-    """Within, an InputError is right if it is one line."""
+    """Within the context, an InputError is accepted if its message is one line."""
     refused = None
     try:
         yield
@@ -113,10 +113,10 @@ PLAIN_TITLES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
 
 def cells_of(content, split_all=False):
-    """The separator, the titles, and the rows under them: line number and cells.
+    """Returns the separator, the titles, and line number and cells of each row.
 
-    Unless `split_all` only the first cell may have separators within quotes. None if the header is
-    bad.
+    Unless `split_all` only the first cell may have separators within quotes. Returns None for an
+    invalid header.
     """
     header, *lines = content.split(b"\n")
     if header.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -145,7 +145,7 @@ def split(row, separator, split_all):
 
 
 def end_of_quotes(row):
-    """Where the quotes that a row begins with end; 0 if it begins with none."""
+    """Returns the end of the quotes that a row starts with; 0 if it starts without quotes."""
     place = len(row) - len(row.lstrip(b" ")) + 1
     if row[place - 1 : place] != b'"':
         return 0
@@ -176,17 +176,19 @@ def slow_number(cell, separator):
 
 
 def slow_columns(titles):
-    """The columns of x and y of each point in turn; None if the header is no table's of points.
+    """Returns the columns of x and y of each point; None if no landmark table has such titles.
 
-    Title by title, as the documentation has it, for titles in ASCII.
+    Follows the documentation title by title, for titles in ASCII.
     """
     known = {}  # (point, axis) -> column
     for column, title in enumerate(titles):
         words = [(m.start(), m.end(), m[0].lower()) for m in PLAIN_TITLES.finditer(title)]
-        said = [word for _, _, word in words]
-        places = [i for i, word in enumerate(said) if word in ("x", "y", "z")]
-        places = places or [i for i, w in enumerate(said) if w in ("w", "h", "width", "height")]
-        if not places or NOT_POINTS & set(said):
+        words_of_title = [word for _, _, word in words]
+        places = [i for i, word in enumerate(words_of_title) if word in ("x", "y", "z")]
+        places = places or [
+            i for i, w in enumerate(words_of_title) if w in ("w", "h", "width", "height")
+        ]
+        if not places or NOT_POINTS & set(words_of_title):
             continue
         start, end, axis = words[places[-1]]
         point = re.sub("[^A-Za-z0-9]+", "_", title[:start] + title[end:]).strip("_")
@@ -245,7 +247,7 @@ def corners(columns):
 
 
 def slow_landmarks(content):
-    """Sound rows by line: name and numbers; lines of the others. None if it is no such table."""
+    """Returns valid rows (name, numbers) by line, and the lines of the others; None if refused."""
     table = cells_of(content)
     columns = table and slow_columns(table[1])
     if not columns:
@@ -254,16 +256,16 @@ def slow_landmarks(content):
     name = titles.index("file_name")
     is_plain = [name, *columns] == list(range(len(titles)))
     _, _, rows = cells_of(content, split_all=not is_plain)
-    sound, rejected = {}, []
+    valid, rejected = {}, []
     for line, cells in rows:
         cells_of_row = [*cells, *[b""] * len(titles)]
         numbers = [slow_number(cells_of_row[column], separator) for column in columns]
         file_name = text(cells_of_row[name])
         if is_name(file_name) and len(cells) == len(titles) and None not in numbers:
-            sound[line] = file_name, numbers
+            valid[line] = file_name, numbers
         else:
             rejected.append(line)
-    return sound, rejected
+    return valid, rejected
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -285,30 +287,30 @@ def check_table(path, table, edits):
     if not content.split(b"\n")[0].removeprefix(b"\xef\xbb\xbf").isascii():
         return
     expected = slow_landmarks(content)
-    sound, rejected = {}, []
+    valid, rejected = {}, []
     with refusal():
         for rows in landmark_tables.iterate_landmarks(path):
             numbers = [list(points.astype(np.float32).flat) for points in rows.points]
             found = zip(rows.file_names, numbers, strict=True)
-            sound |= dict(zip(rows.lines, found, strict=True))
-            rejected += [reject.line for reject in rows.rejects]
-        assert (sound, rejected) == expected
+            valid |= dict(zip(rows.lines, found, strict=True))
+            rejected += [reject.line for reject in rows.invalid_samples]
+        assert (valid, rejected) == expected
         return
     assert expected is None
 
 
 def slow_indices(cell):
-    """The list, or None; JSON's idea of one."""
+    """Returns the list, as JSON reads it, or None."""
     try:
         indices = json.loads(cell)
     except (ValueError, RecursionError):
         return None
-    sound = isinstance(indices, list) and indices
-    return indices if sound and all(type(i) is int and 0 <= i <= 32767 for i in indices) else None
+    valid = isinstance(indices, list) and indices
+    return indices if valid and all(type(i) is int and 0 <= i <= 32767 for i in indices) else None
 
 
 def slow_pairs(content, column):
-    """Line, file name and the cell of a column of each row; None if the header has no such."""
+    """Returns line, file name and the column's cell of each row; None without such a column."""
     table = cells_of(content)
     if table is None:
         return None
@@ -347,7 +349,7 @@ def test_spoiled_index_lists(path, edits):
         if isinstance(row, requested_points.RequestedPoints):
             assert row.point_indices.tolist() == indices
             assert is_name(name)
-        else:  # JSON takes tabs and -0, too
+        else:  # JSON accepts tabs and -0 as well
             assert indices is None or not is_name(name) or re.search("[\t\r-]", cell)
 
 
@@ -373,9 +375,9 @@ def test_spoiled_flagfiles(path, edits):
         raise InputError(" ".join(message.split()))
 
     with pytest.MonkeyPatch.context() as patch, refusal(), flagsaver.flagsaver():
-        patch.setattr(config, "_fail", fail)
+        patch.setattr(flags, "_fail", fail)
         patch.setattr(os, "_exit", None)
-        config._parse_flags(["train", f"--flagfile={path}"], takes_paths=False)
+        flags._parse_flags(["train", f"--flagfile={path}"], takes_paths=False)
 
 
 # ── predictions ──
@@ -383,7 +385,7 @@ def test_spoiled_flagfiles(path, edits):
 
 @pytest.fixture(scope="module")
 def predictions(path):
-    """Names, landmarks, their deviations, and the bytes of their file."""
+    """Names, landmarks, sigmas, and the bytes of their file."""
     names = [f"{number}.jpg" for number in range(3)]
     numbers = np.random.default_rng(0).uniform(1, 500, (3, 4, 3)).astype(np.float32)
     landmarks, sigmas = numbers[..., :2], numbers[..., 2]
@@ -400,12 +402,12 @@ def test_spoiled_predictions(path, predictions, edits):
         table = prediction_files.read(path)
         assert table.file_names == names
         np.testing.assert_array_equal(table.points, landmarks)
-        if table.sigmas is not None:  # the archive's list of names may be what is spoiled
+        if table.sigmas is not None:  # an edit may hide the array from the archive's list of names
             np.testing.assert_array_equal(table.sigmas, sigmas)
 
 
 @pytest.mark.parametrize("spoiled", ["file_names.npy", "landmarks.npy", "sigmas.npy"])
-def test_predictions_with_right_checksums_around_spoiled_arrays(path, predictions, spoiled):
+def test_spoiled_arrays_with_valid_checksums(path, predictions, spoiled):
     with zipfile.ZipFile(io.BytesIO(predictions[-1])) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
 
@@ -421,7 +423,7 @@ def test_predictions_with_right_checksums_around_spoiled_arrays(path, prediction
             assert table.points.shape[0] == len(table.file_names) == 3
             assert table.points.nbytes <= len(members["landmarks.npy"]) + 200
             assert table.sigmas.shape == table.points.shape[:2]
-            # NumPy's own reader agrees. The size is right, so it may be asked.
+            # NumPy's own reader agrees; with the right size it is safe to ask.
             with np.load(path, allow_pickle=False) as arrays:
                 np.testing.assert_array_equal(table.points, arrays["landmarks"].astype(np.float32))
                 np.testing.assert_array_equal(table.sigmas, arrays["sigmas"].astype(np.float32))
@@ -450,8 +452,8 @@ def test_spoiled_images(suffix):
             return
         assert image.dtype == np.uint8
         assert image.ndim == 3
-        assert 0 < image.size <= 3 * decoding._MOST_PIXELS
-        if suffix == ".png":  # its checksums leave nothing to chance
+        assert 0 < image.size <= 3 * image_header.MAX_PIXELS
+        if suffix == ".png":  # PNG has checksums
             np.testing.assert_array_equal(image, whole)
 
     check()
@@ -464,7 +466,7 @@ SMALL = resnet.ResNetConfig("basic", (1,), stem_width=8)
 
 @pytest.fixture(scope="module")
 def model():
-    """A model that has trained a step, so that its optimiser has variables, too."""
+    """A model whose optimiser has its variables."""
     model = networks.build(SMALL, 2, image_size=32)
     model.compile("adam", "mse")
     model.optimizer.build(model.trainable_variables)
@@ -476,7 +478,7 @@ def values(model):
 
 
 def slow_safetensors(content):
-    """The arrays by name, read by the format's description."""
+    """Returns the arrays by name, read as the format is specified."""
     (length,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + length])
     header.pop("__metadata__", None)
@@ -490,20 +492,20 @@ def slow_safetensors(content):
 
 
 def header_of(content):
-    """Splits a safetensors file into what is not a tensor and the rest."""
+    """Splits a safetensors file into its header and its tensors."""
     (length,) = struct.unpack_from("<Q", content)
     return content[: 8 + length], content[8 + length :]
 
 
 def assert_same(model, arrays):
-    for name, variable in pretrained._variables(model).items():
+    for name, variable in weight_files.named_variables(model).items():
         array = arrays[name]
         expected = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
         np.testing.assert_array_equal(np.asarray(variable.value), expected.astype(np.float32))
 
 
 def spoil_and_load(path, model, load):
-    """Spoils a safetensors file; `load` takes its content and must refuse it or be right."""
+    """Spoils a safetensors file; `load` gets the content and must refuse it or read it right."""
     header, tensors = header_of(path.read_bytes())
 
     @fuzz
@@ -522,16 +524,16 @@ def spoil_and_load(path, model, load):
 
 def test_spoiled_safetensors(path, model):
     path = path.with_suffix(".safetensors")
-    pretrained.save_safetensors(model, path)
+    weight_files.save_safetensors(model, path)
 
     def load(content):
-        pretrained.load_weights(model, path)
+        weight_files.load_weights(model, path)
         assert_same(model, slow_safetensors(content))
 
     spoil_and_load(path, model, load)
 
 
-def test_spoiled_states(path, model):
+def test_spoiled_checkpoints(path, model):
     path = path.with_suffix(".safetensors")
     checkpoint.save_checkpoint(path, model, Position(7, 3), steps_per_epoch=10)
 
@@ -557,7 +559,7 @@ def test_spoiled_keras_weights(path, model):
         path.write_bytes(spoil(content, edits))
         before = values(model)
         with refusal():
-            pretrained.load_weights(model, path)
+            weight_files.load_weights(model, path)
             return
         np.testing.assert_equal(values(model), before)
 
@@ -595,11 +597,11 @@ def test_spoiled_mirror_maps(path):
     check()
 
 
-# ── what was found, or feared, of weights ──
+# ── damaged or malicious weights ──
 
 
 def keras_file(path, spoil):
-    """A file of Keras' with one layer, conv1, whose only variable is what `spoil` puts there."""
+    """Writes a Keras weight file with one layer, conv1, whose only variable `spoil` makes."""
     with h5py.File(path, "w") as file:
         variables = file.create_group("layers/conv2d/vars")
         variables.attrs["name"] = "conv1"
@@ -626,31 +628,31 @@ def be_virtual(variables):
 
 
 @pytest.mark.parametrize("trick", [claim_much, lie_outside, link_outside, be_virtual])
-def test_weights_are_only_what_the_file_itself_holds(tmp_path, model, trick, monkeypatch):
+def test_weights_outside_the_file_are_refused(tmp_path, model, trick, monkeypatch):
     monkeypatch.chdir(tmp_path)
     numbers = np.ones((7, 7, 3, 8), np.float32)
     (tmp_path / "numbers").write_bytes(numbers.tobytes())
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["numbers"] = numbers
     keras_file(tmp_path / "best.weights.h5", trick)
-    with pytest.raises(InputError, match="lies in another file or is not there"):
-        pretrained.load_weights(model, tmp_path)
+    with pytest.raises(InputError, match=r"best\.weights\.h5: .*stored"):
+        weight_files.load_weights(model, tmp_path)
 
 
-def test_weights_that_are_no_fractions_are_refused(tmp_path, model):
+def test_integer_weights_are_refused(tmp_path, model):
     path = tmp_path / "weights.safetensors"
-    pretrained.save_safetensors(model, path)
+    weight_files.save_safetensors(model, path)
     path.write_bytes(path.read_bytes().replace(b'"F32"', b'"I32"', 1))
     before = values(model)
-    with pytest.raises(InputError, match=r"of another type: \S+ int32"):
-        pretrained.load_weights(model, path)
+    with pytest.raises(InputError, match=r"\S+ int32"):
+        weight_files.load_weights(model, path)
     np.testing.assert_equal(values(model), before)
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [(b'"F32"', b'"I32"'), (b": 7", b":-7"), (b": 3", b": a"), (b": 10", b":  2")]
 )
-def test_a_state_of_other_types_is_refused(tmp_path, model, old, new):
+def test_checkpoint_of_other_types_is_refused(tmp_path, model, old, new):
     path = tmp_path / "last.safetensors"
     checkpoint.save_checkpoint(path, model, Position(7, 3), steps_per_epoch=10)
     content = path.read_bytes()

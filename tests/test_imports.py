@@ -1,4 +1,4 @@
-"""The import rule: which part of the package may import which. WORKSPACE.md says why."""
+"""Which part of the package may import which; WORKSPACE.md explains the rule."""
 
 import ast
 from pathlib import Path
@@ -21,8 +21,8 @@ PARTS = (
     "cleaning",
     "input",
     "annotations",
-    "contest",
     "synthetic",
+    "contest",
     "images",
     "layouts",
     "utils",
@@ -30,7 +30,7 @@ PARTS = (
 
 
 def imported_names(path):
-    """Everything that a file imports, as dotted names."""
+    """Yields what a file imports, as dotted names."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
@@ -52,21 +52,29 @@ def part_of(path):
     return path.relative_to(PACKAGE).parts[0]
 
 
-def test_every_folder_has_its_place_among_the_parts():
+def test_every_folder_has_its_place():
     assert {part_of(path) for path in MODULES if path.parent != PACKAGE} == set(PARTS)
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parent != PACKAGE], ids=dotted)
-def test_parts_import_downwards_and_read_no_flag(path):
-    below = PARTS[PARTS.index(part_of(path)) :]
+def test_parts_import_downwards_and_no_flags(path):
+    below = {*PARTS[PARTS.index(part_of(path)) :], "settings"}
     for name in our_imports(path):
         assert name.split(".")[0] in below, f"{dotted(path)} imports {name}"
     assert "absl.flags" not in imported_names(path)
 
 
-def test_keras_is_imported_from_the_one_place_that_sees_to_its_backend():
-    # The last runs in a process of its own, with TensorFlow.
-    apart = {"models.keras_on_jax", "exporting.tensorflow_writer"}
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parent == PACKAGE], ids=dotted)
+def test_commands_import_no_other_command(path):
+    allowed = {*PARTS, "settings", "flags"}
+    if path.stem == "cross_validate":  # it is several trainings
+        allowed.add("train")
+    assert {name.split(".")[0] for name in our_imports(path)} <= allowed
+
+
+def test_keras_is_imported_in_one_place():
+    # The first sets the backend; the second runs in a process of its own, with TensorFlow.
+    exceptions = {"models.keras_on_jax", "exporting.tensorflow_writer"}
     for path in MODULES:
         names = {name.split(".")[0] for name in imported_names(path)}
-        assert "keras" not in names or dotted(path) in apart, dotted(path)
+        assert "keras" not in names or dotted(path) in exceptions, dotted(path)

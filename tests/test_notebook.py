@@ -1,4 +1,4 @@
-"""The notebook of first steps, run cell by cell in a kernel of its own."""
+"""The notebook of first steps, run in a kernel of its own."""
 
 import os
 import sys
@@ -14,27 +14,27 @@ NOTEBOOK = ROOT / ".github" / "first_steps.ipynb"
 
 @pytest.fixture
 def notebook(tmp_path):
-    """The notebook, on little work."""
+    """The notebook with a small data set and one epoch, in a temporary folder."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    few = f'DATA, WORK = "{tmp_path}/faces", "{tmp_path}/work"\nIMAGES, EPOCHS = 40, 1'
+    parameters = f'DATA, WORK = "{tmp_path}/faces", "{tmp_path}/work"\nIMAGES, EPOCHS = 40, 1'
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags:
-            cell.source = few
-        if "install" in tags:  # installed already
+            cell.source = parameters
+        if "install" in tags:  # the package is installed
             cell.source = ""
     return notebook
 
 
-def test_it_holds_no_outputs():
+def test_notebook_holds_no_outputs():
     for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
         assert not cell.get("outputs")
 
 
-def test_it_runs_from_the_first_cell_to_the_pictures(notebook, monkeypatch):
+def test_notebook_runs_to_its_end(notebook, monkeypatch):
     bin_folder = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": ROOT}}).execute()
+    NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": ROOT}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs)
     assert "error:" not in printed

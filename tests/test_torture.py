@@ -1,6 +1,6 @@
-"""SIGKILL at random moments, start again, and so on: the end must be as if nothing had been.
+"""Commands that are killed at random moments and started again end with the same files.
 
-`make torture` runs it: some 110 kills take about a quarter of an hour on two free cores.
+`make torture` runs these tests: some 110 kills take about 15 minutes on two free cores.
 """
 
 import random
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 from folders import contents
 
-from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.contest import requested_points
+from keras_landmarks.input.extra_images import ExtraImageSpec, make_extra_images
 from keras_landmarks.input.samples import load_samples
 
 pytestmark = pytest.mark.slow
@@ -37,14 +37,14 @@ cache.build_cache(photos, prepared)
 
 
 class Job(NamedTuple):
-    """A command that is killed `kills` times at least, and which files must then be the same.
+    """A command that is killed at least `kills` times, and which files must come out the same.
 
-    Its arguments have places for folders to read, {faces}, {many}, {run}, and to write to: {out}.
+    The arguments may name folders to read, {faces}, {many} and {run}, and one to write to, {out}.
     """
 
     arguments: list[str]
     kills: int
-    same: Callable[[str], bool] = lambda name: True
+    must_match: Callable[[str], bool] = lambda name: True
 
 
 JOBS = {
@@ -88,18 +88,18 @@ JOBS = {
             "--train_fraction=0.9",
         ],
         20,
-        # The others tell times.
+        # The other files contain times.
         lambda name: name in ("work/best.weights.h5", "work/last.safetensors"),
     ),
 }
 
 
 @pytest.fixture(scope="session")
-def places(faces, tiny_run, tmp_path_factory):
-    """Folders to read from; `many` has two broken images."""
+def folders(faces, tiny_run, tmp_path_factory):
+    """The folders to read from; `many` has two broken images."""
     folder = tmp_path_factory.mktemp("many")
-    settings = AugmentSettings(IMAGES, augment_refill=True)
-    augment(load_samples(faces, "train", folder), folder, settings)
+    settings = ExtraImageSpec(IMAGES, refill=True)
+    make_extra_images(load_samples(faces, "train", folder), folder, settings)
     (many,) = folder.glob("augmented-*")
     images = sorted((many / "train" / "images").iterdir())
     for image in (images[100], images[-3]):
@@ -108,11 +108,11 @@ def places(faces, tiny_run, tmp_path_factory):
     requested_points.write_test_points(
         many / "train" / "test_points.csv", names, [[0, 5, 970]] * len(names)
     )
-    return {"faces": faces, "many": many, "run": tiny_run[0].workdir}
+    return {"faces": faces, "many": many, "run": tiny_run[0].files.workdir}
 
 
-def start(job, places, out):
-    arguments = [argument.format(**places, out=out) for argument in job.arguments]
+def start(job, folders, out):
+    arguments = [argument.format(**folders, out=out) for argument in job.arguments]
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.DEVNULL,
@@ -122,7 +122,7 @@ def start(job, places, out):
 
 
 def is_killed(process, seconds):
-    """Kills the process after so long; False if it was done before."""
+    """Kills the process after some seconds; False if it had ended before."""
     try:
         _, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -134,27 +134,25 @@ def is_killed(process, seconds):
 
 
 def result(out, job):
-    return {name: content for name, content in contents(out).items() if job.same(name)}
+    return {name: content for name, content in contents(out).items() if job.must_match(name)}
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(name, places, tmp_path):
-    job, chance = JOBS[name], random.Random(name)
-    began = time.monotonic()
-    assert not is_killed(start(job, places, tmp_path / "straight"), None)
-    seconds = time.monotonic() - began
+def test_random_kills_do_not_change_the_result(name, folders, tmp_path):
+    job, rng = JOBS[name], random.Random(name)
+    started = time.monotonic()
+    assert not is_killed(start(job, folders, tmp_path / "straight"), None)
+    seconds = time.monotonic() - started
     expected = result(tmp_path / "straight", job)
     assert expected
     kills = runs = 0
     while kills < job.kills:
         out = tmp_path / f"killed-{runs}"
-        before, began = kills, time.monotonic()
-        while is_killed(start(job, places, out), chance.uniform(0, seconds)):
+        before, started = kills, time.monotonic()
+        while is_killed(start(job, folders, out), rng.uniform(0, seconds)):
             kills += 1
-        if kills == before:  # the machine has become quicker
-            seconds = time.monotonic() - began
+        if kills == before:  # the command has become faster
+            seconds = time.monotonic() - started
         runs += 1
         assert result(out, job) == expected
-    print(
-        f"\n{name}: {kills} kills in {runs} runs of {seconds:.1f} s; all ended byte for byte alike"
-    )
+    print(f"\n{name}: {kills} kills in {runs} runs of {seconds:.1f} s; all wrote the same bytes")

@@ -1,1 +1,1 @@
-"""Faces and their points as other programs write them."""
+"""Readers of other programs' landmark annotations, and their conversion to the contest's format."""

@@ -1,27 +1,27 @@
-"""A face cut out of its photo, with its points in the crop's pixels."""
+"""Crops a face from its photo."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_landmarks.annotations.face import Face
+from keras_landmarks.annotations.face import AnnotatedFace
 from keras_landmarks.annotations.units import pixels_per
 from keras_landmarks.contest import checking, listed_images
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.images import decoding, geometry
 from keras_landmarks.images.geometry import Region
 
-_FEWEST_POINTS_WITH_EXTENT = 3
-_SMALLEST_FACE_PX = 4
+_MIN_LANDMARKS_WITH_EXTENT = 3
+_MIN_FACE_PX = 4
 
 
-class Cut(NamedTuple):
-    """A face cut out.
+class FaceCrop(NamedTuple):
+    """A cropped face.
 
     Attributes:
-        jpeg: its crop.
-        offset_px: where in the photo the crop begins, x and y.
+        jpeg: the crop as a JPEG file.
+        offset_px: x and y of the crop's upper left corner in the photo.
         landmarks_photo_px: (k, 2) float64.
         photo_size_px: width and height of the photo.
     """
@@ -32,23 +32,23 @@ class Cut(NamedTuple):
     photo_size_px: tuple[int, int]
 
 
-def can_be_cut_out(face: Face | InvalidSample) -> bool:
-    """Whether a face has an extent: that of three points or more, or that of a box."""
-    if not isinstance(face, Face):
+def has_extent(face: AnnotatedFace | InvalidSample) -> bool:
+    """Whether a face can be cropped: by three landmarks or more, or by its box."""
+    if not isinstance(face, AnnotatedFace):
         return False
-    return len(face.landmarks_photo_px) >= _FEWEST_POINTS_WITH_EXTENT or _has_box(face)
+    return len(face.landmarks) >= _MIN_LANDMARKS_WITH_EXTENT or _has_box(face)
 
 
-def cut_face(
-    photos: Path, face_share: float, unit: str, face: Face | InvalidSample
-) -> Cut | InvalidSample:
-    """Returns a face's crop, as JPEG, with its points; or why it has none.
+def crop_face(
+    photos: Path, face_share: float, unit: str, face: AnnotatedFace | InvalidSample
+) -> FaceCrop | InvalidSample:
+    """Crops a face from its photo, or returns the reason why that is impossible.
 
     Args:
         photos: the folder of the photos.
-        face_share: share of the crop's sides that the face takes; 0 for the whole photo.
-        unit: of the points, one of `units.UNITS`.
-        face: the face, or what is wrong with it already.
+        face_share: the share of the crop's sides that the face takes; 0 for the whole photo.
+        unit: the unit of the landmarks, one of `settings.POINT_UNITS`.
+        face: the face; an invalid sample is returned as it is.
     """
     if isinstance(face, InvalidSample):
         return face
@@ -57,56 +57,83 @@ def cut_face(
     except ValueError as error:
         return InvalidSample(face.photo, face.row, str(error))
     size_px = image.shape[1::-1]
-    if face.photo_size and face.photo_size != size_px:
-        return InvalidSample(face.photo, face.row, _other_size(face.photo_size, size_px))
-    landmarks_px = face.landmarks_photo_px * pixels_per(unit, size_px)
-    (outline,) = checking.boxes(landmarks_px[None])
-    if checking.lies_far_outside(outline, size_px):
-        return InvalidSample(face.photo, face.row, "points far outside the image")
+    scale = pixels_per(unit, size_px)
+    landmarks_px, outline_px = face.landmarks * scale, _find_outline(face, scale)
+    if reason := _find_problem(face, landmarks_px, outline_px, size_px, bool(face_share)):
+        return InvalidSample(face.photo, face.row, reason)
     if not face_share:
-        return Cut(decoding.encode_jpeg(image), (0, 0), landmarks_px, size_px)
-    if len(landmarks_px) < _FEWEST_POINTS_WITH_EXTENT:
-        if not _has_box(face):
-            return InvalidSample(
-                face.photo, face.row, "no box, and too few points to cut a face out by"
-            )
-        outline = (np.reshape(face.box_photo_px, (2, 2)) * pixels_per(unit, size_px)).ravel()
-    if max(outline[2] - outline[0], outline[3] - outline[1]) < _SMALLEST_FACE_PX:
-        sides = f"{outline[2] - outline[0]:.3g} x {outline[3] - outline[1]:.3g} px"
-        return InvalidSample(
-            face.photo, face.row, f"a face of a few pixels, are they pixels?: {sides}"
-        )
-    region = region_around(outline, face_share)
-    crop = decoding.encode_jpeg(geometry.cut_region(image, region))
-    return Cut(crop, region[:2], landmarks_px, size_px)
+        return FaceCrop(decoding.encode_jpeg(image), (0, 0), landmarks_px, size_px)
+    region = region_around(outline_px, face_share)
+    jpeg = decoding.encode_jpeg(geometry.cut_region(image, region))
+    return FaceCrop(jpeg, region[:2], landmarks_px, size_px)
 
 
-def region_around(box: list[float], share: float) -> Region:
-    """Returns what to cut out so that a box (low x, low y, high x, high y) takes `share` of it.
+def region_around(box_px: list[float], share: float) -> Region:
+    """Returns the region of which a box takes `share` of each side.
 
-    A box that is flat counts as half as wide as it is long.
+    A flat box counts as half as wide as it is long.
+
+    Args:
+        box_px: min x, min y, max x and max y.
+        share: more than 0, at most 1.
     """
-    low, high = np.array(box[:2]), np.array(box[2:])
+    low, high = np.array(box_px[:2]), np.array(box_px[2:])
     sides = high - low + 1
     sides = np.maximum(sides, sides.max() / 2) / share
     first = np.floor((low + high - sides) / 2).astype(int)
     return Region(*first.tolist(), *(first + np.ceil(sides).astype(int)).tolist())
 
 
-def _has_box(face: Face) -> bool:
-    """Whether the annotations have a box of the face, around all its points."""
-    if face.box_photo_px is None:
+def _find_outline(face: AnnotatedFace, scale: np.ndarray) -> list[float] | None:
+    """Returns the box to crop by, px: that of the landmarks or, for few of them, the annotated one.
+
+    `scale` (2,) is the number of pixels per unit of x and of y.
+    """
+    if len(face.landmarks) >= _MIN_LANDMARKS_WITH_EXTENT:
+        corners = [face.landmarks.min(axis=0), face.landmarks.max(axis=0)]
+    elif _has_box(face):
+        corners = np.reshape(face.box, (2, 2))
+    else:
+        return None
+    return (np.array(corners) * scale).ravel().tolist()
+
+
+def _has_box(face: AnnotatedFace) -> bool:
+    """Whether a face has a box, around all its landmarks."""
+    if face.box is None:
         return False
-    low, high = np.reshape(face.box_photo_px, (2, 2))
-    return bool(((face.landmarks_photo_px >= low) & (face.landmarks_photo_px <= high)).all())
+    low, high = np.reshape(face.box, (2, 2))
+    return bool(((face.landmarks >= low) & (face.landmarks <= high)).all())
 
 
-def _other_size(stated: tuple[int, int], size_px: tuple[int, int]) -> str:
-    """Says how a photo's size is not the stated one; the particulars have both, and the factor."""
-    sizes = f"{stated[0]} x {stated[1]}, not {size_px[0]} x {size_px[1]}"
-    if stated == size_px[::-1]:
+def _find_problem(
+    face: AnnotatedFace,
+    landmarks_px: np.ndarray,
+    outline_px: list[float] | None,
+    size_px: tuple[int, int],
+    is_cropped: bool,
+) -> str:
+    """Returns why a face does not fit its photo, or "" if it does."""
+    if face.photo_size_px and face.photo_size_px != size_px:
+        return _describe_size_mismatch(face.photo_size_px, size_px)
+    (bounds_px,) = checking.bounding_boxes(landmarks_px[None])
+    if checking.lies_far_outside(bounds_px, size_px):
+        return "a point lies far outside the image"
+    if not is_cropped:
+        return ""
+    if outline_px is None:
+        return "no box, and too few points to crop the face by"
+    width, height = outline_px[2] - outline_px[0], outline_px[3] - outline_px[1]
+    if max(width, height) < _MIN_FACE_PX:
+        return f"a face of a few pixels, are they pixels?: {width:.3g} x {height:.3g} px"
+    return ""
+
+
+def _describe_size_mismatch(stated_px: tuple[int, int], size_px: tuple[int, int]) -> str:
+    sizes = f"{stated_px[0]} x {stated_px[1]}, not {size_px[0]} x {size_px[1]}"
+    if stated_px == size_px[::-1]:
         return f"annotated on its side, without the photo's EXIF orientation: {sizes}"
-    factors = np.divide(size_px, stated)
+    factors = np.divide(size_px, stated_px)
     if np.allclose(*factors, rtol=0.02):
         return f"annotated at another size: {sizes}, which is {factors.mean():.4g} times as large"
     return f"annotated on a photo of another shape: {sizes}"

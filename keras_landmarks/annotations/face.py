@@ -1,4 +1,4 @@
-"""A face as a file of annotations describes it, before its photo is looked at."""
+"""A face as an annotation file describes it, before its photo is read."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,58 +8,72 @@ import numpy as np
 
 from keras_landmarks.contest.invalid_samples import InvalidSample
 
-KINDS_READ = "tables (CSV), COCO's JSON, lists (.txt) and .pts files are read"
+# The end of messages about files in other formats.
+SUPPORTED_FORMATS = "tables (CSV), COCO's JSON, lists (.txt) and .pts files are read"
 
 
-class Face(NamedTuple):
-    """One face.
+class AnnotatedFace(NamedTuple):
+    """One annotated face.
 
     Attributes:
-        photo: its photo's path below the photos' folder.
-        landmarks_photo_px: (k, 2) float64, in the unit of the file; NaN where a point has no place.
-        row: a line or a number in the file of annotations, counted from 1.
-        id: what the annotation is called there, if it is.
-        photo_size: width and height of the photo as the annotations state it, if they do.
-        box_photo_px: left, top, right and bottom of the face's box, if the annotations have one.
+        photo: the photo's path, relative to the folder of photos.
+        landmarks: (k, 2) float64 in the file's unit; NaN where a landmark was not annotated.
+        row: the annotation's line or number in its file, from 1.
+        id: the annotation's id in its file, if it has one.
+        photo_size_px: width and height of the photo as the file states them, if it does.
+        box: left, top, right and bottom of the face's box in the file's unit, if it has one.
     """
 
     photo: str
-    landmarks_photo_px: np.ndarray
+    landmarks: np.ndarray
     row: int
     id: str | None = None
-    photo_size: tuple[int, int] | None = None
-    box_photo_px: tuple[float, float, float, float] | None = None
+    photo_size_px: tuple[int, int] | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 class Annotations(NamedTuple):
-    """What a file or folder holds: faces and what cannot be used; the points' names if known."""
+    """The contents of an annotation file or folder.
 
-    faces: Iterable[Face | InvalidSample]
+    Attributes:
+        faces: the faces, and the annotations that cannot be used.
+        names: the names of the landmarks, if the file has them.
+        ignored: titles of columns that look like coordinates and are not used.
+    """
+
+    faces: Iterable[AnnotatedFace | InvalidSample]
     names: Sequence[str] | None = None
     ignored: Sequence[str] = ()
 
 
-def face_of(
+def face_from_cells(
     photo: str, cells: Sequence[str | float], row: int, names: Sequence[str] | None = None
-) -> Face | InvalidSample:
-    """Returns the face with these x and y of each point in turn; empty cells have no place."""
+) -> AnnotatedFace | InvalidSample:
+    """Returns a face from its numbers, or the reason why they are not landmarks.
+
+    Args:
+        photo: the photo's path.
+        cells: x and y of each landmark in turn; an empty string becomes NaN.
+        row: the annotation's line or number in its file.
+        names: the landmarks' names, for the message.
+    """
     numbers = []
-    for place, cell in enumerate(cells):
+    for index, cell in enumerate(cells):
         try:
             numbers.append(math.nan if cell == "" else float(cell))
         except (TypeError, ValueError):
-            where = f"{'xy'[place % 2]} of {point_name(place // 2, names)}"
+            where = f"{'xy'[index % 2]} of {describe_point(index // 2, names)}"
             return InvalidSample(photo, row, f"not a number: {cell!r:.40}, {where}")
     if not numbers or len(numbers) % 2:
         return InvalidSample(photo, row, f"not x and y of each point: {len(numbers)} numbers")
     if np.isinf(numbers).any():
         return InvalidSample(photo, row, "not a finite number")
-    return Face(photo, np.array(numbers).reshape(-1, 2), row)
+    return AnnotatedFace(photo, np.array(numbers).reshape(-1, 2), row)
 
 
-def point_name(point: int, names: Sequence[str] | None) -> str:
-    """Returns what a point is called: its name, if there is one, or its number."""
-    return f"point {names[point] if names and point < len(names) else point}"
+def describe_point(index: int, names: Sequence[str] | None) -> str:
+    """Returns "point" and the landmark's name if there is one, else its index."""
+    return f"point {names[index] if names and index < len(names) else index}"
 
 
 def is_number(word: str) -> bool:

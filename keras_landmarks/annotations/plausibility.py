@@ -1,43 +1,51 @@
-"""What betrays numbers that are no points of a face: a box, attributes, x and y mixed up.
+"""Detects numbers that are not landmarks: a box, attributes, or x and y in another order.
 
-Files without names of their points, and some with, hold other numbers beside them. Nothing in the
-file says so, but all faces together do.
+Nothing in a file without landmark names (and in some with names) says which of its numbers are
+landmarks, but the faces of a file taken together do.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from keras_landmarks.annotations.face import point_name
+from keras_landmarks.annotations.face import describe_point
 
-_FEWEST_FACES = 3
-_FEWEST_OTHERS = 3  # points that two others must surround to count as a box
-_SHARE = 0.95  # of the faces of which it must be so
-_LARGEST_ATTRIBUTE = 10
-_BLOCKS_ARE_BETTER = 0.25  # times the deviation of the shapes
+_MIN_FACES = 3
+_MIN_OTHERS = 3  # points that two others must enclose to count as a box
+_MIN_SHARE = 0.95  # of the faces that must agree
+_MAX_ATTRIBUTE = 10
+_MAX_BLOCK_DEVIATION = 0.25  # relative to the deviation of the shapes as they are
 
 
-def find_fault(landmarks: np.ndarray, names: Sequence[str] | None) -> str:
-    """Returns why the points (n, k, 2) of n faces cannot all be points; nothing if they may be."""
-    faces, points = landmarks.shape[:2]
-    if faces < _FEWEST_FACES or points < 2 + _FEWEST_OTHERS:
+def find_problem(landmarks: np.ndarray, names: Sequence[str] | None) -> str:
+    """Returns the reason why not all points can be landmarks, or "" if they can.
+
+    Args:
+        landmarks: (n, k, 2), of n faces.
+        names: k names, if the points have names.
+    """
+    num_faces, num_landmarks = landmarks.shape[:2]
+    if num_faces < _MIN_FACES or num_landmarks < 2 + _MIN_OTHERS:
         return ""
     landmarks = landmarks.astype(np.float64)
-    for first in (0, points - 2):
-        if kind := _box_kind(landmarks, first):
-            pair = f"{point_name(first, names)} and {point_name(first + 1, names)}"
-            return f"{pair} are no points but a box around the others ({kind})"
-    for point in range(points):
+    for first in (0, num_landmarks - 2):
+        if kind := _find_box(landmarks, first):
+            pair = f"{describe_point(first, names)} and {describe_point(first + 1, names)}"
+            return f"{pair} are not landmarks but a box around the others ({kind})"
+    for point in range(num_landmarks):
         if _is_attribute(landmarks, point):
-            name = point_name(point, names)
-            return f"{name} is no place: whole numbers of 0 to {_LARGEST_ATTRIBUTE} in all faces"
+            name = describe_point(point, names)
+            return (
+                f"{name} is not a landmark: it has whole numbers of 0 to {_MAX_ATTRIBUTE} in all"
+                " faces"
+            )
     if not names and _are_blocks(landmarks):
         return "the numbers are x of all points and then y of all, not x and y of each in turn"
     return ""
 
 
-def _box_kind(landmarks: np.ndarray, first: int) -> str:
-    """Returns how two points in turn are a box around all others; nothing if they are none."""
+def _find_box(landmarks: np.ndarray, first: int) -> str:
+    """Returns in which order two successive points are a box around all others, or ""."""
     (a, b), (c, d) = landmarks[:, first].T, landmarks[:, first + 1].T
     others = np.delete(landmarks, [first, first + 1], axis=1)
     low, high = others.min(axis=1), others.max(axis=1)
@@ -47,35 +55,35 @@ def _box_kind(landmarks: np.ndarray, first: int) -> str:
         "left, right, top, bottom": (a, c, b, d),
     }
     for kind, (left, top, right, bottom) in kinds.items():
-        outside = (left <= low[:, 0]) & (top <= low[:, 1])
-        outside &= (right >= high[:, 0]) & (bottom >= high[:, 1])
+        encloses = (left <= low[:, 0]) & (top <= low[:, 1])
+        encloses &= (right >= high[:, 0]) & (bottom >= high[:, 1])
         # A box that is far larger than the face is a coincidence of large numbers.
-        near = (right - left <= 3 * np.ptp(others[..., 0], axis=1)) & (
+        is_near = (right - left <= 3 * np.ptp(others[..., 0], axis=1)) & (
             bottom - top <= 3 * np.ptp(others[..., 1], axis=1)
         )
-        if (outside & near).mean() >= _SHARE:
+        if (encloses & is_near).mean() >= _MIN_SHARE:
             return kind
     return ""
 
 
 def _is_attribute(landmarks: np.ndarray, point: int) -> bool:
-    """Whether a point is small whole numbers in all faces, away from all others."""
+    """Whether a point is small whole numbers in all faces, away from all other points."""
     numbers = landmarks[:, point]
-    if not np.array_equal(numbers, np.rint(numbers)) or np.abs(numbers).max() > _LARGEST_ATTRIBUTE:
+    if not np.array_equal(numbers, np.rint(numbers)) or np.abs(numbers).max() > _MAX_ATTRIBUTE:
         return False
     others = np.delete(landmarks, point, axis=1)
-    away = (others.min(axis=1) > _LARGEST_ATTRIBUTE).all(axis=1)
-    return bool(away.mean() >= _SHARE)
+    is_away = (others.min(axis=1) > _MAX_ATTRIBUTE).all(axis=1)
+    return bool(is_away.mean() >= _MIN_SHARE)
 
 
 def _are_blocks(landmarks: np.ndarray) -> bool:
-    """Whether faces are far more alike if their numbers are all x and then all y."""
+    """Whether faces are far more alike when their numbers are read as all x and then all y."""
     blocks = landmarks.reshape(len(landmarks), 2, -1).swapaxes(1, 2)
-    return _deviation(blocks) < _BLOCKS_ARE_BETTER * _deviation(landmarks)
+    return _shape_deviation(blocks) < _MAX_BLOCK_DEVIATION * _shape_deviation(landmarks)
 
 
-def _deviation(landmarks: np.ndarray) -> float:
-    """Returns how unlike the shapes are, where they are and how large they are left out."""
+def _shape_deviation(landmarks: np.ndarray) -> float:
+    """Returns the mean squared deviation of the shapes, normalised for position and size."""
     centred = landmarks - landmarks.mean(axis=1, keepdims=True)
     size = np.sqrt(np.square(centred).mean(axis=(1, 2), keepdims=True))
     shapes = centred / np.maximum(size, 1e-9)

@@ -1,4 +1,4 @@
-"""Text files of annotations, opened alike."""
+"""Opens text files of annotations."""
 
 from pathlib import Path
 from typing import TextIO
@@ -9,10 +9,10 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def open_text(source: Path) -> TextIO:
-    """Opens a text in UTF-8, with or without a byte-order mark, its line ends as they are.
+    """Opens a UTF-8 text, with or without a byte-order mark, leaving its line ends as they are.
 
     Raises:
-        InputError: it is UTF-16.
+        InputError: the text is UTF-16.
     """
     with source.open("rb") as file:
         if file.read(2) in _UTF16_MARKS:

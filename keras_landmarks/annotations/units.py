@@ -1,41 +1,35 @@
-"""The unit of annotated points: pixels of the photo, or shares or percent of its sides."""
+"""The unit of annotated landmarks: pixels of the photo, or shares or percent of its sides."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
-from keras_landmarks.contest.checking import LARGEST_SHARE
+from keras_landmarks.contest.checking import MAX_SHARE
 
-UNITS = ("auto", "pixel", "share", "percent")
-_FEWEST_PHOTOS, _LARGEST_PERCENT = 3, 100
-_SMALLEST_LARGE_PHOTO_PX = 200
-
-
-class Placed(Protocol):
-    """Points (k, 2) in a photo, and the photo's width and height."""
-
-    landmarks_photo_px: np.ndarray
-    photo_size_px: tuple[int, int]
+_MIN_PHOTOS, _MAX_PERCENT = 3, 100
+_MIN_LARGE_PHOTO_PX = 200
 
 
 def pixels_per(unit: str, size_px: tuple[int, int]) -> np.ndarray:
-    """Returns the pixels of one unit of x and of y in a photo of this width and height: (2,)."""
+    """Returns the pixels per unit of x and of y, (2,), in a photo of this width and height."""
     if unit in ("share", "percent"):
-        return np.array(size_px) / {"share": 1, "percent": _LARGEST_PERCENT}[unit]
+        return np.array(size_px) / {"share": 1, "percent": _MAX_PERCENT}[unit]
     return np.ones(2)
 
 
-def are_shares(landmarks: np.ndarray) -> bool:
-    """Whether points (n, k, 2) are shares of their photos' sides: as pixels they would be one."""
-    return bool(landmarks.size) and bool(np.abs(landmarks).max() <= LARGEST_SHARE)
+def look_like_shares(landmarks: np.ndarray) -> bool:
+    """Whether landmarks (n, k, 2) are shares of their photos' sides: as pixels all would be one."""
+    return bool(landmarks.size) and bool(np.abs(landmarks).max() <= MAX_SHARE)
 
 
-def may_be_percent(faces: Sequence[Placed]) -> bool:
-    """Whether points are likely percent: all are small and their photos large."""
-    if len(faces) < _FEWEST_PHOTOS:
+def look_like_percent(landmarks: Sequence[np.ndarray], sizes_px: Sequence[tuple[int, int]]) -> bool:
+    """Whether landmarks are probably percentages: all are 0 to 100, in larger photos.
+
+    Args:
+        landmarks: (k, 2) of each face.
+        sizes_px: width and height of each face's photo.
+    """
+    if len(landmarks) < _MIN_PHOTOS:
         return False
-    smallest_px = min(min(face.photo_size_px) for face in faces)
-    points = [face.landmarks_photo_px for face in faces]
-    within = all(p.min() >= 0 and p.max() <= _LARGEST_PERCENT for p in points)
-    return within and smallest_px >= _SMALLEST_LARGE_PHOTO_PX
+    in_range = all(points.min() >= 0 and points.max() <= _MAX_PERCENT for points in landmarks)
+    return in_range and min(map(min, sizes_px)) >= _MIN_LARGE_PHOTO_PX

@@ -1,1 +1,1 @@
-"""What `benchmark` measures, stage by stage, and what it measures beside."""
+"""What `benchmark` measures, stage by stage."""

@@ -1,6 +1,6 @@
 """The stages of a training, each measured alone.
 
-A stage takes the workload, and perhaps a peer, to figures by the keys of the JSON line.
+Each stage takes the workload and returns its results by their keys in the JSON line.
 """
 
 import contextlib
@@ -15,35 +15,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from keras_landmarks.benchmarks.peer import Peer
-from keras_landmarks.benchmarks.timing import (
-    calls_per_second,
-    in_fresh_process,
-    take_turns,
-    time_calls,
-)
-from keras_landmarks.benchmarks.workload import (
-    BenchmarkSettings,
-    Workload,
-    new_network,
-    new_objective,
-)
+from keras_landmarks.benchmarks.timing import calls_per_second, in_fresh_process, median_call_time
+from keras_landmarks.benchmarks.workload import Workload, new_network, new_training_model
 from keras_landmarks.contest import landmark_tables, listed_images, locations
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.augment_pool import AugmentPool
-from keras_landmarks.input.augmentation_config import AugmentationConfig
 from keras_landmarks.layouts import layout
-from keras_landmarks.utils import compilation_cache
+from keras_landmarks.settings import AUGMENTATIONS, TrainSettings
+from keras_landmarks.utils import runtime
 
-Figures = dict[str, float]
+Results = dict[str, float]
 _TABLE_ROWS = 4000
 
 
 # ── data ──
 
 
-def parse(workload: Workload, _peer: Peer | None) -> Figures:
-    """Reads landmarks.csv, its rows repeated to some thousands if it is shorter, on one core."""
+def parse(workload: Workload) -> Results:
+    """Reads landmarks.csv on one core, its rows repeated until there are 4,000."""
     table = workload.scratch / "landmarks.csv"
     source = locations.find_landmarks(workload.data, "train")
     rows = _repeat_rows(source, table, _TABLE_ROWS)
@@ -52,11 +41,11 @@ def parse(workload: Workload, _peer: Peer | None) -> Figures:
         for _ in landmark_tables.iterate_landmarks(table):
             pass
 
-    return {"parse_rows_per_s": rows * calls_per_second(read, workload.settings.seconds)}
+    return {"parse_rows_per_s": rows * calls_per_second(read, workload.seconds)}
 
 
 def _repeat_rows(source: Path, target: Path, count: int) -> int:
-    """Writes the first `count` rows of a table, over and over if it has fewer; returns `count`."""
+    """Writes a table of `count` rows, those of `source` in turn; returns `count`."""
     with source.open("rb") as table, target.open("wb") as repeated:
         repeated.write(table.readline())
         rows = [row.rstrip(b"\r\n") + b"\n" for row in itertools.islice(table, count)]
@@ -64,21 +53,22 @@ def _repeat_rows(source: Path, target: Path, count: int) -> int:
     return count
 
 
-def decode(workload: Workload, _peer: Peer | None) -> Figures:
-    """Decodes image files and frames them, on one core."""
+def decode(workload: Workload) -> Results:
+    """Decodes image files and crops them, on one core."""
     samples = workload.samples
-    names, frame = itertools.cycle(samples.file_names), CropSpec.of(workload.settings)
+    names, crop_spec = itertools.cycle(samples.file_names), CropSpec.of(workload.settings.crop)
 
     def decode_next():
-        frame.apply(listed_images.read_image(samples.image_folder, next(names)))
+        crop_spec.apply(listed_images.read_image(samples.image_folder, next(names)))
 
     with _one_opencv_thread():
-        return {"decode_images_per_s": calls_per_second(decode_next, workload.settings.seconds)}
+        return {"decode_images_per_s": calls_per_second(decode_next, workload.seconds)}
 
 
-def prepare(workload: Workload, _peer: Peer | None) -> Figures:
-    """Decodes, frames and writes all images into a prepared store, on all cores."""
-    from keras_landmarks.input import cache  # noqa: F401 -- before the clock runs: it takes seconds
+def prepare(workload: Workload) -> Results:
+    """Decodes and crops all images and writes the cache of crops, on all cores."""
+    # Imported before the measurement starts, because the import takes seconds.
+    from keras_landmarks.input import cache  # noqa: F401
 
     images = len(workload.samples)
     with tempfile.TemporaryDirectory(dir=workload.scratch) as prepared:
@@ -87,38 +77,40 @@ def prepare(workload: Workload, _peer: Peer | None) -> Figures:
         return {"prepare_images_per_s": images / (time.perf_counter() - started)}
 
 
-def read(workload: Workload, _peer: Peer | None) -> Figures:
-    """Reads whole batches from the prepared store, without variation."""
+def read(workload: Workload) -> Results:
+    """Reads whole batches from the cache of crops, without augmentation."""
     return {"read_images_per_s": _batches_rate(workload)}
 
 
-def augment(workload: Workload, _peer: Peer | None) -> Figures:
-    """Varies images and points online: whole batches with all cores, and one process alone."""
+def augment(workload: Workload) -> Results:
+    """Augments images and points online: whole batches on all cores, then in one process alone."""
     from keras_landmarks.input.augmentation import online_augmenter
 
-    settings, points = workload.settings, workload.samples.points
+    settings, points = workload.settings, workload.samples.num_landmarks
     mirror_map = layout.mirror_map() if points == layout.CONTEST_POINTS else None
-    how = AugmentationConfig.of(settings) if settings.augment_online else AugmentationConfig()
-    make = functools.partial(online_augmenter, how, mirror_map)
+    augmentation = settings.augmentation
+    if not augmentation.augment_online:  # then all kinds, to show what they cost
+        augmentation = dataclasses.replace(augmentation, augment_online=AUGMENTATIONS)
+    make_augmenter = functools.partial(online_augmenter, augmentation, mirror_map)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch[:2], strict=True))
-    augmenter = make()
+    augmenter = make_augmenter()
 
-    def vary_next():
+    def augment_next():
         augmenter(*next(pairs), next(seeds))
 
     with _one_opencv_thread():
-        alone = calls_per_second(vary_next, settings.seconds)
-    sizes = (CropSpec.of(settings), points, settings.batch_size, settings.processes)
-    with AugmentPool(make, *sizes) as pool:
+        alone = calls_per_second(augment_next, workload.seconds)
+    sizes = (CropSpec.of(settings.crop), points, settings.run.batch_size, settings.run.processes)
+    with AugmentPool(make_augmenter, *sizes) as pool:
         together = _batches_rate(workload, pool)
     return {"augment_images_per_s": together, "augment_one_process_images_per_s": alone}
 
 
 def _batches_rate(workload: Workload, augment_pool: AugmentPool | None = None) -> float:
-    """Images a second that come in batches."""
-    settings = workload.settings
+    """Returns the images per second that arrive in batches."""
     batches = workload.batches(augment_pool).as_numpy_iterator()
-    return settings.batch_size * calls_per_second(lambda: next(batches), settings.seconds)
+    rate = calls_per_second(lambda: next(batches), workload.seconds)
+    return workload.settings.run.batch_size * rate
 
 
 @contextlib.contextmanager
@@ -134,100 +126,100 @@ def _one_opencv_thread() -> Iterator[None]:
 # ── model ──
 
 
-def predict(workload: Workload, peer: Peer | None) -> Figures:
+def predict(workload: Workload) -> Results:
     """Predicts a batch from memory to memory, as `predict` does."""
+    return {"predict_images_per_s": _step_rate(predict_step(workload), workload)}
+
+
+def train(workload: Workload) -> Results:
+    """Takes train steps on a batch in memory: forward, backward, and the optimiser's update."""
+    return {"train_images_per_s": _step_rate(train_step(workload), workload)}
+
+
+def predict_step(workload: Workload) -> Callable[[], None]:
+    """Returns a function that predicts the workload's batch."""
     from keras_landmarks.models.folding import fold_batch_norm
 
-    network = new_network(workload.settings, workload.samples.points)
+    network = new_network(workload.settings, workload.samples.num_landmarks)
     model, images = fold_batch_norm(network), workload.batch[0]
 
-    def predict_once():
+    def step():
         model.predict_on_batch(images)
 
-    return _beside_peer("predict", predict_once, peer and peer.predict, workload)
+    return step
 
 
-def train(workload: Workload, peer: Peer | None) -> Figures:
-    """Takes train steps on a batch in memory: forward, backward, and the optimiser's update."""
+def train_step(workload: Workload) -> Callable[[], None]:
+    """Returns a function that takes one train step on the workload's batch."""
     import jax
 
-    from keras_landmarks.training.step import train_step
+    from keras_landmarks.training import training_model
 
-    step, state = train_step(new_objective(workload.settings, workload.samples.points))
-    compiled, batch = jax.jit(step, donate_argnums=0), workload.batch
+    model = new_training_model(workload.settings, workload.samples.num_landmarks)
+    function, state = training_model.train_step(model)
+    compiled, batch = jax.jit(function, donate_argnums=0), workload.batch
 
-    def train_once():
+    def step():
         nonlocal state
         _, state = compiled(state, batch)
         jax.block_until_ready(state)
 
-    return _beside_peer("train", train_once, peer and peer.train, workload)
+    return step
 
 
-def _beside_peer(
-    name: str,
-    ours: Callable[[], None],
-    theirs: Callable[[int], list[float]] | None,
-    workload: Workload,
-) -> Figures:
-    """Measures in turns; the ratio is the median of the rounds'."""
-    runners = [lambda steps: time_calls(ours, steps)] + ([theirs] if theirs else [])
-    rounds = take_turns(runners, workload.settings.seconds)
-    rates = workload.settings.batch_size / np.median(rounds, axis=0)
-    figures = {f"{name}_images_per_s": rates[0]}
-    if theirs:
-        figures[f"peer_{name}_images_per_s"] = rates[1]
-        figures[f"{name}_to_peer"] = np.median(rounds[:, 1] / rounds[:, 0])
-    return figures
+def _step_rate(step: Callable[[], None], workload: Workload) -> float:
+    """Returns images per second."""
+    return workload.settings.run.batch_size / median_call_time(step, workload.seconds)
 
 
-def compile_step(workload: Workload, _peer: Peer | None) -> Figures:
+def compile_step(workload: Workload) -> Results:
     """Traces and compiles the train step in a process that has compiled nothing yet."""
     return {"compile_s": in_fresh_process(_compile_seconds, workload.settings, workload.batch)}
 
 
-def _compile_seconds(settings: BenchmarkSettings, batch: tuple[np.ndarray, ...]) -> float:
+def _compile_seconds(settings: TrainSettings, batch: tuple[np.ndarray, ...]) -> float:
     import jax
 
-    from keras_landmarks.training.step import train_step
+    from keras_landmarks.training import training_model
 
-    compilation_cache.use("")
-    step, state = train_step(new_objective(settings, batch[1].shape[1]))
+    runtime.use_compilation_cache("")
+    function, state = training_model.train_step(new_training_model(settings, batch[1].shape[1]))
     started = time.perf_counter()
-    jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    jax.jit(function, donate_argnums=0).lower(state, batch).compile()
     return time.perf_counter() - started
 
 
-def first_step(workload: Workload, _peer: Peer | None) -> Figures:
-    """Starts a process and trains one step, imports and a batch's images included; then once more.
+def first_step(workload: Workload) -> Results:
+    """Starts a process that trains one step, then another that finds what the first has cached.
 
-    The second process finds what the first has checked and compiled.
+    The time includes imports, and checking and preparing the images of a batch.
     """
-    figures = {}
+    results = {}
     with tempfile.TemporaryDirectory(dir=workload.scratch) as scratch:
-        batch_size = workload.settings.batch_size
-        small = dataclasses.replace(workload, scratch=Path(scratch), most_images=batch_size)
+        batch_size = workload.settings.run.batch_size
+        small = dataclasses.replace(workload, scratch=Path(scratch), max_images=batch_size)
         for key in ("first_step_s", "first_step_warm_s"):
             started = time.time()
-            figures[key] = in_fresh_process(_train_first_step, small) - started
-    return figures
+            results[key] = in_fresh_process(_train_first_step, small) - started
+    return results
 
 
 def _train_first_step(workload: Workload) -> float:
-    """Trains one step with `fit`, compilations kept in `scratch`; returns the time it ended."""
+    """Trains one step with `fit`, compilations kept in `scratch`; returns the time of its end."""
     from keras_landmarks.models.keras_on_jax import keras
 
-    compilation_cache.use(str(workload.scratch / "compiled"))
+    runtime.use_compilation_cache(str(workload.scratch / "compiled"))
     ends = []
-    note = keras.callbacks.LambdaCallback(
+    note_time = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda *_, **__: ends.append(time.time())
     )
-    objective = new_objective(workload.settings, workload.samples.points)
-    objective.fit(workload.batches(), steps_per_epoch=1, shuffle=False, verbose=0, callbacks=[note])
+    model = new_training_model(workload.settings, workload.samples.num_landmarks)
+    batches = workload.batches()
+    model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0, callbacks=[note_time])
     return ends[0]
 
 
-STAGES = {
+STAGES: dict[str, Callable[[Workload], Results]] = {
     "parse": parse,
     "decode": decode,
     "prepare": prepare,

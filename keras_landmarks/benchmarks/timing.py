@@ -1,27 +1,18 @@
-"""How long things take, and a process of one's own to find out in."""
+"""Measures how long functions take, if need be in a process started for it."""
 
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 
-_ROUNDS, _ROUND_S, _ROUND_STEPS = 3, 1.0, 5
-
-
-def time_calls(function: Callable[[], Any], count: int) -> list[float]:
-    """Returns the seconds that each of `count` calls takes."""
-    moments = [time.perf_counter()]
-    for _ in range(count):
-        function()
-        moments.append(time.perf_counter())
-    return np.diff(moments).tolist()
+_MIN_CALLS_FOR_MEDIAN = 15
 
 
 def calls_per_second(function: Callable[[], Any], seconds: float) -> float:
-    """Calls for at least so many seconds, once before that to warm up; returns the mean rate."""
+    """Returns the mean rate of calls over at least `seconds`, after one call to warm up."""
     function()
     started, calls = time.perf_counter(), 0
     while calls == 0 or time.perf_counter() < started + seconds:
@@ -30,30 +21,37 @@ def calls_per_second(function: Callable[[], Any], seconds: float) -> float:
     return calls / (time.perf_counter() - started)
 
 
-def take_turns(runners: Sequence[Callable[[int], list[float]]], seconds: float) -> np.ndarray:
-    """Lets runners run in turns, round by round, for at least so many seconds and three rounds.
+def median_call_time(function: Callable[[], Any], seconds: float) -> float:
+    """Returns the median duration of a call, in seconds.
 
-    What disturbs a machine for a while disturbs all the runners alike. A turn has some steps, as
-    the first after a pause is slow: memory has to come back from the system, data to the caches.
+    Unlike a mean, it does not count the moments in which the machine was busy with something else.
 
     Args:
-        runners: from a number of steps to the seconds that each took, as `time_calls`.
-        seconds: for all of them together, at the least, warming up aside.
-
-    Returns:
-        (rounds, runners): median seconds of a step.
+        function: called once to warm up, then at least 15 times.
+        seconds: how long to measure, at least.
     """
-    for runner in runners:
-        runner(1)
-    steps = max(_ROUND_STEPS, round(_ROUND_S / max(*runners[0](2), 1e-6)))
-    until, rounds = time.perf_counter() + seconds, []
-    while len(rounds) < _ROUNDS or time.perf_counter() < until:
-        rounds.append([np.median(runner(steps)) for runner in runners])
-    return np.array(rounds)
+    function()
+    durations, until = [], time.perf_counter() + seconds
+    while len(durations) < _MIN_CALLS_FOR_MEDIAN or time.perf_counter() < until:
+        durations += time_calls(function, 1)
+    return float(np.median(durations))
+
+
+def time_calls(function: Callable[[], Any], count: int) -> list[float]:
+    """Returns the duration of each of `count` calls, in seconds."""
+    moments = [time.perf_counter()]
+    for _ in range(count):
+        function()
+        moments.append(time.perf_counter())
+    return np.diff(moments).tolist()
 
 
 def fresh_process(**arguments) -> ProcessPoolExecutor:
-    """Returns an executor of one process that shares no library's threads or caches with this."""
+    """Returns an executor with one new process, which shares no threads or caches with this one.
+
+    Args:
+        **arguments: for `ProcessPoolExecutor`: an `initializer` and its `initargs`.
+    """
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), **arguments)
 
 

@@ -1,4 +1,4 @@
-"""What the stages work on: the user's data and model, each made when a stage first asks for it."""
+"""The data and the model that the stages measure, each made when a stage first needs it."""
 
 import functools
 from dataclasses import dataclass
@@ -8,14 +8,7 @@ import numpy as np
 
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.samples import Samples, load_samples
-from keras_landmarks.training.settings import TrainSettings
-
-
-@dataclass(frozen=True)
-class BenchmarkSettings(TrainSettings):
-    """The training to measure, its `data` None for procedural faces, and for how long."""
-
-    seconds: float
+from keras_landmarks.settings import BenchmarkSettings, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -23,65 +16,72 @@ class Workload:
     """The first images of the data, and the model.
 
     Attributes:
-        settings: of the benchmark.
-        data: folder in the contest's form.
-        scratch: folder for what is made on the way.
-        most_images: so many of the data's are enough to measure with.
+        settings: the training to measure.
+        data: contest folder.
+        scratch: folder for temporary files.
+        seconds: how long to measure each rate.
+        max_images: how many of the images to use.
     """
 
-    settings: BenchmarkSettings
+    settings: TrainSettings
     data: Path
     scratch: Path
-    most_images: int = 4000
+    seconds: float = BenchmarkSettings.seconds
+    max_images: int = 4000
 
-    # Keras and TensorFlow are imported within: --help and other processes do without.
+    # Keras and TensorFlow are imported in the methods, so that --help and worker processes need
+    # not load them.
 
     @functools.cached_property
     def samples(self) -> Samples:
-        """The first sound images of the training folder."""
-        return load_samples(self.data, "train", self.scratch / "prepared", self.most_images)
+        """The first valid samples of the training split."""
+        return load_samples(self.data, "train", self.scratch / "prepared", self.max_images)
 
     @functools.cached_property
     def images(self):
-        """The images as the pipeline takes them; some come again where a batch takes more."""
+        """The images as an `ImageSet`, repeated if a batch is larger than the data."""
         from keras_landmarks.input.pipeline import ImageSet
 
-        count = max(len(self.samples), self.settings.batch_size)
-        store = self.prepare(self.scratch / "prepared")
-        return ImageSet([(store, np.arange(count) % len(self.samples))])
+        count = max(len(self.samples), self.settings.run.batch_size)
+        crops = self.prepare(self.scratch / "prepared")
+        return ImageSet([(crops, np.arange(count) % len(self.samples))])
 
     def prepare(self, folder: Path):
-        """The prepared store of the images, made in `folder` if it is not there."""
+        """Returns the cache of the images' crops, made in `folder` unless it exists."""
         from keras_landmarks.input import cache
         from keras_landmarks.input.photos import Photos
 
-        photos = Photos(self.samples, CropSpec.of(self.settings))
-        return cache.build_cache(photos, folder, self.settings.processes)
+        photos = Photos(self.samples, CropSpec.of(self.settings.crop))
+        return cache.build_cache(photos, folder, self.settings.run.processes)
 
     def batches(self, augment_pool=None):
-        """Endless batches as `train` reads them, a tf.data dataset."""
+        """Returns the endless tf.data dataset of batches that `train` reads."""
         from keras_landmarks.input import pipeline
 
-        return pipeline.train_batches(self.images, self.settings.batch_size, 0, augment_pool)
+        return pipeline.train_batches(self.images, self.settings.run.batch_size, 0, augment_pool)
 
     @functools.cached_property
     def batch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One batch in memory: images uint8, landmarks float32, and the scale of each image."""
+        """One batch in memory.
+
+        Images (N, H, W, 3) uint8 RGB, landmarks (N, points, 2) float32 in crop pixels, and the
+        scales (N, 2) float32 from photo to crop pixels, x before y.
+        """
         return next(self.batches().as_numpy_iterator())
 
 
-def new_network(settings: BenchmarkSettings, points: int):
-    """A new Keras model with random weights, as the settings ask for it."""
+def new_network(settings: TrainSettings, num_landmarks: int):
+    """Returns the Keras model that the settings describe, with random weights."""
     from keras_landmarks.models.keras_on_jax import keras
-    from keras_landmarks.training.trainer import spec_of
+    from keras_landmarks.training.work_directory import model_spec
 
     keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy(settings.precision)
-    return spec_of(settings, points).build(settings.precision)
+    keras.config.set_dtype_policy(settings.network.precision)
+    return model_spec(settings, num_landmarks).build(settings.network.precision)
 
 
-def new_objective(settings: BenchmarkSettings, points: int):
-    """Such a network with its loss and optimiser: what `train` trains."""
-    from keras_landmarks.training.trainer import compiled_objective
+def new_training_model(settings: TrainSettings, num_landmarks: int):
+    """Returns a `new_network`, compiled for training with its loss and optimiser."""
+    from keras_landmarks.training.trainer import compile_model
 
-    return compiled_objective(new_network(settings, points), settings, steps=1)
+    return compile_model(new_network(settings, num_landmarks), settings, steps=1)

@@ -1,1 +1,1 @@
-"""Finding copies of a photo and labels that are probably wrong."""
+"""Finds copies of images and wrong labels in a dataset."""

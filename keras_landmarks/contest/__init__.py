@@ -1,1 +1,1 @@
-"""Files in the contest's form: tables, the images they list, predictions."""
+"""The contest's data format: landmark tables, the images that they list, and predictions."""

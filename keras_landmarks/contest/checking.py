@@ -1,4 +1,4 @@
-"""Checks every row of a table and every image that it lists."""
+"""Checks of every row of a table and of every image that it lists."""
 
 import hashlib
 import itertools
@@ -10,23 +10,30 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_landmarks.contest import landmark_tables, listed_images, requested_points
+from keras_landmarks.contest.duplicate_rows import DuplicateRowCheck
 from keras_landmarks.contest.invalid_samples import InvalidSample
-from keras_landmarks.contest.labels import FirstRows
 from keras_landmarks.contest.requested_points import RequestedPoints
 from keras_landmarks.images import decoding
 from keras_landmarks.utils import cores
 from keras_landmarks.utils.errors import InputError
 
+# Landmarks of points just outside a photo are a little above 1 as fractions of its sides.
+MAX_SHARE = 1.5
+# How far a landmark may lie outside its image, relative to the image's longer side.
+_MAX_DISTANCE_OUTSIDE = 1
+_IMAGES_PER_TASK = 32
 _DIGEST_BYTES = 16
-# A point may lie outside its image by so many times the image's longer side.
-_FARTHEST_OUTSIDE = 1
-LARGEST_SHARE = 1.5  # a share of a photo's side may be of a point a little outside it
 
 
-class Sample(NamedTuple):
-    """A sound row of a landmark table; int16 or float32 points (k, 2).
+class ValidSample(NamedTuple):
+    """A valid row of a landmark table.
 
-    `image_digest` is of the image file's bytes.
+    Attributes:
+        file_name: the image's name in the table.
+        line: the row's line in the table; the header is line 1.
+        landmarks_photo_px: (k, 2) int16 or float32.
+        size_px: width and height of the image.
+        image_digest: a digest of the image file's bytes.
     """
 
     file_name: str
@@ -36,136 +43,142 @@ class Sample(NamedTuple):
     image_digest: bytes
 
 
-class Unreadable(InvalidSample):
-    """A row whose image cannot be read now; it may be at the next start."""
+class UnreadableSample(InvalidSample):
+    """A row whose image cannot be read now, but perhaps later, if the disk was at fault."""
 
 
 def check_landmarks(
     table: Path, image_folder: Path, limit: int | None = None
-) -> Iterator[Sample | InvalidSample]:
-    """Yields the first `limit` rows of a landmark table, each as a sound sample or as a reject.
+) -> Iterator[ValidSample | InvalidSample]:
+    """Yields each row of a landmark table as a valid or an invalid sample.
 
-    A reject may come for a row that was yielded as a sample before: it takes the sample back.
+    An invalid sample may follow for a row that was yielded as valid before, when a later row
+    contradicts it.
+
+    Args:
+        table: the landmark table.
+        image_folder: the folder of its images.
+        limit: check only this many rows.
 
     Raises:
-        InputError: as `contest.iterate_landmarks`, or all points are so small that they are shares
-            of the photos' sides and not pixels.
+        InputError: as `landmark_tables.iterate_landmarks`, or all coordinates are so small that
+            they must be fractions of the photos' sides rather than pixels.
     """
-    first_rows, largest = FirstRows(), 0.0
+    duplicates, largest = DuplicateRowCheck(), 0.0
     with ThreadPoolExecutor(cores.usable()) as pool:
         for rows in landmark_tables.iterate_landmarks(table, limit):
-            yield from rows.rejects
+            yield from rows.invalid_samples
             points = rows.points.astype(landmark_tables.smallest_dtype(rows.points), copy=False)
-            looks = _look_at_all(pool, image_folder, rows.file_names)
-            for name, line, landmarks, box, look in zip(
-                rows.file_names, rows.lines, points, boxes(points), looks, strict=True
+            images = _inspect_images(pool, image_folder, rows.file_names)
+            for name, line, landmarks, box, image in zip(
+                rows.file_names, rows.lines, points, bounding_boxes(points), images, strict=True
             ):
-                if isinstance(look, str):
-                    yield Unreadable(name, line, look)
-                elif lies_far_outside(box, look.size_px):
+                if isinstance(image, str):
+                    yield UnreadableSample(name, line, image)
+                elif lies_far_outside(box, image.size_px):
                     yield InvalidSample(name, line, "a point lies far outside the image")
-                elif rejects := first_rows.compare(name, line, landmarks):
-                    yield from rejects
+                elif invalid := duplicates.add(name, line, landmarks):
+                    yield from invalid
                 else:
                     largest = max(largest, *map(abs, box))
-                    yield Sample(name, line, landmarks, *look)
-    if 0 < largest <= LARGEST_SHARE:
+                    yield ValidSample(name, line, landmarks, *image)
+    if 0 < largest <= MAX_SHARE:
         raise InputError(
-            f"{table}: all points are about 0 to 1, which are no pixels of a photo; if they are"
-            " shares of its width and height, multiply them by these"
+            f"{table}: all coordinates are about 0 to 1, so they are not pixels; if they are"
+            " fractions of the photo's width and height, multiply them by these"
         )
 
 
 def check_test_points(
-    table: Path, image_folder: Path, points: int
+    table: Path, image_folder: Path, num_landmarks: int
 ) -> Iterator[RequestedPoints | InvalidSample]:
-    """Yields the rows of `test_points.csv`, sound or as a reject, as `check_landmarks` does.
+    """Yields each row of `test_points.csv`, invalid rows as `check_landmarks` does.
 
     Args:
         table: the file.
-        image_folder: where its images are.
-        points: how many points a face has.
+        image_folder: the folder of its images.
+        num_landmarks: the number of landmarks of a face.
 
     Raises:
-        InputError: as `contest.iterate_test_points`.
+        InputError: as `requested_points.iterate_test_points`.
     """
-    first_rows, asked_before = FirstRows(), None
+    duplicates, usual_count = DuplicateRowCheck(), None
     rows = list(requested_points.iterate_test_points(table))
     yield from (row for row in rows if isinstance(row, InvalidSample))
     rows = [row for row in rows if isinstance(row, RequestedPoints)]
     with ThreadPoolExecutor(cores.usable()) as pool:
-        looks = _look_at_all(pool, image_folder, [row.file_name for row in rows])
-        for row, look in zip(rows, looks, strict=True):
+        images = _inspect_images(pool, image_folder, [row.file_name for row in rows])
+        for row, image in zip(rows, images, strict=True):
             name, line, indices = row
-            asked_before = asked_before or len(indices)
-            if isinstance(look, str):
-                yield Unreadable(name, line, look)
-            elif indices.max() >= points:
-                yield InvalidSample(
-                    name, line, f"no such point: {indices.max()}, the last is {points - 1}"
-                )
-            elif len(indices) != asked_before:
-                counts = f"{len(indices)}, not {asked_before}"
-                yield InvalidSample(name, line, f"another count of points than before: {counts}")
-            elif rejects := first_rows.compare(name, line, indices):
-                yield from rejects
+            usual_count = usual_count or len(indices)
+            if isinstance(image, str):
+                yield UnreadableSample(name, line, image)
+            elif indices.max() >= num_landmarks:
+                reason = f"no such point: {indices.max()}, the last is {num_landmarks - 1}"
+                yield InvalidSample(name, line, reason)
+            elif len(indices) != usual_count:
+                counts = f"{len(indices)}, not {usual_count}"
+                yield InvalidSample(name, line, f"another number of points than before: {counts}")
+            elif invalid := duplicates.add(name, line, indices):
+                yield from invalid
             else:
                 yield row
 
 
-def boxes(landmarks_photo_px: np.ndarray) -> list[list[float]]:
-    """Returns lowest x, lowest y, highest x and highest y of each row of (n, k, 2) points."""
+def bounding_boxes(landmarks_photo_px: np.ndarray) -> list[list[float]]:
+    """Returns [min x, min y, max x, max y] of each row of (n, k, 2) landmarks."""
     # One axis at a time: over both at once NumPy takes thirty times as long.
     x, y = landmarks_photo_px[..., 0], landmarks_photo_px[..., 1]
-    ends = x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)
-    return np.stack(ends, axis=1).tolist()
+    edges = x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)
+    return np.stack(edges, axis=1).tolist()
 
 
 def lies_far_outside(box: Sequence[float], size_px: tuple[int, int]) -> bool:
-    """Whether a box around points reaches farther from the image than the image's longer side.
+    """Whether a box around landmarks extends beyond the image by more than its longer side.
 
-    Faces at an image's edge have points outside; one so far out is no point of this image.
+    Faces at the edge of an image have landmarks outside it, but not that far away.
+
+    Args:
+        box: min x, min y, max x and max y, in photo pixels.
+        size_px: width and height of the image.
     """
-    (lowest_x, lowest_y, highest_x, highest_y), (width, height) = box, size_px
-    margin = _FARTHEST_OUTSIDE * max(size_px)
-    return (
-        min(lowest_x, lowest_y) < -margin
-        or highest_x > width - 1 + margin
-        or highest_y > height - 1 + margin
-    )
+    (min_x, min_y, max_x, max_y), (width, height) = box, size_px
+    margin = _MAX_DISTANCE_OUTSIDE * max(size_px)
+    return min(min_x, min_y) < -margin or max_x > width - 1 + margin or max_y > height - 1 + margin
 
 
-class _Look(NamedTuple):
-    """What is seen of an image that can be read."""
+class _ImageInfo(NamedTuple):
+    """Width and height of an image, and a digest of its file."""
 
     size_px: tuple[int, int]
     digest: bytes
 
 
-def _look_at_all(
-    pool: ThreadPoolExecutor, image_folder: Path, names: list[str]
-) -> Iterator[_Look | str]:
-    """Yields what `_look_at` says of each image."""
-    # OpenCV decodes outside of the interpreter's lock, so threads do; a task for each image would
-    # cost as much as reading its row.
-    pieces = [names[start : start + 32] for start in range(0, len(names), 32)]
-    looks = pool.map(lambda piece: [look_at(image_folder, name) for name in piece], pieces)
-    return itertools.chain.from_iterable(looks)
-
-
-def look_at(image_folder: Path, name: str) -> _Look | str:
-    """Returns the image's size and digest, or what is wrong with it."""
+def inspect_image(image_folder: Path, name: str) -> _ImageInfo | str:
+    """Decodes an image; returns its size and digest, or the reason why it cannot be read."""
     try:
         content = listed_images.read_listed_content(image_folder, name)
         height, width = decoding.decode_image(content).shape[:2]
     except ValueError as error:
         return str(error)
-    return _Look((width, height), digest(content))
+    return _ImageInfo((width, height), digest(content))
 
 
 def digest(*parts: bytes) -> bytes:
-    """Returns a short digest of the bytes."""
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    """Returns a 16-byte BLAKE2b digest of the bytes."""
+    blake2b = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for part in parts:
-        digest.update(part)
-    return digest.digest()
+        blake2b.update(part)
+    return blake2b.digest()
+
+
+def _inspect_images(
+    pool: ThreadPoolExecutor, image_folder: Path, names: list[str]
+) -> Iterator[_ImageInfo | str]:
+    """Yields `inspect_image` of each image, in order."""
+    # Threads suffice because OpenCV releases the interpreter's lock. A task per image would cost
+    # as much as reading its row.
+    starts = range(0, len(names), _IMAGES_PER_TASK)
+    pieces = [names[start : start + _IMAGES_PER_TASK] for start in starts]
+    infos = pool.map(lambda piece: [inspect_image(image_folder, name) for name in piece], pieces)
+    return itertools.chain.from_iterable(infos)

@@ -1,19 +1,50 @@
-"""Groups of images that belong together: those of one person, copies of one picture."""
+"""Groups of images that belong together, such as images of one person or copies of one picture."""
 
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from keras_landmarks.contest import grouping, image_names
-from keras_landmarks.contest.table_files import iterate_pairs, write_rows
+from keras_landmarks.contest import image_names
+from keras_landmarks.contest.table_files import iterate_column, write_rows
 from keras_landmarks.utils.errors import InputError
 
 
-def read_groups(tables: Sequence[Path], file_names: Sequence[str]) -> list[str]:
-    """Returns the group of each image; images that any of the tables has together are in one.
+def read_group_table(path: Path) -> dict[str, str]:
+    """Reads a table of file names and groups and returns the group of each file name.
 
-    A table's groups keep their names; those of several tables joined have their first image's.
-    Without a table each image is a group of its own.
+    In a table with two columns the one beside file_name holds the groups, otherwise the one called
+    group.
+
+    Raises:
+        InputError: the file is missing, has no column of groups, a row has no group, or two rows
+            put a file into different groups.
+    """
+    groups = {}
+    for line, name, group in iterate_column(path, "group"):
+        if not group:
+            raise InputError(f"{path}, line {line}: the row has no group")
+        if groups.setdefault(name, group) != group:
+            raise InputError(f"{path}, line {line}: an earlier row has {name} in another group")
+    return groups
+
+
+def write_group_table(
+    path: Path, column: str, file_names: Iterable[str], groups: Iterable[str]
+) -> None:
+    """Writes a table of file names and groups; `column` is the title of the second column."""
+    write_rows(path, ("file_name", column), zip(file_names, groups, strict=True))
+
+
+def read_groups(tables: Sequence[Path], file_names: Sequence[str]) -> list[str]:
+    """Returns the group of each image, where images that share a group in any table share one.
+
+    Args:
+        tables: paths of group tables, each with a group for every image.
+        file_names: the images.
+
+    Returns:
+        The groups, one per image. With one table they have the table's names, with several tables
+        the name of their first image. Without a table each image is its own group.
 
     Raises:
         InputError: a table is broken, or has no group for one of the images.
@@ -24,26 +55,31 @@ def read_groups(tables: Sequence[Path], file_names: Sequence[str]) -> list[str]:
     return [group_of[name] for name in file_names]
 
 
-def connect(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Returns the group of each of `count` images: the first image that pairs lead to."""
-    parents = list(range(count))
+def connected_components(num_nodes: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Returns the component of each node of an undirected graph, named by its lowest node.
 
-    def first_of(member: int) -> int:
-        while parents[member] != member:
-            parents[member] = parents[parents[member]]
-            member = parents[member]
-        return member
+    Args:
+        num_nodes: the nodes are 0 to num_nodes - 1.
+        pairs: the edges.
+    """
+    parents = list(range(num_nodes))
+
+    def find_root(node: int) -> int:
+        while parents[node] != node:
+            parents[node] = parents[parents[node]]
+            node = parents[node]
+        return node
 
     for pair in pairs:
-        low, high = sorted(map(first_of, pair))
+        low, high = sorted(map(find_root, pair))
         parents[high] = low
-    return [first_of(member) for member in range(count)]
+    return [find_root(node) for node in range(num_nodes)]
 
 
 def _read_complete(path: Path, file_names: Sequence[str]) -> dict[str, str]:
-    group_of = grouping.read_group_table(path)
+    group_of = read_group_table(path)
     if missing := [name for name in file_names if name not in group_of]:
-        nearest = image_names.nearest_of(group_of, missing[0])
+        nearest = image_names.nearest_name(group_of, missing[0])
         hint = f"; the nearest name there is {nearest}" if nearest else ""
         raise InputError(
             f"{path}: {len(missing)} of the {len(file_names)} images have no group,"
@@ -52,40 +88,19 @@ def _read_complete(path: Path, file_names: Sequence[str]) -> dict[str, str]:
     return group_of
 
 
+# A joined group has its first image's name: folds then depend neither on the tables' order nor on
+# their groups' names.
 def _join(*tables: dict[str, str]) -> dict[str, str]:
-    """Joins tables, name -> group, over all their images, whether or not they are used."""
+    """Joins tables (name -> group) over all their images, including those that are not used."""
+    # Naming a group after its first image makes cross-validation folds independent of the order of
+    # the tables and of their groups' names.
     names = sorted(set().union(*tables))
-    number_of = {name: number for number, name in enumerate(names)}
-    firsts: dict[tuple[int, str], int] = {}  # of each table's groups
+    index_of = {name: index for index, name in enumerate(names)}
+    first_images: dict[tuple[int, str], int] = {}  # of each table's groups
     pairs = [
-        (firsts.setdefault((which, group), number_of[name]), number_of[name])
+        (first_images.setdefault((which, group), index_of[name]), index_of[name])
         for which, table in enumerate(tables)
         for name, group in table.items()
     ]
-    firsts_of_joined = connect(len(names), pairs)
-    return {name: names[first] for name, first in zip(names, firsts_of_joined, strict=True)}
-
-
-def read_group_table(path: Path) -> dict[str, str]:
-    """Reads a table of file name and group (a person, say): name -> group.
-
-    The group is the column beside file_name or, where there are more, the one called group.
-
-    Raises:
-        InputError: the file is missing, it is not clear which column is the group, a row has no
-            group, or two rows give a name two groups.
-    """
-    groups = {}
-    for line, name, group in iterate_pairs(path, "group"):
-        if not group:
-            raise InputError(f"{path}, line {line}: a row is a file name and a group")
-        if groups.setdefault(name, group) != group:
-            raise InputError(f"{path}, line {line}: an earlier row has {name} in another group")
-    return groups
-
-
-def write_group_table(
-    path: Path, column: str, file_names: Iterable[str], groups: Iterable[str]
-) -> None:
-    """Writes a table of file name and group; `column` is the header of the second."""
-    write_rows(path, ("file_name", column), zip(file_names, groups, strict=True))
+    components = connected_components(len(names), pairs)
+    return {name: names[component] for name, component in zip(names, components, strict=True)}

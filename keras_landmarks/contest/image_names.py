@@ -1,8 +1,8 @@
-"""Finds the files of a folder by the names that tables give them.
+"""Names of image files: which are valid in a table, and which file a name refers to.
 
-Names meet in both of Unicode's forms: macOS and some archives write ü as u and two dots. Where a
-name is of no file, the nearest one is looked for, to be named beside it: programs for tables make
-the number 1 of 00001.jpg, and people leave endings out.
+Names match in both of Unicode's normal forms: macOS and some archives store ü as u and a combining
+diaeresis. For a name without a file, messages suggest the most similar one: spreadsheets turn
+00001.jpg into 1, and people leave out file extensions.
 """
 
 import functools
@@ -14,11 +14,27 @@ from pathlib import Path, PurePath
 
 from keras_landmarks.contest import locations
 
+# Control characters, and the surrogates that stand for bytes that are not UTF-8.
+_INVALID_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether a table can list this name: a relative path that stays in the images folder."""
+    climbs = name.startswith("/") or ".." in name.split("/")
+    return bool(name) and not climbs and not _INVALID_CHARACTERS.search(name)
+
+
+def validate_name(name: str) -> str:
+    """Returns the name; raises ValueError, with the reason, if it is not a valid name."""
+    if not is_valid_name(name):
+        raise ValueError(f"not the name of a file in the images folder: {name!r}")
+    return name
+
 
 def find_path(folder: str | os.PathLike, name: str) -> str:
-    """Returns the path of a file by its name in the folder, in whichever Unicode form it is there.
+    """Returns the path of the file that `name` refers to, in whichever Unicode form it exists.
 
-    That of the name as it is where there is no such file.
+    If there is no such file, that is the path of the name as it is.
     """
     path = os.path.join(folder, name)
     if name.isascii() or os.path.lexists(path):
@@ -28,33 +44,33 @@ def find_path(folder: str | os.PathLike, name: str) -> str:
 
 
 def unicode_forms(name: str) -> list[str]:
-    """Returns the name in each form that a file system may have it in; the first is NFC."""
+    """Returns the name in each Unicode normal form that a file system may hold, NFC first."""
     if name.isascii():
         return [name]
     return [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
 
 
-def nearest_name(folder: str | os.PathLike, name: str) -> str:
-    """Returns the folder's file that a name without a file most likely means; "" if none is near.
+def nearest_file(folder: str | os.PathLike, name: str) -> str:
+    """Returns the file in `folder` that a misspelt name most likely refers to, or "" if none does.
 
-    Near are names that differ in capitals, in their ending, in zeros before a number, or in the
-    folders before them.
+    A similar name differs only in case, in its extension, in leading zeros, or in the folders
+    before it.
     """
-    return _nearest(_files_by_stem(os.fspath(folder)), name)
+    return _find_similar(_files_by_stem(os.fspath(folder)), name)
 
 
-def nearest_of(names: Iterable[str], name: str) -> str:
-    """Returns the one of the names that is near to `name` as in `nearest_name`."""
-    return _nearest(_by_stem(names), name)
+def nearest_name(names: Iterable[str], name: str) -> str:
+    """Returns the one of `names` that is similar to `name` as in `nearest_file`, or ""."""
+    return _find_similar(_by_stem(names), name)
 
 
-def _nearest(by_stem: dict[str, str], name: str) -> str:
+def _find_similar(by_stem: dict[str, str], name: str) -> str:
     slashed = name.replace("\\", "/")
     nearest = by_stem.get(_stem(slashed)) or by_stem.get(_stem(PurePath(slashed).name), "")
-    return "" if nearest == name else nearest  # a link that leads nowhere is listed, too
+    return "" if nearest == name else nearest  # a broken link is listed, too
 
 
-@functools.lru_cache(maxsize=1)  # a table may have many such names; it is for a message only
+@functools.lru_cache(maxsize=1)  # a table may have many such names
 def _files_by_stem(folder: str) -> dict[str, str]:
     return _by_stem(locations.list_files(Path(folder)))
 
@@ -68,23 +84,6 @@ def _by_stem(names: Iterable[str]) -> dict[str, str]:
 
 
 def _stem(name: str) -> str:
-    """Returns what names that mean the same file share."""
+    """Returns the part that similar names have in common."""
     stem = os.path.splitext(unicodedata.normalize("NFC", name).casefold())[0]
     return stem.lstrip("0") or "0"
-
-
-# Control characters, and what `_unquote` makes of bytes that are not UTF-8.
-_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-
-
-def checked_name(name: str) -> str:
-    """Returns the name; ValueError, with the reason, if no table can name such a file."""
-    if not can_be_listed(name):
-        raise ValueError(f"not the name of a file in the images folder: {name!r}")
-    return name
-
-
-def can_be_listed(name: str) -> bool:
-    """Whether a table can name this file of the images folder."""
-    climbs = name.startswith("/") or ".." in name.split("/")
-    return bool(name) and not climbs and not _NOT_IN_NAMES.search(name)

@@ -1,4 +1,7 @@
-"""Rows and images that cannot be used, with the reason, and the table that lists them."""
+"""Samples that cannot be used: why, and the table that lists them.
+
+A reason has the form "kind: details", so that samples can be counted by the part before the colon.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +11,13 @@ from keras_landmarks.contest.table_files import printable, write_rows
 
 
 class InvalidSample(NamedTuple):
-    """A sample that cannot be used. `line` counts from 1 and includes the header."""
+    """A row of a table, or its image, that cannot be used.
+
+    Attributes:
+        file_name: the image's name in the table.
+        line: the row's line in the table; the header is line 1.
+        reason: "kind: details", or the kind alone.
+    """
 
     file_name: str
     line: int
@@ -16,14 +25,14 @@ class InvalidSample(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The reason without the particulars."""
+        """The reason without its details."""
         return self.reason.partition(":")[0]
 
 
-def write_invalid_samples(path: Path, rejects: Iterable[InvalidSample]) -> None:
-    """Writes samples that cannot be used as a table: file name, row, reason.
+def write_invalid_samples(path: Path, samples: Iterable[InvalidSample]) -> None:
+    """Writes invalid samples as a tab-separated table: file name, line in their table, reason.
 
-    The row is the line in its table. Tabs and the like in a name are written as \\t.
+    Characters that do not print are escaped: a tab in a name becomes \\t.
     """
-    rows = ([printable(str(cell)) for cell in reject] for reject in rejects)
+    rows = ([printable(str(cell)) for cell in sample] for sample in samples)
     write_rows(path, ("file_name", "row", "reason"), rows)

@@ -1,11 +1,10 @@
-"""Labels: tables of points that are held to be true, read with one tolerance.
+"""True landmarks, read from a table with the same tolerance by every command.
 
-What `train` skips and counts of a table, every command skips and counts: rows that are broken, that
-repeat an earlier row of their file name, or that contradict another one. Rows that nobody asked for
-cost nothing, whatever they hold.
+What `train` skips and counts, every command skips and counts: rows that are broken, repeat an
+earlier row of their file, or contradict another one. Rows of files that were not requested do not
+matter, whatever they hold.
 """
 
-import array
 import logging
 import os
 from collections.abc import Collection, Iterable
@@ -15,26 +14,28 @@ from pathlib import Path
 import numpy as np
 
 from keras_landmarks.contest import landmark_tables, table_files
+from keras_landmarks.contest.duplicate_rows import DuplicateRowCheck
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.utils.errors import InputError
 
-_LOGGER = logging.getLogger(__name__)  # absl's would bring absl's flags, and not only to commands
+# Not absl's logging: importing it defines absl's flags, and this module is also used as a library.
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The sound rows of a table that were asked for.
+    """The valid, requested rows of a landmark table.
 
     Attributes:
-        file_names: n names, each once, in the table's order.
-        points: (n, k, 2) in photo pixels, int16 where all are whole, else float32.
-        rejects: rows that were asked for and cannot be used, by line.
-        listed: every name of the table, each once, whether or not it was asked for or can be used.
+        file_names: n distinct names, in the table's order.
+        points: (n, k, 2) in photo pixels, int16 if all are whole numbers, else float32.
+        invalid_samples: requested rows that cannot be used, by line.
+        listed: every distinct name in the table, requested or not, valid or not.
     """
 
     file_names: list[str]
     points: np.ndarray
-    rejects: list[InvalidSample]
+    invalid_samples: list[InvalidSample]
     listed: Collection[str]
 
 
@@ -44,96 +45,59 @@ def read(
     limit: int | None = None,
     strict: bool = False,
 ) -> Labels:
-    """Reads the sound rows of a table of points; the log has how many others there are.
+    """Reads the valid rows of a landmark table and logs the number of invalid ones.
 
     Args:
         path: the table.
-        names: of the images whose rows are asked for; None for all. Only these are kept in memory.
+        names: the images whose rows are requested; None for all. Only these are kept in memory.
         limit: read only this many rows of the table.
-        strict: a row that was asked for and cannot be used is an error. That is for tables whose
-            every row counts: the image of a broken row of a submission has no score.
+        strict: raise an error for a requested row that is invalid. For tables in which every row
+            counts: the image of a broken row of a submission has no score.
 
     Raises:
-        InputError: as `contest.iterate_landmarks`; there is no row at all; or more of the rows that
-            were asked for are broken than sound (the first is named).
+        InputError: as `landmark_tables.iterate_landmarks`; the table has no rows; or more of the
+            requested rows are invalid than valid.
     """
-    wanted = None if names is None else {os.path.normpath(name) for name in names}
-    first_rows, listed, rejects = FirstRows(), {}, []
-    file_names, lines, pieces = [], [], []
-    for rows in landmark_tables.iterate_landmarks(path, limit, wanted):
+    requested = None if names is None else {os.path.normpath(name) for name in names}
+    duplicates, listed, invalid = DuplicateRowCheck(), {}, []
+    file_names, lines, blocks = [], [], []
+    for rows in landmark_tables.iterate_landmarks(path, limit, requested):
         points = rows.points.astype(landmark_tables.smallest_dtype(rows.points), copy=False)
-        broken = (row.file_name for row in rows.rejects)
-        listed |= dict.fromkeys([*rows.file_names, *broken, *rows.others])
-        rejects += rows.rejects
+        broken_names = (sample.file_name for sample in rows.invalid_samples)
+        listed |= dict.fromkeys([*rows.file_names, *broken_names, *rows.other_names])
+        invalid += rows.invalid_samples
         kept = []
         for row, name in enumerate(rows.file_names):
-            if found := first_rows.compare(name, rows.lines[row], points[row]):
-                rejects += found
+            if found := duplicates.add(name, rows.lines[row], points[row]):
+                invalid += found
             else:
                 kept.append(row)
         file_names += [rows.file_names[row] for row in kept]
         lines += [rows.lines[row] for row in kept]
-        pieces.append(points[kept])
+        blocks.append(points[kept])
     if not listed:
         raise InputError(f"{path}: there is no row under the header")
-    rejects.sort(key=lambda reject: reject.line)
-    taken_back = {reject.line for reject in rejects}
-    sound = [row for row, line in enumerate(lines) if line not in taken_back]
-    points = np.concatenate(pieces)
-    del pieces  # gigabytes, maybe
-    if len(sound) < len(points):
-        file_names, points = [file_names[row] for row in sound], points[sound]
-    _report(path, rejects, len(sound), strict)
+    invalid.sort(key=lambda sample: sample.line)
+    invalid_lines = {sample.line for sample in invalid}
+    valid = [row for row, line in enumerate(lines) if line not in invalid_lines]
+    points = np.concatenate(blocks)
+    del blocks  # possibly gigabytes
+    if len(valid) < len(points):
+        file_names, points = [file_names[row] for row in valid], points[valid]
+    _report_invalid(path, invalid, len(valid), strict)
     points = points.astype(landmark_tables.smallest_dtype(points), copy=False)
-    return Labels(file_names, points, rejects, listed)
+    return Labels(file_names, points, invalid, listed)
 
 
-def _report(path: Path, rejects: list[InvalidSample], sound: int, strict: bool) -> None:
-    """Logs rows that cannot be used; raises InputError if they are too many."""
-    if not rejects:
+def _report_invalid(path: Path, invalid: list[InvalidSample], num_valid: int, strict: bool) -> None:
+    """Logs invalid rows; raises InputError if there are too many."""
+    if not invalid:
         return
-    name, line, reason = rejects[0]
+    name, line, reason = invalid[0]
     where = f"{path}, line {line} ({table_files.printable(name)}): {reason}"
     if strict:
         raise InputError(where)
-    count = f"{len(rejects):,} of {len(rejects) + sound:,} rows cannot be used"
-    if len(rejects) > sound:
+    count = f"{len(invalid):,} of {len(invalid) + num_valid:,} rows cannot be used"
+    if len(invalid) > num_valid:
         raise InputError(f"{where}; {count}: is it the right table?")
     _LOGGER.warning("%s; %s and are skipped", where, count)
-
-
-class FirstRows:
-    """The first sound row of each file, and what it says."""
-
-    def __init__(self):
-        self._order: dict[str, int] = {}
-        # By that order; arrays, as so many tuples would take a hundred bytes more a row.
-        self._lines, self._says = array.array("q"), array.array("q")
-        self._distrusted: set[str] = set()
-
-    def compare(self, name: str, line: int, values: np.ndarray) -> list[InvalidSample]:
-        """Returns the rejects that a row, sound so far, leads to; none if it is the first.
-
-        Rows that agree cost nothing but a row. Of rows that disagree one is wrong and none can tell
-        which, so all are refused.
-        """
-        if (file := os.path.normpath(name)) == name:
-            file = name  # not a copy of every name
-        # 5 and 5.0 are the same, and so are 0.0 and -0.0.
-        says = hash(
-            (values.astype(landmark_tables.smallest_dtype(values), copy=False) + 0).tobytes()
-        )
-        first = self._order.setdefault(file, len(self._lines))
-        if first == len(self._lines):
-            self._lines.append(line)
-            self._says.append(says)
-            return []
-        first_line = self._lines[first]
-        if self._says[first] == says and file not in self._distrusted:
-            return [InvalidSample(name, line, f"an earlier row has this name: {first_line}")]
-        rejects = [InvalidSample(name, line, f"another row of this name disagrees: {first_line}")]
-        if file not in self._distrusted:
-            reason = f"another row of this name disagrees: {line}"
-            rejects.insert(0, InvalidSample(name, first_line, reason))
-        self._distrusted.add(file)
-        return rejects

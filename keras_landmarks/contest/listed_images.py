@@ -1,4 +1,7 @@
-"""Images of a split's folder, read by the names that a table gives them."""
+"""Images of a split's folder, read by their names in a table.
+
+A name must not lead out of the folder, neither by `..` nor by a symbolic link.
+"""
 
 import contextlib
 import os
@@ -10,13 +13,11 @@ import numpy as np
 
 from keras_landmarks.contest import image_names
 from keras_landmarks.images.decoding import (
-    _JPEG_HEADER_BYTES,
-    _JPEG_START,
     NO_FILE,
     decode_image,
-    image_size,
+    os_errors_as_value_errors,
     read_content,
-    system_errors_as_reasons,
+    read_image_size,
 )
 from keras_landmarks.utils.errors import InputError
 
@@ -25,43 +26,51 @@ LINK_OUT = (
 )
 
 
-def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
-    """Reads an image of the folder as `decode_image` does, by its name in a table.
+def read_image(image_folder: Path, name: str) -> np.ndarray:
+    """Reads an image as `read_listed_image` does, for callers that cannot continue without it.
 
     Raises:
-        ValueError: it is missing, broken, or lies elsewhere; the message is the reason alone.
+        InputError: the file is missing, broken, or outside the folder; the message names it.
+    """
+    try:
+        return read_listed_image(image_folder, name)
+    except ValueError as error:
+        raise InputError(f"{os.path.join(image_folder, name)}: {error}") from None
+
+
+def read_listed_image(image_folder: Path, name: str) -> np.ndarray:
+    """Returns an image of the folder as (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: it is missing, broken, or outside the folder; the message is the reason alone.
     """
     return decode_image(read_listed_content(image_folder, name))
 
 
 def read_listed_content(image_folder: Path, name: str) -> bytes:
-    """Returns the bytes of an image of the folder, by its name in a table.
+    """Returns the bytes of an image file of the folder.
 
     Raises:
-        ValueError: it is missing, or lies elsewhere; the message is the reason alone.
+        ValueError: it is missing or outside the folder; the message is the reason alone.
     """
-    path = _listed_path(image_folder, name)
-    with _nearest_named(image_folder, name), system_errors_as_reasons():
+    path = _resolve(image_folder, name)
+    with _suggest_nearest(image_folder, name), os_errors_as_value_errors():
         return read_content(path)
 
 
 def read_listed_size(image_folder: Path, name: str) -> tuple[int, int]:
-    """Returns the `image_size` of an image of the folder, by its name in a table.
+    """Returns the `image_size` (width, height) of an image of the folder.
 
     Raises:
-        ValueError: as `read_listed_image`, as far as the header shows it.
+        ValueError: as `read_listed_image`, as far as the image's header shows it.
     """
-    path = _listed_path(image_folder, name)
-    with _nearest_named(image_folder, name), system_errors_as_reasons():
-        head = read_content(path, _JPEG_HEADER_BYTES)
-        with contextlib.suppress(ValueError):  # of a long header the size may come later
-            if head.startswith(_JPEG_START):
-                return image_size(head)
-        return image_size(read_content(path))
+    path = _resolve(image_folder, name)
+    with _suggest_nearest(image_folder, name), os_errors_as_value_errors():
+        return read_image_size(path)
 
 
 def read_listed_sizes(image_folder: Path, names: Sequence[str]) -> Iterator[tuple[int, int] | str]:
-    """Yields `read_listed_size` of each image, in order; where it has none, the reason."""
+    """Yields the `read_listed_size` of each image in order, or the reason why it has none."""
 
     def size_or_reason(name: str) -> tuple[int, int] | str:
         try:
@@ -73,23 +82,11 @@ def read_listed_sizes(image_folder: Path, names: Sequence[str]) -> Iterator[tupl
         yield from pool.map(size_or_reason, names)
 
 
-def read_image(image_folder: Path, name: str) -> np.ndarray:
-    """Reads an image as `read_listed_image` does; for those who cannot go on without it.
-
-    Raises:
-        InputError: the file, named, is missing, broken, or lies elsewhere.
-    """
-    try:
-        return read_listed_image(image_folder, name)
-    except ValueError as error:
-        raise InputError(f"{os.path.join(image_folder, name)}: {error}") from None
-
-
-def _listed_path(image_folder: Path, name: str) -> str:
-    """Returns the path of an image of the folder; ValueError if it lies elsewhere."""
-    image_names.checked_name(name)
+def _resolve(image_folder: Path, name: str) -> str:
+    """Returns the path of an image; raises ValueError if it is outside the folder."""
+    image_names.validate_name(name)
     path = image_names.find_path(image_folder, name)
-    # Where links lead is asked only if there may be one: that costs several system calls.
+    # Resolving links takes several system calls, so it is done only where there may be one.
     if "/" in name or os.path.islink(path):
         path, folder = os.path.realpath(path), os.path.realpath(image_folder)
         if os.path.commonpath([path, folder]) != folder:
@@ -98,11 +95,11 @@ def _listed_path(image_folder: Path, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _nearest_named(image_folder: Path, name: str) -> Iterator[None]:
-    """Within, the error that there is no such image names the nearest name in the folder."""
+def _suggest_nearest(image_folder: Path, name: str) -> Iterator[None]:
+    """Adds the most similar name in the folder to the error that a file is missing."""
     try:
         yield
     except ValueError as error:
-        if str(error) == NO_FILE and (nearest := image_names.nearest_name(image_folder, name)):
+        if str(error) == NO_FILE and (nearest := image_names.nearest_file(image_folder, name)):
             raise ValueError(f"{NO_FILE}: the nearest name there is {nearest}") from None
         raise

@@ -1,4 +1,10 @@
-"""Where the tables and images of a folder in the contest's form lie."""
+"""Paths within a data folder in the contest's format.
+
+    train/images/*.jpg       train/landmarks.csv     file_name, Point_M0_X, Point_M0_Y, ...
+    test/images/*.jpg        test/test_points.csv    file_name, point_index_list
+
+`test_points.csv` may also lie directly in the data folder, beside `test`.
+"""
 
 import os
 from pathlib import Path
@@ -7,7 +13,7 @@ from keras_landmarks.utils.errors import InputError
 
 
 def find_image_folder(data: Path, split: str) -> Path:
-    """Returns the folder of the split's images; InputError if there is none."""
+    """Returns the folder of a split's images; raises InputError if it does not exist."""
     folder = data / split / "images"
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --data must be a folder in the contest's form")
@@ -15,9 +21,18 @@ def find_image_folder(data: Path, split: str) -> Path:
 
 
 def find_photos(truth: Path | None, data: Path | None, split: str | None) -> Path | None:
-    """Returns the folder of the photos that a table of true points is of; None if it is not known.
+    """Returns the folder of the photos that a table of true landmarks refers to, if it is known.
 
-    The split's, where one is named; else `images` beside the table; else the test split's.
+    That is the folder of `split` if a split is given, else `images` beside the table, else the
+    folder of the test split.
+
+    Args:
+        truth: the table.
+        data: the data folder.
+        split: a split of `data`.
+
+    Returns:
+        The folder; None if there is neither `data` nor a folder beside the table.
 
     Raises:
         InputError: `data` has no such folder.
@@ -28,10 +43,33 @@ def find_photos(truth: Path | None, data: Path | None, split: str | None) -> Pat
     return find_image_folder(data, split or "test") if data else None
 
 
-def list_files(folder: Path) -> list[str]:
-    """Returns the files below the folder by their paths from it, sorted.
+def find_landmarks(data: Path, split: str) -> Path:
+    """Returns the split's landmark table; raises InputError if there is none."""
+    return _first_existing(data / split / "landmarks.csv", data / split / "test_landmarks.csv")
 
-    What macOS adds to archives and folders is left out: __MACOSX, ._photo.jpg, .DS_Store.
+
+def find_test_points(data: Path, split: str) -> Path:
+    """Returns `test_points.csv` in the split's folder or, for the test split, in the data folder.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    return _first_existing(*_test_points_candidates(data, split))
+
+
+def find_test_points_or_landmarks(data: Path, split: str) -> Path:
+    """Returns the split's `test_points.csv` or, if there is none, its `landmarks.csv`.
+
+    Raises:
+        InputError: there is neither.
+    """
+    return _first_existing(*_test_points_candidates(data, split), data / split / "landmarks.csv")
+
+
+def list_files(folder: Path) -> list[str]:
+    """Returns the paths of all files below a folder, relative to it and sorted.
+
+    Files that macOS adds to archives and folders (__MACOSX, ._photo.jpg, .DS_Store) are left out.
     """
     paths = []
     for parent, folders, names in os.walk(folder):
@@ -42,35 +80,12 @@ def list_files(folder: Path) -> list[str]:
     return sorted(paths)
 
 
-def find_landmarks(data: Path, split: str) -> Path:
-    """Returns the split's own table of points; InputError if there is none."""
-    return _first_file(data / split / "landmarks.csv", data / split / "test_landmarks.csv")
-
-
-def find_test_points(data: Path, split: str) -> Path:
-    """Returns `test_points.csv` in the split's folder or, for the test split, beside it.
-
-    Raises:
-        InputError: there is none.
-    """
-    return _first_file(*_test_points(data, split))
-
-
-def find_test_points_or_landmarks(data: Path, split: str) -> Path:
-    """Returns what `find_test_points` does or, where that is missing, the split's landmarks.csv.
-
-    Raises:
-        InputError: there is neither.
-    """
-    return _first_file(*_test_points(data, split), data / split / "landmarks.csv")
-
-
-def _test_points(data: Path, split: str) -> list[Path]:
+def _test_points_candidates(data: Path, split: str) -> list[Path]:
     folders = [data / split, data] if split == "test" else [data / split]
     return [folder / "test_points.csv" for folder in folders]
 
 
-def _first_file(*candidates: Path) -> Path:
+def _first_existing(*candidates: Path) -> Path:
     for path in candidates:
         if path.is_file():
             return path

@@ -1,7 +1,8 @@
-"""Files of predictions: all the points of every image, as .npz without pickle.
+"""Prediction files: all landmarks of every image, as an uncompressed .npz without pickles.
 
-A file may come from a stranger: its arrays are compared with the bytes that are there before memory
-is taken for them.
+A file may come from a stranger, so the size that an array's header states is compared with the
+size of its data before any memory is allocated; `np.load` allocates first. Reading the arrays here
+rather than by `np.load` also allows a few rows to be read at a time.
 """
 
 import contextlib
@@ -24,9 +25,13 @@ def write(
     landmarks: np.ndarray,
     sigmas: np.ndarray | None = None,
 ) -> None:
-    """Writes names and landmarks ((n, k, 2) float32, photo pixels) as .npz without pickle.
+    """Writes predictions.
 
-    `sigmas` (n, k), if they are known: the standard deviation of a point's x and of its y.
+    Args:
+        path: the .npz file.
+        file_names: n names.
+        landmarks: (n, k, 2), in photo pixels; stored as float32.
+        sigmas: (n, k), in photo pixels: the standard deviation of each x and y, if known.
     """
     arrays = {"landmarks": landmarks} | ({} if sigmas is None else {"sigmas": sigmas})
     arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
@@ -35,12 +40,12 @@ def write(
 
 
 def read(path: Path) -> LandmarkTable:
-    """Reads what `write` wrote, the points as float32.
+    """Reads predictions; the landmarks and sigmas are float32.
 
     Raises:
-        InputError: the file is missing or is not such a file.
+        InputError: the file is missing or is not a predictions file.
     """
-    with _opened(path) as (file_names, landmarks, sigmas):
+    with _open(path) as (file_names, landmarks, sigmas):
         points = landmarks.read(len(file_names)).astype(np.float32)
         if sigmas is not None:
             sigmas = sigmas.read(len(file_names)).astype(np.float32)
@@ -48,17 +53,34 @@ def read(path: Path) -> LandmarkTable:
 
 
 def read_names(path: Path) -> tuple[list[str], int]:
-    """Returns the file names of predictions and the points an image, and reads no point."""
-    with _opened(path) as (file_names, landmarks, _):
+    """Returns the file names and the number of landmarks, without reading any landmarks.
+
+    Raises:
+        InputError: as `read`.
+    """
+    with _open(path) as (file_names, landmarks, _):
         return file_names, landmarks.shape[1]
 
 
+# Predictions are read rather than mapped: the checksum is looked at, and what was read does not
+# count as memory.
 def iterate(path: Path, rows: int) -> Iterator[np.ndarray]:
-    """Yields what `read` reads, so many rows (the last: fewer) at a time.
+    """Yields the predictions of `rows` images at a time; the last piece may have fewer.
 
-    (rows, k, 2) float32, or (rows, k, 3) where the standard deviations are known.
+    The file is read rather than memory-mapped: that verifies its checksum, and pages that were read
+    do not count as the process's memory.
+
+    Args:
+        path: the .npz file.
+        rows: the number of images in a piece.
+
+    Yields:
+        (rows, k, 2) float32: x and y; or (rows, k, 3) if the file has sigmas: x, y and sigma.
+
+    Raises:
+        InputError: as `read`.
     """
-    with _opened(path) as (file_names, landmarks, sigmas):
+    with _open(path) as (file_names, landmarks, sigmas):
         for start in range(0, len(file_names), rows):
             count = min(rows, len(file_names) - start)
             piece = landmarks.read(count)
@@ -68,23 +90,26 @@ def iterate(path: Path, rows: int) -> Iterator[np.ndarray]:
 
 
 class _StoredArray:
-    """An array of an .npz file, read row by row; takes no memory that the file has no bytes for.
+    """An array of an .npz file, read row by row.
 
-    `np.load` takes what the header asks for before it looks whether it is there.
+    Raises:
+        ValueError: the array is not stored plainly, or its size differs from what its header says.
     """
 
     def __init__(self, archive: zipfile.ZipFile, name: str, kind: str):
-        stored = archive.getinfo(f"{name}.npy")
-        if stored.compress_type != zipfile.ZIP_STORED:
-            raise ValueError("it is compressed")
-        self._file = archive.open(stored)
+        """Reads the header of array `name`, whose dtype must be of this NumPy kind ("f", "U")."""
+        member = archive.getinfo(f"{name}.npy")
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name} is compressed")
+        self._file = archive.open(member)
         if np.lib.format.read_magic(self._file) != (1, 0):
-            raise ValueError("it is of another version")
-        self.shape, columns_first, self._dtype = np.lib.format.read_array_header_1_0(self._file)
-        if self._dtype.kind != kind or columns_first:
-            raise ValueError(f"{name} are of type {self._dtype}")
-        if stored.file_size - self._file.tell() != math.prod(self.shape) * self._dtype.itemsize:
-            raise ValueError(f"{name} are not of the shape {self.shape}")
+            raise ValueError(f"{name} is in another version of the .npy format")
+        self.shape, is_fortran, self._dtype = np.lib.format.read_array_header_1_0(self._file)
+        if self._dtype.kind != kind or is_fortran:
+            raise ValueError(f"{name} has type {self._dtype}")
+        num_bytes = math.prod(self.shape) * self._dtype.itemsize
+        if member.file_size - self._file.tell() != num_bytes:
+            raise ValueError(f"{name} does not have the shape {self.shape}")
 
     def read(self, rows: int) -> np.ndarray:
         """Returns the next rows."""
@@ -94,34 +119,34 @@ class _StoredArray:
 
 
 @contextlib.contextmanager
-def _opened(
-    path: Path,
-) -> Iterator[tuple[list[str], _StoredArray, _StoredArray | None]]:
-    """Yields the file names and, not yet read, the landmarks and, if there are any, the sigmas.
+def _open(path: Path) -> Iterator[tuple[list[str], _StoredArray, _StoredArray | None]]:
+    """Yields the file names and the arrays of landmarks and sigmas, ready to be read.
 
-    What fails is an InputError.
+    Any failure, also within the block, becomes an InputError.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = _StoredArray(archive, "file_names", kind="U")
             landmarks = _StoredArray(archive, "landmarks", kind="f")
-            expected = (*names.shape, *landmarks.shape[1:2], 2)
-            if len(names.shape) != 1 or landmarks.shape != expected:
-                raise ValueError(
-                    f"{names.shape} names and {landmarks.shape} landmarks do not match"
-                )
-            sigmas = None
-            if "sigmas.npy" in archive.namelist():
-                sigmas = _StoredArray(archive, "sigmas", kind="f")
-                if sigmas.shape != landmarks.shape[:2]:
-                    raise ValueError(
-                        f"{sigmas.shape} sigmas and {landmarks.shape} landmarks do not match"
-                    )
-            file_names = names.read(names.shape[0]).tolist()
-            # As in tables, a name is the same in both of Unicode's forms.
-            file_names = [unicodedata.normalize("NFC", name) for name in file_names]
+            has_sigmas = "sigmas.npy" in archive.namelist()
+            sigmas = _StoredArray(archive, "sigmas", kind="f") if has_sigmas else None
+            _check_shapes(names, landmarks, sigmas)
+            # As in tables, names are in Unicode's normal form C.
+            file_names = [
+                unicodedata.normalize("NFC", name) for name in names.read(*names.shape).tolist()
+            ]
             yield file_names, landmarks, sigmas
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a broken file
         raise InputError(f"{path}: not a predictions file ({error})") from None
+
+
+def _check_shapes(
+    names: _StoredArray, landmarks: _StoredArray, sigmas: _StoredArray | None
+) -> None:
+    expected = (*names.shape, *landmarks.shape[1:2], 2)
+    if len(names.shape) != 1 or landmarks.shape != expected:
+        raise ValueError(f"{names.shape} names and {landmarks.shape} landmarks do not match")
+    if sigmas is not None and sigmas.shape != landmarks.shape[:2]:
+        raise ValueError(f"{sigmas.shape} sigmas and {landmarks.shape} landmarks do not match")

@@ -1,4 +1,13 @@
-"""Reads and writes the contest's tables as text: the header, cells, rows in blocks, quoting."""
+"""Text tables in the contest's dialects: header, rows, cells and quoting.
+
+A table is UTF-8 text with one header line, separated by tabs, commas or semicolons. CRLF, a
+byte-order mark and cells quoted as in RFC 4180 are accepted. Columns may stand in any order and are
+found by their titles; columns that are not needed are ignored. Text is read in Unicode's normal
+form C, so that é is the same in every table.
+
+Tables may come from strangers: nothing in them is evaluated, and reading takes memory for one block
+of a table rather than for all of it.
+"""
 
 import itertools
 import re
@@ -8,100 +17,109 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from keras_landmarks.contest.image_names import can_be_listed
+from keras_landmarks.contest.image_names import is_valid_name
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_atomically
 
-_BLOCK_BYTES = 1 << 23  # tables are read in pieces of this size, so memory stays bounded
-_LONGEST_LINE_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 23
+_MAX_LINE_BYTES = 1 << 20
 _NAME_COLUMN = "file_name"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_LONGEST_TOLD = 40  # characters of a cell in a message
+_MAX_QUOTED_CHARACTERS = 40  # of a cell, in a message
 _QUOTED_CELL = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
-
-
-def printable(text: str) -> str:
-    """Returns the text with what does not print, or is no UTF-8, as \\t, \\x00, \\udcff."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True)
 class Header:
-    """A table's first line.
+    """The first line of a table.
 
     Attributes:
-        separator: of the cells.
-        titles: of all columns.
-        name: the column of file names, from 0.
+        separator: the character between cells.
+        titles: the titles of all columns.
+        name_column: the index of the column of file names.
     """
 
     separator: bytes
     titles: list[str]
-    name: int
+    name_column: int
+
+
+# ── whole tables ──
 
 
 def read_names(path: Path) -> list[str]:
-    """Reads the column file_name of a table, whatever the others are: each name once.
+    """Reads the distinct file names of a table with a column file_name, in order.
 
-    What cannot be the name of a file in the images folder is left out.
+    Names that are not valid, as `image_names.is_valid_name` has it, are left out.
 
     Raises:
         InputError: the file is missing or has no column file_name.
     """
-    return list(read_lines(path))
+    return list(read_name_lines(path))
 
 
-def read_lines(path: Path) -> dict[str, int]:
-    """Returns the line of each name's first row: what `read_names` reads, by name.
+def read_name_lines(path: Path) -> dict[str, int]:
+    """Returns the names that `read_names` reads, each with the line of its first row.
 
     Raises:
         InputError: as `read_names`.
     """
     lines = {}
-    for line, name, _ in iterate_pairs(path, None):
+    for line, name, _ in iterate_column(path, None):
         lines.setdefault(name, line)
-    return {name: line for name, line in lines.items() if can_be_listed(name)}
+    return {name: line for name, line in lines.items() if is_valid_name(name)}
 
 
-def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Writes a table under its header, tab separated."""
-    write_atomically(path, "".join(as_line(row) + "\n" for row in [header, *rows]))
+def iterate_column(path: Path, column: str | None) -> Iterator[tuple[int, str, str]]:
+    """Yields the line number, the file name and the cell of one column of every row.
 
+    Args:
+        path: the table.
+        column: the column's title. The second column of a table with two may be called anything.
+            The last column takes the rest of its row, so that a list of indices need not be quoted.
+            With None the cell is empty.
 
-def as_line(cells: Sequence[str]) -> str:
-    """Returns a table's row, tab separated, without the newline."""
-    return "\t".join(quote(cell, "\t") for cell in cells)
-
-
-def iterate_pairs(path: Path, column: str | None) -> Iterator[tuple[int, str, str]]:
-    """Yields line number, file name and the cell of a column of every row under the header.
-
-    Where there are but two columns the second may be called anything. The last column takes all
-    that is left of a row, for a list of indices that was not quoted. Without a column the cell is
-    empty.
+    Raises:
+        InputError: the file is missing, or lacks the column or file_name.
     """
     with open_table(path) as file:
         header = read_header(path, file)
-        wanted = header.name if column is None else _find_column(path, header, column)
+        name_column = header.name_column
+        index = name_column if column is None else _find_column(path, header, column)
         rows = itertools.chain.from_iterable(iterate_blocks(path, file))
         for line, row in enumerate(rows, start=2):
             if row.strip():
-                cells = _first_cells(row.rstrip(b"\r"), header, max(header.name, wanted) + 1)
-                cell = "" if column is None else unquote(cells[wanted])
-                yield line, unquote(cells[header.name]), cell
+                cells = _first_cells(row.rstrip(b"\r"), header, max(name_column, index) + 1)
+                cell = "" if column is None else unquote(cells[index])
+                yield line, unquote(cells[name_column]), cell
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes a tab-separated table."""
+    write_atomically(path, "".join(format_row(row) + "\n" for row in [header, *rows]))
+
+
+def format_row(cells: Sequence[str]) -> str:
+    """Returns a row of a tab-separated table, without the newline."""
+    return "\t".join(quote(cell, "\t") for cell in cells)
+
+
+def printable(text: str) -> str:
+    """Returns the text with characters that do not print escaped, as \\t, \\x00 or \\udcff."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _find_column(path: Path, header: Header, column: str) -> int:
     if len(header.titles) == 2:
-        return 1 - header.name
+        return 1 - header.name_column
     if column in header.titles:
         return header.titles.index(column)
-    told = ", ".join(title[:_LONGEST_TOLD] for title in header.titles[:8])
-    raise InputError(f"{path}: no column is called {column}; the header has {told}")
+    titles = ", ".join(title[:_MAX_QUOTED_CHARACTERS] for title in header.titles[:8])
+    raise InputError(f"{path}: no column is called {column}; the header has {titles}")
 
 
 def _first_cells(row: bytes, header: Header, count: int) -> list[bytes]:
-    """Returns the first cells of a row; the last of all takes what is left."""
+    """Returns the first `count` cells and the rest of the row; the last column takes the rest."""
     cells = []
     for _ in range(min(count, len(header.titles) - 1)):
         cell, row = split_first_cell(row, header.separator)
@@ -109,32 +127,23 @@ def _first_cells(row: bytes, header: Header, count: int) -> list[bytes]:
     return [*cells, row]
 
 
+# ── lines ──
+
+
 def open_table(path: Path) -> BinaryIO:
-    """Opens a table for reading; InputError if there is no such file."""
+    """Opens a table for reading; raises InputError if there is no such file."""
     try:
         return path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
 
 
-def iterate_blocks(path: Path, file: BinaryIO) -> Iterator[list[bytes]]:
-    """Yields the lines that follow, without their newlines, some megabytes at a time."""
-    while block := file.read(_BLOCK_BYTES):
-        lines = (block + _read_line(path, file)).split(b"\n")
-        if not lines[-1]:  # what comes after the last newline
-            lines.pop()
-        yield lines
-
-
-def _read_line(path: Path, file: BinaryIO) -> bytes:
-    line = file.readline(_LONGEST_LINE_BYTES)
-    if len(line) == _LONGEST_LINE_BYTES and not line.endswith(b"\n"):
-        raise InputError(f"{path}: a line is over {_LONGEST_LINE_BYTES:,} bytes long; is it text?")
-    return line
-
-
 def read_header(path: Path, file: BinaryIO) -> Header:
-    """Reads the first line of a table; InputError if it is not a header with file names."""
+    """Reads the first line of a table.
+
+    Raises:
+        InputError: it is not a header with one column file_name.
+    """
     line = _read_line(path, file)
     if not line:
         raise InputError(f"{path}: the file is empty")
@@ -146,18 +155,37 @@ def read_header(path: Path, file: BinaryIO) -> Header:
     separator = b"\t" if b"\t" in line else max(b",", b";", key=line.count)
     titles = [unquote(cell) for cell in line.split(separator)]
     if _NAME_COLUMN not in titles:
-        told = unquote(line)[:_LONGEST_TOLD]
+        found = unquote(line)[:_MAX_QUOTED_CHARACTERS]
         raise InputError(
             f"{path}: no column is called {_NAME_COLUMN}; the first line must be a header such as"
-            f" {_NAME_COLUMN},x0,y0,x1,y1, not {told!r}"
+            f" {_NAME_COLUMN},x0,y0,x1,y1, not {found!r}"
         )
     if titles.count(_NAME_COLUMN) > 1:
         raise InputError(f"{path}: two columns are called {_NAME_COLUMN}")
     return Header(separator, titles, titles.index(_NAME_COLUMN))
 
 
+def iterate_blocks(path: Path, file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yields the remaining lines of a table, without newlines, in blocks of about 8 MB."""
+    while block := file.read(_BLOCK_BYTES):
+        lines = (block + _read_line(path, file)).split(b"\n")
+        if not lines[-1]:  # what follows the last newline
+            lines.pop()
+        yield lines
+
+
+def _read_line(path: Path, file: BinaryIO) -> bytes:
+    line = file.readline(_MAX_LINE_BYTES)
+    if len(line) == _MAX_LINE_BYTES and not line.endswith(b"\n"):
+        raise InputError(f"{path}: a line is over {_MAX_LINE_BYTES:,} bytes long; is it text?")
+    return line
+
+
+# ── cells ──
+
+
 def split_cells(row: bytes, separator: bytes) -> list[bytes]:
-    """Returns the cells of a row, any of which may have separators within quotes."""
+    """Returns the cells of a row, any of which may be quoted and contain separators."""
     cells, rest = [], row
     while True:
         quoted = _QUOTED_CELL.match(rest)
@@ -169,15 +197,15 @@ def split_cells(row: bytes, separator: bytes) -> list[bytes]:
 
 
 def split_first_cell(row: bytes, separator: bytes) -> tuple[bytes, bytes]:
-    """Returns the first cell, which may have separators within quotes, and the rest."""
+    """Returns the first cell, which may be quoted and contain separators, and the rest."""
     quoted = _QUOTED_CELL.match(row)
     end = row.find(separator, quoted.end() if quoted else 0)
     return (row, b"") if end < 0 else (row[:end], row[end + 1 :])
 
 
 def unquote(cell: bytes) -> str:
-    """Returns the text of a cell, without quotes, in Unicode's normal form C."""
-    # As Python decodes the names in a folder: bytes that are not UTF-8 are kept, and told apart.
+    """Returns the text of a cell, without its quotes, in Unicode's normal form C."""
+    # As Python decodes file names: bytes that are not UTF-8 are kept as surrogates.
     text = cell.decode(errors="surrogateescape").strip()
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
@@ -186,7 +214,7 @@ def unquote(cell: bytes) -> str:
 
 
 def quote(cell: str, separator: str) -> str:
-    """Returns the cell as it is written: within quotes if it would not be read back alike."""
+    """Returns the cell as written to a file: quoted if it would otherwise be read differently."""
     # Spaces around a cell are not part of it, unless they are within quotes.
     if separator in cell or '"' in cell or cell != cell.strip():
         return '"' + cell.replace('"', '""') + '"'

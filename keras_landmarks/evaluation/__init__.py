@@ -1,1 +1,1 @@
-"""How good predictions are: matching with the truth, metrics, confidence intervals."""
+"""Scores predictions: matching with the truth, metrics, confidence intervals, ensembles."""

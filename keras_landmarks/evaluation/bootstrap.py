@@ -1,10 +1,15 @@
-"""How far a mean over images could be off by chance: the bootstrap, over whole groups of images.
+"""Confidence intervals of means over images: the bootstrap over whole groups of images.
 
-Images of one person are alike, so it is persons that are drawn anew, each with all its images: as
-often as there are, with replacement, 10,000 times. What is averaged is one number an image, (n,).
+Images of one person are alike, so persons are resampled, each with all of its images: as many as
+there are, with replacement, 10,000 times. What is averaged is one number per image, (n,).
 
-An interval is from the 2.5th to the 97.5th percentile of such draws. Simulated with 50 groups or
-more, intervals hold the true mean 93 times in 100; 14 groups, or a mean ruled by a few of them, 88.
+An interval runs from the 2.5th to the 97.5th percentile of these draws. In simulations, intervals
+from 50 groups or more cover the true mean 93 times in 100; with 14 groups, or with a mean dominated
+by a few of them, 88 times.
+
+BCa intervals held the true mean hardly more often in 400 simulated sets each: 50 groups of alike,
+skewed errors 93.5 % beside 93.2, 14 groups 91.5 beside 90.5, a mean ruled by few groups 90 beside
+88, single images 88 beside 90.
 """
 
 from collections.abc import Hashable, Sequence
@@ -14,15 +19,15 @@ import numpy as np
 
 DRAWS = 10_000
 _ENDS = (2.5, 97.5)  # percentiles
-_MOST_UNITS = 2_000  # more groups are put together by chance: that moves an interval's end by 2 %
+_MOST_UNITS = 2_000  # more groups are merged at random; that moves interval ends by 2 %
 _DRAWS_AT_ONCE = 500
 
 
 class Resamples:
-    """Draws of the same images for whatever is averaged, so that means compare draw by draw."""
+    """Bootstrap draws of images; means of the same draws can be compared draw by draw."""
 
     def __init__(self, groups: Sequence[Hashable], seed: int = 0):
-        """Draws the groups; `groups` has one an image."""
+        """Draws the groups; `groups` has the group of each image."""
         rng = np.random.default_rng(seed)
         _, units = np.unique(groups, return_inverse=True)
         self.groups = int(units.max()) + 1
@@ -43,7 +48,8 @@ class Resamples:
     def percentile_interval(self, per_image: np.ndarray, q: float) -> list[float]:
         """Returns the 95 % interval of the images' percentile `q`, by Woodruff's method.
 
-        The share of images below it has an interval; at its ends are the percentile's.
+        The share of images below the percentile has an interval; the percentiles at its ends are
+        the result.
         """
         shares = self.interval(per_image <= np.percentile(per_image, q))
         return np.percentile(per_image, 100 * np.clip(shares, 0, 1)).tolist()
@@ -54,16 +60,16 @@ class Resamples:
 
 
 def resample(groups: Sequence[Hashable], seed: int = 0) -> Resamples | None:
-    """Returns draws of the groups, one an image; None of a single one: it tells of no other."""
+    """Returns draws of the groups, one per image; None if there is only one group."""
     return Resamples(groups, seed) if len(set(groups)) > 1 else None
 
 
 def _draw(rng: np.random.Generator, units: int) -> np.ndarray:
-    """Returns how often each draw has each unit: (DRAWS, units) float32, rows sum to `units`."""
+    """Returns how often each draw has each unit: (DRAWS, units) float32; rows sum to `units`."""
     times = np.empty((DRAWS, units), np.float32)
     first = units * np.arange(_DRAWS_AT_ONCE)[:, None]
     for start in range(0, DRAWS, _DRAWS_AT_ONCE):
-        # Counting single draws is quicker than NumPy's multinomial.
+        # Counting single draws is faster than NumPy's multinomial.
         drawn = first + rng.integers(units, size=(_DRAWS_AT_ONCE, units))
         counts = np.bincount(drawn.ravel(), minlength=first.size * units)
         times[start : start + _DRAWS_AT_ONCE] = counts.reshape(-1, units)
@@ -71,21 +77,21 @@ def _draw(rng: np.random.Generator, units: int) -> np.ndarray:
 
 
 def interval(drawn: np.ndarray) -> list[float]:
-    """Returns where the middle 95 % of the drawn figures lie: low, high."""
+    """Returns the range of the middle 95 % of the drawn values: low, high."""
     return np.percentile(drawn, _ENDS).tolist()
 
 
 def paired(a: np.ndarray, b: np.ndarray, resamples: Resamples) -> dict[str, Any]:
-    """Compares two errors of the same images, (n,) each, by draws of the same images for both.
+    """Compares the errors (n,) of two models on the same images, with the same draws for both.
 
     Returns:
-        `difference` of the means, b - a, and `ratio`, b / a (None where a mean of `a` is 0), each
-        with its interval; `probability_b_better`, the share of draws with the lower mean for b;
-        `real`, whether the difference's interval leaves 0 out.
+        `difference` of the means, b - a, and `ratio`, b / a (None if a drawn mean of `a` is 0),
+        each with its interval; `probability_b_better`, the share of draws in which b has the lower
+        mean; `real`, whether the difference's interval excludes 0.
     """
     differences, means = resamples.means(b - a), resamples.means(a)
     low, high = interval(differences)
-    figures = {
+    results = {
         "difference": float(np.mean(b - a)),
         "difference_interval": [low, high],
         "ratio": None,
@@ -94,6 +100,6 @@ def paired(a: np.ndarray, b: np.ndarray, resamples: Resamples) -> dict[str, Any]
         "real": low > 0 or high < 0,
     }
     if means.all():
-        figures["ratio"] = float(b.mean() / a.mean())
-        figures["ratio_interval"] = interval(1 + differences / means)
-    return figures
+        results["ratio"] = float(b.mean() / a.mean())
+        results["ratio_interval"] = interval(1 + differences / means)
+    return results

@@ -1,128 +1,166 @@
-"""True points and the files that go with them, matched by file name."""
+"""True landmarks, the points requested of each image, and predictions matched to them by name."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from keras_landmarks.contest import image_names, labels, requested_points
+from keras_landmarks.contest import image_names, labels, prediction_files, requested_points
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.utils.errors import InputError
 
 
 @dataclass(frozen=True)
 class Truth:
-    """True points (n, K, 2) of the file `path`, in photo pixels; point indices asked of each row.
+    """True landmarks of the n images to score.
 
-    `asked` is None where all points count. `rejected` rows of the images that were asked for cannot
-    be used and are left out. `listed` has the names of all images of the file.
+    Attributes:
+        path: the table that they were read from.
+        file_names: n names.
+        landmarks_px: (n, k, 2), photo pixels.
+        num_rejected: rows of requested images that are invalid and were left out.
+        listed_names: the names of all images in the table.
+        requested: for each image the indices of the points to score; None to score all points.
     """
 
     path: Path
     file_names: list[str]
-    points: np.ndarray
-    rejected: int
-    listed: Collection[str]
-    asked: list[np.ndarray] | None = None
+    landmarks_px: np.ndarray
+    num_rejected: int
+    listed_names: Collection[str]
+    requested: list[np.ndarray] | None = None
 
-    def check_points(self, source: Path, points: int, submission: bool) -> None:
-        """Raises InputError if a file with so many points an image cannot be scored.
+    @property
+    def num_landmarks(self) -> int:
+        """The number of landmarks of a face."""
+        return self.landmarks_px.shape[1]
 
-        A submission has the points that are asked, other predictions have all.
+    def validate_num_landmarks(self, source: Path, num_landmarks: int, is_submission: bool) -> None:
+        """Raises InputError if `source` does not have the points that are to be scored.
+
+        A submission must have exactly the requested points, other predictions all of them.
         """
-        if not submission:
-            if points != self.points.shape[1]:
-                expected = self.points.shape[1]
-                raise InputError(f"{source}: {points} points an image, the truth has {expected}")
-        elif self.asked is None:
+        if not is_submission:
+            if num_landmarks != self.num_landmarks:
+                raise InputError(
+                    f"{source}: {num_landmarks} points an image, the truth has {self.num_landmarks}"
+                )
+        elif self.requested is None:
             raise InputError(
-                f"{source}: a submission needs --test_points: they say which points its columns are"
+                f"{source}: a submission needs --test_points,"
+                " the table that says which points its columns are"
             )
         else:
-            for name, indices in zip(self.file_names, self.asked, strict=True):
-                if len(indices) != points:
+            for name, indices in zip(self.file_names, self.requested, strict=True):
+                if len(indices) != num_landmarks:
                     raise InputError(
-                        f"{source}: {points} points an image, {len(indices)} asked of {name}"
+                        f"{source}: {num_landmarks} points an image,"
+                        f" {len(indices)} are requested of {name}"
                     )
 
 
 def read_truth(
     path: Path, test_points: Path | None = None, names: Collection[str] | None = None
 ) -> Truth:
-    """Reads the true points and those asked of the images `names`, of all if that is None.
+    """Reads true landmarks and the points requested of them, in the order of the truth's table.
 
-    The images come in the table's order. Rows that cannot be used are left out and counted, and
-    rows of other images do not matter.
+    Invalid rows are left out and counted. Rows of images that are not in `names` are ignored.
 
-    Raises:
-        InputError: a table is not what it should be, or most of the rows are broken; `test_points`
-            lacks an image or asks for a point that the truth does not have.
-    """
-    true = labels.read(path, names)
-    file_names, points = true.file_names, true.points
-    asked = _read_asked(test_points, file_names, points.shape[1]) if test_points else None
-    return Truth(path, file_names, points, len(true.rejects), true.listed, asked)
-
-
-def find_rows(file_names: list[str], wanted: list[str], source: Path) -> list[int]:
-    """Returns the row of each wanted name among `file_names`, which are those of `source`.
+    Args:
+        path: the table of true landmarks.
+        test_points: the table of requested points; None to score all points.
+        names: the images to read; None for all.
 
     Raises:
-        InputError: `source` has a name twice, or lacks one (how many, and the first, are named).
+        InputError: a table is malformed; most rows of the truth are invalid; or `test_points`
+            lacks an image or requests a point that the truth does not have.
     """
-    check_unique(file_names, source)
-    rows = {name: row for row, name in enumerate(file_names)}
-    check_none_missing(rows, wanted, source)
-    return [rows[name] for name in wanted]
+    table = labels.read(path, names)
+    requested = None
+    if test_points:
+        requested = _read_requested_points(test_points, table.file_names, table.points.shape[1])
+    return Truth(
+        path, table.file_names, table.points, len(table.invalid_samples), table.listed, requested
+    )
 
 
-def check_none_missing(names: Collection[str], wanted: list[str], source: Path) -> None:
-    """Raises InputError (how many, and the first) if `names`, those of `source`, lack a wanted one.
+def read_matched_predictions(
+    path: Path, file_names: Sequence[str], num_landmarks: int
+) -> np.ndarray:
+    """Reads predictions (.npz) of these images, in their order: (n, k, 2) float32, photo pixels.
 
-    `names` should be quick to look a name up in.
+    Raises:
+        InputError: an image is missing or predicted twice, a coordinate is not finite, or the
+            number of landmarks differs.
     """
-    if missing := [name for name in wanted if name not in names]:
-        nearest = image_names.nearest_of(names, missing[0])
+    table = prediction_files.read(path)
+    if table.points.shape[1] != num_landmarks:
+        raise InputError(
+            f"{path}: {table.points.shape[1]} points an image, the labels have {num_landmarks}"
+        )
+    validate_finite(table.points, table.file_names, path)
+    return table.points[find_rows(table.file_names, file_names, path)]
+
+
+def find_rows(file_names: list[str], required: Sequence[str], source: Path) -> list[int]:
+    """Returns the row of each required name in `file_names`, the names that `source` lists.
+
+    Raises:
+        InputError: `source` lists a name twice, or lacks a required one.
+    """
+    validate_unique(file_names, source)
+    row_of = {name: row for row, name in enumerate(file_names)}
+    validate_none_missing(row_of, required, source)
+    return [row_of[name] for name in required]
+
+
+def validate_none_missing(names: Collection[str], required: Sequence[str], source: Path) -> None:
+    """Raises InputError if `names`, those that `source` lists, lack a required one.
+
+    The message has the number of missing names and the first of them. Pass a set or a dict as
+    `names`: every required name is looked up in it.
+    """
+    if missing := [name for name in required if name not in names]:
+        nearest = image_names.nearest_name(names, missing[0])
         hint = f" (the nearest name there is {nearest})" if nearest else ""
         raise InputError(
-            f"{source}: {len(missing)} of the {len(wanted)} images to score are missing,"
+            f"{source}: {len(missing)} of the {len(required)} images to score are missing,"
             f" the first is {missing[0]}{hint}; --only and --partial score some of them"
         )
 
 
-def check_unique(file_names: list[str], source: Path) -> None:
-    """Raises InputError if a name is there twice."""
+def validate_unique(file_names: Sequence[str], source: Path) -> None:
+    """Raises InputError if a name is listed twice."""
     if len(set(file_names)) < len(file_names):
         [(name, count)] = Counter(file_names).most_common(1)
         raise InputError(f"{source}: {name} is there {count} times; remove all rows of it but one")
 
 
-def check_finite(points: np.ndarray, file_names: list[str], source: Path) -> None:
-    """Raises InputError if one of the points, (n, k, 2), is not finite; its image is named."""
-    finite = np.isfinite(points).all(axis=(1, 2))
+def validate_finite(landmarks_px: np.ndarray, file_names: Sequence[str], source: Path) -> None:
+    """Raises InputError, with the image's name, if a coordinate of (n, k, 2) is not finite."""
+    finite = np.isfinite(landmarks_px).all(axis=(1, 2))
     if not finite.all():
         name = file_names[np.argmin(finite)]
         raise InputError(f"{source}: a predicted point of {name} is not a finite number")
 
 
-def _read_asked(path: Path, file_names: list[str], points: int) -> list[np.ndarray]:
-    """Returns the point indices asked of each name; there are so many `points`.
-
-    Rows of other images do not matter.
-    """
-    wanted, names, asked = set(file_names), [], []
+def _read_requested_points(
+    path: Path, file_names: list[str], num_landmarks: int
+) -> list[np.ndarray]:
+    """Returns the point indices requested of each image; rows of other images are ignored."""
+    to_score, names, requested = set(file_names), [], []
     for row in requested_points.iterate_test_points(path):
-        if row.file_name not in wanted:
+        if row.file_name not in to_score:
             continue
         if isinstance(row, InvalidSample):
             raise InputError(f"{path}, line {row.line} ({row.file_name}): {row.reason}")
-        if row.point_indices.max() >= points:
+        if row.point_indices.max() >= num_landmarks:
             raise InputError(
-                f"{path}: point {row.point_indices.max()} is asked of {row.file_name},"
-                f" the truth has 0 to {points - 1}"
+                f"{path}: point {row.point_indices.max()} is requested of {row.file_name},"
+                f" the truth has 0 to {num_landmarks - 1}"
             )
         names.append(row.file_name)
-        asked.append(row.point_indices)
-    return [asked[row] for row in find_rows(names, file_names, path)]
+        requested.append(row.point_indices)
+    return [requested[row] for row in find_rows(names, file_names, path)]

@@ -1,1 +1,1 @@
-"""A trained network in other programs' formats: written, read back, described."""
+"""Exports a trained model to the formats of other programs."""

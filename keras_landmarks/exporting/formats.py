@@ -1,8 +1,8 @@
-"""The formats: how a network is written in each, and how its own runtime reads that back.
+"""The export formats: how to write a network in each, and how to run it in the format's runtime.
 
-A network here is of stock Keras layers (`models.stock`); what is written takes images (N, height,
-width, 3) float32 of 0 to 255 and gives what the network gives. Modules of the extra `export` are
-imported where they are used: whoever has not got them can use the other formats.
+Networks here consist of stock Keras layers (`models.stock_layers`). The written ones take images of
+(N, height, width, 3) float32 from 0 to 255 and return what the network returns. Modules of the
+extra `export` are imported where they are used, because the other formats do without them.
 """
 
 import importlib.util
@@ -19,46 +19,49 @@ import numpy as np
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.utils.errors import InputError
 
-Predictor = Callable[[np.ndarray], np.ndarray]
+PredictBatch = Callable[[np.ndarray], np.ndarray]
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _TENSORFLOW_WRITER = Path(__file__).with_name("tensorflow_writer.py")
 
 
 class Format(NamedTuple):
-    """A format.
+    """An export format.
 
     Attributes:
-        file_name: of what is written.
-        write: writes a model to a path with a precision; images are there to calibrate int8 by.
-        read: returns what predicts, one core where the runtime can be told.
-        precisions: of the weights, that it has.
-        modules: that must be installed besides what the package needs anyway.
-        describe: puts a text under a name into the file itself, where the format has a place.
+        file_name: of the file or folder that `write` makes.
+        write: writes a model to a path with a precision; int8 is calibrated by the images.
+        read: returns a function that predicts in the format's own runtime, on one core if the
+            runtime has such a setting.
+        precisions: the precisions of weights that it supports.
+        modules: modules of the extra `export` that it needs.
+        embed: stores a text under a name in the file; None if the format cannot.
     """
 
     file_name: str
     write: Callable[[keras.Model, Path, str, np.ndarray], None]
-    read: Callable[[Path], Predictor]
+    read: Callable[[Path], PredictBatch]
     precisions: Sequence[str] = ("float32",)
     modules: Sequence[str] = ()
-    describe: Callable[[Path, str, str], None] | None = None
+    embed: Callable[[Path, str, str], None] | None = None
 
 
-def check(name: str, precision: str) -> Format:
-    """Returns the format of a name.
+def get_format(name: str, precision: str) -> Format:
+    """Returns a format that supports a precision.
 
     Raises:
-        InputError: it has no such precision, or what it needs is not installed.
+        InputError: the format lacks the precision, or what it needs is not installed.
     """
-    chosen = FORMATS[name]
-    if precision not in chosen.precisions:
-        having = ", ".join(other for other, f in FORMATS.items() if precision in f.precisions)
-        raise InputError(f"--format={name} has no {precision}: leave it out or choose {having}")
-    if missing := [module for module in chosen.modules if not importlib.util.find_spec(module)]:
+    found = FORMATS[name]
+    if precision not in found.precisions:
+        others = ", ".join(other for other, f in FORMATS.items() if precision in f.precisions)
+        raise InputError(
+            f"--format={name} has no {precision}: leave --export_precision out, or choose {others}"
+        )
+    if missing := [module for module in found.modules if not importlib.util.find_spec(module)]:
         raise InputError(
             f'--format={name} needs {" and ".join(missing)}: pip install -e ".[export]"'
         )
-    return chosen
+    return found
 
 
 # ── ONNX ──
@@ -69,12 +72,14 @@ def _write_onnx(model: keras.Model, path: Path, precision: str, images: np.ndarr
 
     from keras_landmarks.exporting import onnx_graph
 
-    halved = {"float32": [], "float16": ["Conv", "Gemm"], "int8": ["Gemm"]}[precision]
-    made = onnx_graph.onnx_model(model, halved)
-    onnx.save(onnx_graph.quantised(made, images) if precision == "int8" else made, path)
+    float16_kinds = {"float32": [], "float16": ["Conv", "Gemm"], "int8": ["Gemm"]}[precision]
+    converted = onnx_graph.to_onnx(model, float16_kinds)
+    if precision == "int8":
+        converted = onnx_graph.quantise(converted, images)
+    onnx.save(converted, path)
 
 
-def _describe_onnx(path: Path, name: str, text: str) -> None:
+def _embed_onnx(path: Path, name: str, text: str) -> None:
     import onnx
 
     model = onnx.load(path)
@@ -82,7 +87,7 @@ def _describe_onnx(path: Path, name: str, text: str) -> None:
     onnx.save(model, path)
 
 
-def _read_onnx(path: Path) -> Predictor:
+def _read_onnx(path: Path) -> PredictBatch:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -92,15 +97,16 @@ def _read_onnx(path: Path) -> Predictor:
     return lambda images: session.run(None, {image.name: images})[0]
 
 
-# ── TensorFlow's ──
+# ── SavedModel and LiteRT ──
 
 
 def _write_by_tensorflow(model: keras.Model, path: Path, target: str) -> None:
+    """Runs `tensorflow_writer` in a process of its own, with TensorFlow as Keras's backend."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "stock.keras"
         model.save(source)
         command = [sys.executable, _TENSORFLOW_WRITER, source, target, path]
-        # Keras reads its user's keras.json there: in a new folder it makes one of defaults.
+        # A new folder, so that Keras does not read the user's keras.json.
         environment = os.environ | {"KERAS_HOME": folder}
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", env=environment
@@ -113,7 +119,7 @@ def _write_litert(model: keras.Model, path: Path, precision: str, images: np.nda
     _write_by_tensorflow(model, path, precision)
 
 
-def _read_litert(path: Path) -> Predictor:
+def _read_litert(path: Path) -> PredictBatch:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=1)
@@ -131,14 +137,14 @@ def _write_saved_model(model: keras.Model, path: Path, precision: str, images: n
     _write_by_tensorflow(model, path, "saved_model")
 
 
-def _read_saved_model(path: Path) -> Predictor:
+def _read_saved_model(path: Path) -> PredictBatch:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
     return lambda images: loaded.serve(images)["landmarks"].numpy()
 
 
-# ── JAX's and Keras's own ──
+# ── StableHLO and Keras ──
 
 
 def _write_stablehlo(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
@@ -150,7 +156,7 @@ def _write_stablehlo(model: keras.Model, path: Path, precision: str, images: np.
     path.write_bytes(jax.export.export(predict, platforms=_PLATFORMS)(image).serialize())
 
 
-def _read_stablehlo(path: Path) -> Predictor:
+def _read_stablehlo(path: Path) -> PredictBatch:
     import jax.export
 
     exported = jax.export.deserialize(bytearray(path.read_bytes()))
@@ -161,7 +167,7 @@ def _write_keras(model: keras.Model, path: Path, precision: str, images: np.ndar
     model.save(path)
 
 
-def _read_keras(path: Path) -> Predictor:
+def _read_keras(path: Path) -> PredictBatch:
     return keras.saving.load_model(path, compile=False).predict_on_batch
 
 
@@ -170,7 +176,7 @@ FORMATS = {
         *("model.onnx", _write_onnx, _read_onnx),
         precisions=("float32", "float16", "int8"),
         modules=("onnx", "onnxruntime"),
-        describe=_describe_onnx,
+        embed=_embed_onnx,
     ),
     "litert": Format(
         *("model.tflite", _write_litert, _read_litert),

@@ -1,8 +1,8 @@
 """Writes a .keras file of stock layers as a SavedModel or for LiteRT; run as a script, by its path.
 
-Keras takes one backend a process, and these two formats come from TensorFlow's: what JAX hands
-over to TensorFlow is one opaque call, which LiteRT does not take. So this file imports nothing of
-the package, whose import chooses JAX.
+Both formats are written by Keras on TensorFlow; a SavedModel by JAX's jax2tf holds one opaque call,
+which LiteRT's converter refuses. A process has one backend, so this is a process of its own, and
+the file imports nothing of the package, which would choose JAX.
 
     python tensorflow_writer.py model.keras saved_model FOLDER
     python tensorflow_writer.py model.keras float32 FILE.tflite    (or float16, int8)
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 
 class Conv2D(keras.layers.Conv2D):
-    """A convolution in the form that LiteRT has one of; Keras has XLA compile grouped ones."""
+    """A convolution that LiteRT has an operation for; Keras has XLA compile grouped ones."""
 
     def call(self, inputs):
         y = tf.nn.conv2d(inputs, self.kernel, self.strides, self.padding.upper())
@@ -28,9 +28,10 @@ class Conv2D(keras.layers.Conv2D):
 
 
 def _write_saved_model(model: keras.Model, path: str, batch: int | None = None) -> None:
-    """Writes a folder whose signature takes `image` and gives `landmarks`, any batch unless told.
+    """Writes a SavedModel whose signature takes `image` and returns `landmarks`.
 
-    Not by Keras's own export, which names what comes out output_0 and stores each weight twice.
+    Keras's own export would call the output output_0, and store each weight twice. Without `batch`
+    any number of images can be predicted at once.
     """
     image = tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")
     module = tf.Module()
@@ -44,7 +45,10 @@ def _write_litert(model: keras.Model, precision: str, path: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _write_saved_model(model, folder, batch=1)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if precision != "float32":  # of int8 the weights: sums and what lies between stay float32
+        # int8 is for the weights; LiteRT's runtime quantises activations by itself. With everything
+        # in int8, the last layer's 256 steps over an image would be half a pixel each, and the
+        # converter, unlike ONNX Runtime's, cannot leave single layers alone.
+        if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]

@@ -1,30 +1,36 @@
-"""From a photo's pixels to the model's input, here called the crop, and exactly back.
+"""Maps photos to the model's input, here called the crop, and points exactly back.
 
 A `CropSpec` says how photos become crops of one size:
 
-    crop     scaled by one factor until the frame is full, the middle cut out: the recipe's way
-    stretch  the whole photo, each side scaled to the frame's
-    pad      the whole photo, scaled by one factor until it is inside, in the middle, black around
+    crop     scaled by one factor until the crop is covered, the centre cut out (the contest recipe)
+    stretch  the whole photo, each side scaled to the crop's
+    pad      the whole photo, scaled by one factor until it fits, centred, with black around it
 
-Photos that were cut out beyond the edge of a larger one have black bands there; they may be trimmed
-first. In both frames (0, 0) is the middle of the upper left pixel, so scaling by s moves x to
-(x + 0.5) s - 0.5. The whole way is one multiplication and one addition per axis:
+Photos that were cut out beyond the edge of a larger one have black bands there; optionally these
+are trimmed first.
+
+Coordinates are (x, y), and (0, 0) is the centre of the upper left pixel, both in the photo and in
+the crop. Scaling by s therefore moves x to (x + 0.5) s - 0.5, and the whole map is one
+multiplication and one addition per axis:
 
     landmarks_crop_px = landmarks_photo_px * scale + offset
 
-x and y have a scale each, because a scaled photo's sides are whole numbers of pixels.
+x and y have a scale each, because the sides of a scaled photo are rounded to whole pixels.
 """
 
-import re
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 
-FRAMINGS = ("crop", "stretch", "pad")
-_LEAST_SIDE = 32
-_BLACK = 12  # the brightest that black pixels become by JPEG
+from keras_landmarks.settings import FRAMINGS, parse_size
+
+# Of 2,000 photos 775 have a band, 15 % of the area on average and 55 % at most; with 8 or 32 for 12
+# they are 729 to 791 (of 2 px or more). 72 that were looked at lost nothing but black, faces before
+# dark curtains among them; a second, lighter band behind the first stays. 36 photos have points in
+# a band, 8 % of the points at most: guesses beyond the photo's edge, which stay, outside the crop.
+_BLACK = 12  # brightest value that JPEG compression makes of black pixels
 
 
 class CropTransform(NamedTuple):
@@ -35,7 +41,7 @@ class CropTransform(NamedTuple):
 
 
 class Region(NamedTuple):
-    """A rectangle of a photo, px; right and bottom are the first beyond it."""
+    """A rectangle of a photo in whole pixels; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -43,8 +49,8 @@ class Region(NamedTuple):
     bottom: int
 
 
-class CropSettings(Protocol):
-    """Anything with the values of the flags of these names."""
+class HasCropSpec(Protocol):
+    """Anything with these settings: `settings.CropSettings`, a `ModelSpec`."""
 
     image_size: str
     framing: str
@@ -53,12 +59,12 @@ class CropSettings(Protocol):
 
 @dataclass(frozen=True)
 class CropSpec:
-    """How photos are framed.
+    """How photos are cropped.
 
     Attributes:
         width, height: of the crop, px.
-        framing: one of FRAMINGS.
-        trim_bands: black bands at a photo's edges are left out.
+        framing: one of FRAMINGS, see the module's docstring.
+        trim_bands: whether black bands at a photo's edges are removed first.
     """
 
     width: int
@@ -68,108 +74,110 @@ class CropSpec:
 
     def __post_init__(self):
         if self.framing not in FRAMINGS:
-            raise ValueError(f"framing {self.framing!r} is none of {', '.join(FRAMINGS)}")
+            raise ValueError(f"framing {self.framing!r} is not one of {', '.join(FRAMINGS)}")
 
     @classmethod
-    def of(cls, settings: CropSettings) -> "CropSpec":
-        """Returns the frame that settings ask for; ValueError if there is none such."""
+    def of(cls, settings: HasCropSpec) -> "CropSpec":
+        """Returns the crop spec of the settings; ValueError if they are invalid."""
         return cls(*parse_size(settings.image_size), settings.framing, settings.trim_bands)
 
     @property
     def image_size(self) -> str:
-        """Width and height as in 128x160."""
+        """Width and height in the form 128x160."""
         return f"{self.width}x{self.height}"
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of a crop's array."""
+        """Shape of a crop's array: (height, width, 3)."""
         return self.height, self.width, 3
 
     def __str__(self) -> str:
         return f"{self.image_size}-{self.framing}" + ("-trimmed" if self.trim_bands else "")
 
     def apply(self, photo: np.ndarray) -> tuple[np.ndarray, CropTransform]:
-        """Returns the crop (height, width, 3) of a photo (H, W, 3), and its framing."""
+        """Crops a photo.
+
+        Args:
+            photo: (H, W, 3) uint8.
+
+        Returns:
+            The crop, (height, width, 3) uint8, and the transform from photo to crop pixels.
+        """
         region = _find_content(photo) if self.trim_bands else whole_image(photo.shape[1::-1])
         left, top, right, bottom = region
-        return self._draw(photo[top:bottom, left:right]), self.framing_of(region)
+        return self._render(photo[top:bottom, left:right]), self.transform_for(region)
 
-    def framing_of(self, region: Region) -> CropTransform:
-        """Returns the framing of a photo of which this region is shown."""
+    def transform_for(self, region: Region) -> CropTransform:
+        """Returns the transform of a photo whose crop shows this region."""
         corner, size = np.array(region[:2]), np.subtract(region[2:], region[:2])
-        scaled, start = self._fit(size)
-        scale = scaled / size
-        return CropTransform(scale, (0.5 - corner) * scale - 0.5 - start)
+        scaled_size, crop_corner = self._fit(size)
+        scale = scaled_size / size
+        return CropTransform(scale, (0.5 - corner) * scale - 0.5 - crop_corner)
 
     def _fit(self, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the size that a photo is scaled to, and where in it the frame starts.
+        """Returns how a photo of some size is scaled: its new size, and the crop's corner in it.
 
-        The frame starts before it, below 0, where the photo is padded.
+        The corner is negative where the photo is padded.
         """
-        frame = np.array([self.width, self.height])
+        crop_size = np.array([self.width, self.height])
         if self.framing == "stretch":
-            return frame, np.zeros(2, int)
-        factors = frame / size
-        fitting = factors.argmax() if self.framing == "crop" else factors.argmin()
-        scaled = np.rint(size * frame[fitting] / size[fitting]).astype(int).clip(1)
-        return scaled, (scaled - frame) // 2
+            return crop_size, np.zeros(2, int)
+        factors = crop_size / size
+        axis = factors.argmax() if self.framing == "crop" else factors.argmin()
+        scaled_size = np.rint(size * crop_size[axis] / size[axis]).astype(int).clip(1)
+        return scaled_size, (scaled_size - crop_size) // 2
 
-    def _draw(self, photo: np.ndarray) -> np.ndarray:
-        scaled, (left, top) = self._fit(np.array(photo.shape[1::-1]))
+    def _render(self, photo: np.ndarray) -> np.ndarray:
+        scaled_size, (left, top) = self._fit(np.array(photo.shape[1::-1]))
         if self.framing == "crop":
-            # The recipe's interpolation, also where it enlarges and others would be finer.
-            image = cv2.resize(photo, scaled.tolist(), interpolation=cv2.INTER_AREA)
+            # Where area interpolation enlarges by 1.5 it is a third of a pixel off.
+            # The recipe's interpolation, even when enlarging, where others would be smoother.
+            image = cv2.resize(photo, scaled_size.tolist(), interpolation=cv2.INTER_AREA)
             return image[top : top + self.height, left : left + self.width]
-        image = resize(photo, scaled)
+        image = resize(photo, scaled_size)
         if self.framing == "stretch":
             return image
         padded = np.zeros(self.shape, np.uint8)
-        padded[-top : scaled[1] - top, -left : scaled[0] - left] = image
+        padded[-top : scaled_size[1] - top, -left : scaled_size[0] - left] = image
         return padded
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Returns the width and height of "128x160", or of "128", a square's.
-
-    Raises:
-        ValueError: the text is neither, or a side is too small for the networks.
-    """
-    if found := re.fullmatch(r"([0-9]{1,4})(?:x([0-9]{1,4}))?", str(text)):
-        width, height = int(found[1]), int(found[2] or found[1])
-        if min(width, height) >= _LEAST_SIDE:
-            return width, height
-    raise ValueError(f"{text} is no size such as 128 or 128x160, sides of {_LEAST_SIDE} or more")
-
-
 def whole_image(size_px: tuple[int, int]) -> Region:
-    """Returns the region that is all of a photo of this width and height."""
+    """Returns the region that covers a photo of this width and height."""
     return Region(0, 0, *size_px)
 
 
-def to_crop(landmarks_photo_px: np.ndarray, framing: CropTransform) -> np.ndarray:
+def to_crop(landmarks_photo_px: np.ndarray, transform: CropTransform) -> np.ndarray:
     """Maps (..., k, 2) photo pixels to crop pixels, float32."""
-    scale, offset = framing.scale[..., None, :], framing.offset[..., None, :]
+    scale, offset = transform.scale[..., None, :], transform.offset[..., None, :]
     return (landmarks_photo_px * scale + offset).astype(np.float32)
 
 
-def to_photo(landmarks_crop_px: np.ndarray, framing: CropTransform) -> np.ndarray:
+def to_photo(landmarks_crop_px: np.ndarray, transform: CropTransform) -> np.ndarray:
     """Maps (..., k, 2) crop pixels back to photo pixels, float32."""
-    scale, offset = framing.scale[..., None, :], framing.offset[..., None, :]
+    scale, offset = transform.scale[..., None, :], transform.offset[..., None, :]
     return ((landmarks_crop_px - offset) / scale).astype(np.float32)
 
 
 def rotate_back(points_px: np.ndarray, turn: int, size_px: tuple[int, int]) -> np.ndarray:
-    """Maps points (..., 2) of `np.rot90(photo, turn)` back to the photo, of this width, height."""
+    """Maps points of `np.rot90(photo, turn)` back to the photo.
+
+    Args:
+        points_px: (..., 2) pixels of the rotated photo.
+        turn: quarter turns, as `np.rot90` has them.
+        size_px: width and height of the photo before its rotation.
+    """
     quarter = np.array([[0, 1], [-1, 0]])
-    turned_size = size_px[::-1] if turn % 2 else size_px
-    from_middle = points_px - (np.array(turned_size) - 1) / 2
-    return from_middle @ np.linalg.matrix_power(quarter, turn) + (np.array(size_px) - 1) / 2
+    rotated_size = size_px[::-1] if turn % 2 else size_px
+    from_centre = points_px - (np.array(rotated_size) - 1) / 2
+    return from_centre @ np.linalg.matrix_power(quarter, turn) + (np.array(size_px) - 1) / 2
 
 
 def resize(image: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Scales an image to a width and height: each axis by area down, linearly up.
+    """Scales an image to a width and height: each axis by area if it shrinks, else linearly.
 
-    OpenCV's area interpolation repeats pixels, along both axes, if it enlarges along either.
+    In two steps, because OpenCV's area interpolation repeats pixels along both axes if it enlarges
+    along either.
     """
     smaller = np.minimum(image.shape[1::-1], size)
     image = cv2.resize(image, smaller.tolist(), interpolation=cv2.INTER_AREA)
@@ -177,7 +185,7 @@ def resize(image: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 
 def cut_region(photo: np.ndarray, region: Region) -> np.ndarray:
-    """Returns a region of a photo, black where it reaches beyond the photo."""
+    """Returns a copy of a region (h, w, 3) of a photo (H, W, 3), black beyond the photo's edges."""
     height, width = photo.shape[:2]
     left, top, right, bottom = np.clip(region, 0, [width, height, width, height])
     cut = np.zeros((region.bottom - region.top, region.right - region.left, 3), np.uint8)
@@ -187,18 +195,21 @@ def cut_region(photo: np.ndarray, region: Region) -> np.ndarray:
 
 
 def _find_content(photo: np.ndarray) -> Region:
-    """Returns what the black bands at a photo's edges leave of it."""
+    """Returns the region of a photo inside the black bands at its edges."""
     height, width, channels = photo.shape
-    rows = photo.reshape(height, -1)  # so that the maxima are taken along memory: six times faster
+    # 54 us a photo in all; 3 ms by `photo.max(axis=(0, 2))`.
+    rows = photo.reshape(height, -1)  # maxima along contiguous memory: six times faster
     left, right = _content_range(rows.max(axis=0).reshape(width, channels).max(axis=1))
     top, bottom = _content_range(rows.max(axis=1))
     return Region(left, top, right, bottom)
 
 
 def _content_range(brightest: np.ndarray) -> tuple[int, int]:
-    """Returns the first line that is not black and the one after the last, by their maxima.
+    """Returns the range of content along one axis: its first line, and the line after its last.
 
-    All lines are content where black ones are more than half: a dark photo rather than bands.
+    Args:
+        brightest: (n,) the maximum of each line. If the bands would take more than half of the
+            lines, the photo is dark rather than banded, and all lines are content.
     """
     bright = np.flatnonzero(brightest > _BLACK)
     if len(bright) and 2 * (bright[-1] + 1 - bright[0]) >= len(brightest):

@@ -1,4 +1,4 @@
-"""Video files, read and written frame by frame by OpenCV's FFmpeg; sound is not kept."""
+"""Reads and writes video files frame by frame, with OpenCV's FFmpeg; sound is not kept."""
 
 import contextlib
 import os
@@ -15,62 +15,72 @@ SUFFIXES = {
     *[".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"],
 }
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
-_USUAL_RATE = 25.0  # where a file does not tell its own
-_HIGHEST_RATE = 1000.0
-_CODEC = cv2.VideoWriter.fourcc(*"mp4v")  # the one that OpenCV's wheel has for MP4
+_DEFAULT_RATE = 25.0  # of files that do not state theirs
+_MAX_RATE = 1000.0
+# OpenCV's wheel has no H.264 encoder; its VP8, which browsers play, takes five times as long, VP9
+# thirty.
+_CODEC = cv2.VideoWriter.fourcc(*"mp4v")  # the only one for MP4 in OpenCV's wheel
 
 
-class UnreadableError(ValueError):
-    """A file is no video, or not one that can be read; the message is the reason alone."""
+class UnreadableVideoError(ValueError):
+    """The file is not a video that can be read; the message is the reason alone."""
 
 
 class Video:
-    """A video file to read.
+    """A video file, open for reading.
 
     Attributes:
-        frames_per_s: its rate.
-        frames: how many it says it has; 0 if it does not say.
+        frames_per_s: nominal frame rate.
+        frames: number of frames that the file states; 0 if it states none.
     """
 
     def __init__(self, path: Path):
-        """Opens the file; UnreadableError if it is no video that FFmpeg knows."""
+        """Opens the file; UnreadableVideoError if FFmpeg cannot read it."""
         with _silence():
             self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise UnreadableError("not a video that can be read")
+            raise UnreadableVideoError("not a video that can be read")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.frames_per_s = rate if 0 < rate <= _HIGHEST_RATE else _USUAL_RATE
+        self.frames_per_s = rate if 0 < rate <= _MAX_RATE else _DEFAULT_RATE
         self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
-        """Yields the frames up to what is broken, and their times, s, from 0, rising.
+        """Yields time, s, and image of each frame, up to the first that is broken.
 
-        (H, W, 3) uint8 RGB, turned as the file says.
+        Times start at 0 and increase. Images are (H, W, 3) uint8 RGB, rotated as the file says.
         """
         first_s = last_s = None
         while True:
             with _silence():
-                is_there, frame = self._capture.read()
-            if not is_there:
+                was_read, frame = self._capture.read()
+            if not was_read:
                 return
             time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if first_s is None:  # some files count from the end of the first frame
+            if first_s is None:  # some files start at the end of the first frame
                 first_s = last_s = time_s
             elif time_s > last_s:
                 last_s = time_s
-            else:  # not every file tells times, and some tell wrong ones
+            else:  # some files state no times, or wrong ones
                 last_s += 1 / self.frames_per_s
             yield last_s - first_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 @contextlib.contextmanager
 def writer(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yields what adds a frame, (H, W, 3) uint8 RGB, all of one size, to an MP4 file.
+    """Opens an MP4 file for writing.
 
-    The codec wants even sides: the last row or column is there twice where they are odd.
+    The codec needs even sides, so the last row or column is repeated if a side is odd.
+
+    Args:
+        path: the file.
+        frames_per_s: its frame rate.
+
+    Yields:
+        A function that appends a frame, (H, W, 3) uint8 RGB; all frames have the same size.
 
     Raises:
-        OSError: not all frames are in the file at the end, as on a full disk.
+        OSError: at the end, frames are missing from the file, for instance because the disk is
+            full.
     """
     output, written = cv2.VideoWriter(), 0
 
@@ -90,24 +100,24 @@ def writer(path: Path, frames_per_s: float) -> Iterator[Callable[[np.ndarray], N
         yield write
     finally:
         output.release()
-    if written and not _holds(path, written):  # OpenCV itself does not tell
+    if written and not _has_frames(path, written):  # OpenCV reports no errors
         raise OSError(f"{path}: the video could not be written; is the disk full?")
 
 
-def _holds(path: Path, frames: int) -> bool:
+def _has_frames(path: Path, frames: int) -> bool:
     try:
         return Video(path).frames == frames
-    except UnreadableError:
+    except UnreadableVideoError:
         return False
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Within, OpenCV and its FFmpeg do not say on standard error what is wrong with a file."""
+    """Within, OpenCV and FFmpeg print nothing on standard error about broken files."""
     log = cv2.utils.logging
     level = log.getLogLevel()
     log.setLogLevel(log.LOG_LEVEL_SILENT)
-    quiet = os.environ.get(_FFMPEG_LEVEL, "-8")  # read when the first file is opened, or written
+    quiet = os.environ.get(_FFMPEG_LEVEL, "-8")  # read when the first file is opened
     try:
         with process.environment(**{_FFMPEG_LEVEL: quiet}):
             yield

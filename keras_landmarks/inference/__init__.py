@@ -1,1 +1,1 @@
-"""From photos and videos to landmarks with a trained model."""
+"""Predicts landmarks with a trained model, for contest folders and for photos and videos."""

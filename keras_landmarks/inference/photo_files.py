@@ -1,4 +1,4 @@
-"""Photos in files: their faces into tables, and drawn on them."""
+"""Predicts photo files: writes their faces into tables and draws them on the photos."""
 
 import os
 import time
@@ -9,91 +9,115 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from keras_landmarks.images import decoding, drawing, video
-from keras_landmarks.inference.following import in_batches
-from keras_landmarks.inference.landmarker import Face, Landmarker
-from keras_landmarks.inference.output_names import own_names
-from keras_landmarks.inference.tables import Picture, face_tables
+from keras_landmarks.images import decoding, drawing, image_header, video
+from keras_landmarks.inference.batching import in_batches
+from keras_landmarks.inference.face import Face
+from keras_landmarks.inference.face_tables import ImageFaces, face_table_writer
+from keras_landmarks.inference.landmarker import Landmarker
+from keras_landmarks.inference.output_paths import assign_output_names
 from keras_landmarks.utils import cores
 from keras_landmarks.utils.files import NameTooLongError, write_atomically
 from keras_landmarks.utils.progress import progress
 
 NO_FACE = "no face found"
+_PICTURE_NAME_TOO_LONG = "its picture's name would be too long; its points are there"
 
 
-def landmark_photos(
+def predict_photos(
     photos: dict[str, Path], landmarker: Landmarker, out: Path, draw: bool
 ) -> tuple[dict, dict[str, str]]:
-    """Writes `landmarks.csv`, `landmarks.json` and, if asked, `pictures/` into the folder `out`.
+    """Writes landmarks.csv, landmarks.json and, with `draw`, pictures/ into a folder.
+
+    Args:
+        photos: the photo files by their names in the tables.
+        landmarker: predicts the faces.
+        out: the folder to write into.
+        draw: draw the faces on the photos.
 
     Returns:
-        Figures, of the photos that could be read, and by their names why some are without points
-        or picture.
+        The results (number of readable photos, number of faces, rate), and the reason why a photo
+        is without landmarks or picture, by name.
     """
-    skipped, read, count, started = {}, 0, 0, time.monotonic()
-    own_name = own_names(photos, lambda name: [_picture_name(name)])
+    skipped, num_readable, num_faces, started = {}, 0, 0, time.monotonic()
+    output_names = assign_output_names(photos, lambda name: [_picture_name(name)])
     tables = out / "landmarks.csv", out / "landmarks.json"
-    with face_tables(*tables, landmarker.points) as write:
-        every = _landmark_each(photos, landmarker)
-        for name, image, faces in progress(every, "photos", "photos", len(photos)):
+    with face_table_writer(*tables, landmarker.num_landmarks) as write:
+        predicted = _predict_each(photos, landmarker)
+        for name, image, faces in progress(predicted, "photos", "photos", len(photos)):
             if isinstance(image, str):
                 skipped[name] = image
                 continue
-            read += 1
-            numbered, drawn = dict(enumerate(faces)), None
-            count += len(faces)
+            num_readable += 1
+            num_faces += len(faces)
+            numbered, picture = dict(enumerate(faces)), None
             if not faces:
                 skipped[name] = NO_FACE
             elif draw:
-                drawn = os.path.join("pictures", _picture_name(own_name[name]))
-                try:
-                    _write_picture(out / drawn, draw_on(image, numbered, enlarge=True))
-                except NameTooLongError:
-                    drawn = None
-                    skipped[name] = "its picture's name would be too long; its points are there"
-            write(Picture(name, image.shape[1::-1], numbered, drawn=drawn))
-    rate = read / (time.monotonic() - started)
-    return {"photos": read, "faces": count, "photos_per_s": round(rate, 2)}, skipped
+                picture = _write_picture(image, numbered, out, output_names[name])
+                if picture is None:
+                    skipped[name] = _PICTURE_NAME_TOO_LONG
+            write(ImageFaces(name, image.shape[1::-1], numbered, drawing=picture))
+    photos_per_s = num_readable / (time.monotonic() - started)
+    results = {
+        "photos": num_readable,
+        "faces": num_faces,
+        "photos_per_s": round(photos_per_s, 2),
+    }
+    return results, skipped
 
 
-def draw_on(image: np.ndarray, faces: dict[int, Face], enlarge: bool) -> np.ndarray:
-    """Draws numbered faces on a photo; `enlarge` has small ones enlarged first."""
+def draw_faces(image: np.ndarray, faces: dict[int, Face], enlarge: bool) -> np.ndarray:
+    """Draws numbered faces on a photo (H, W, 3) uint8; `enlarge` first enlarges a small photo."""
     boxes = [face.box_photo_px for face in faces.values()]
-    points = [face.landmarks_photo_px for face in faces.values()]
-    return drawing.draw_faces(image, boxes, points, list(map(str, faces)), enlarge)
+    landmarks = [face.landmarks_photo_px for face in faces.values()]
+    return drawing.draw_faces(image, boxes, landmarks, list(map(str, faces)), enlarge)
 
 
-def _landmark_each(
+def _predict_each(
     photos: dict[str, Path], landmarker: Landmarker
 ) -> Iterator[tuple[str, np.ndarray | str, list[Face]]]:
-    """Yields each photo's name, the photo, or what is wrong with it, and its faces."""
+    """Yields each photo's name, the photo or the reason why it is not readable, and its faces."""
     with ThreadPoolExecutor(cores.usable()) as pool:
-        for some in in_batches(photos.items()):
-            names, paths = zip(*some, strict=True)
-            images = list(pool.map(_read, paths))
-            found = iter(landmarker([image for image in images if not isinstance(image, str)]))
+        for batch in in_batches(photos.items()):
+            names, paths = zip(*batch, strict=True)
+            images = list(pool.map(_read_or_reason, paths))
+            readable = [image for image in images if not isinstance(image, str)]
+            predicted = iter(landmarker(readable))
             for name, image in zip(names, images, strict=True):
-                yield name, image, [] if isinstance(image, str) else next(found)
+                yield name, image, [] if isinstance(image, str) else next(predicted)
 
 
-def _read(path: Path) -> np.ndarray | str:
-    """Returns the photo, or what is wrong with it."""
+def _read_or_reason(path: Path) -> np.ndarray | str:
+    """Returns the photo, or the reason why it is not readable."""
     try:
         return decoding.read_photo(path)
     except ValueError as error:
-        nor_video = f", nor named as a video: {' '.join(sorted(video.SUFFIXES))}"
-        return f"{error}{nor_video if str(error) == decoding.NO_PHOTO else ''}"
+        if str(error) != image_header.NO_PHOTO:
+            return str(error)
+        return f"{error}, nor named as a video: {' '.join(sorted(video.SUFFIXES))}"
 
 
 def _picture_name(name: str) -> str:
-    """Returns a name whose ending says what is written: a PNG if it is one's name, else a JPEG."""
-    ending = os.path.splitext(name)[1].lower()
-    return name if ending in (".png", ".jpg", ".jpeg") else f"{name}.jpg"
+    """Returns the photo's name with an extension of the format written: PNG for .png, or JPEG."""
+    extension = os.path.splitext(name)[1].lower()
+    return name if extension in (".png", ".jpg", ".jpeg") else f"{name}.jpg"
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture as its name says."""
-    if path.suffix.lower() == ".png":
-        write_atomically(path, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
-    else:
-        write_atomically(path, decoding.encode_jpeg(picture))
+def _write_picture(image: np.ndarray, faces: dict[int, Face], out: Path, name: str) -> str | None:
+    """Draws the faces on a photo and writes it below `out`.
+
+    Returns its path relative to `out`; None if the file system does not take so long a name.
+    """
+    path = os.path.join("pictures", _picture_name(name))
+    picture = draw_faces(image, faces, enlarge=True)
+    is_png = path.lower().endswith(".png")
+    content = _encode_png(picture) if is_png else decoding.encode_jpeg(picture)
+    try:
+        write_atomically(out / path, content)
+    except NameTooLongError:
+        return None
+    return path
+
+
+def _encode_png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()

@@ -1,8 +1,12 @@
 """Online augmentation in worker processes.
 
-A process augments in one thread at a time, for Python's lock, so several cores need several
-processes. Images and points lie in memory that all of them share; the pipes carry short notes only:
-which images, with which seeds.
+Because of Python's global lock a process augments in one thread at a time, so several cores need
+several processes. Images and landmarks are in shared memory; pipes carry only the numbers of the
+images to augment and their seeds.
+
+`utils.parallel` would pickle images and results, and yield them in order, which suits files. Here
+each worker has a pipe, and processes share no lock: a killed worker is noticed by the end of its
+pipe, and workers notice a killed parent in the same way.
 """
 
 import contextlib
@@ -24,27 +28,27 @@ from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.utils import cores
 from keras_landmarks.utils.errors import InputError
 
-BATCHES_AT_ONCE = 3  # one is filled in, one augmented, one taken out
-_TASKS_PER_WORKER = 4  # of a batch: few cost least, more keep workers even at the batch's end
+BATCHES_AT_ONCE = 3  # one is copied in, one augmented, one copied out
+_TASKS_PER_WORKER = 4  # per batch: fewer have less overhead, more keep all workers busy
 _LEAST_IMAGES_PER_TASK = 8
 
-# Image, points and seed to varied image and points: what an Augmenter does.
+# From image, landmarks and seed to augmented image and landmarks: an Augmenter.
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
-# Not plain fork: a copy of this process could hold a lock of JAX or TensorFlow for ever.
+# Not fork, because a lock of JAX or TensorFlow could stay locked forever in the copied process.
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """Arrays in shared memory, which has no name and so ends with the last process that holds it.
+    """An array in anonymous shared memory, freed when the last process that holds it ends.
 
-    It can be handed to a process that is being started, and to no other.
+    It can only be passed to a process when that is started.
     """
 
     shape: tuple[int, ...]
     type_code: str
-    raw: Any  # of ctypes
+    raw: Any  # a ctypes array
 
     @classmethod
     def allocate(cls, type_code: str, *shape: int) -> "_Memory":
@@ -55,34 +59,34 @@ class _Memory:
 
 
 class AugmentPool:
-    """Augments batches in worker processes; the result does not depend on how many there are.
+    """Augments batches in worker processes; the result does not depend on their number.
 
-    Threads may call it side by side: up to BATCHES_AT_ONCE batches are worked on, further calls
-    wait. The workers end with `close`, or when this process ends, in whatever way.
+    Threads may call it concurrently: up to BATCHES_AT_ONCE batches are processed, further calls
+    wait. The workers end with `close`, or when this process ends for any reason.
     """
 
     def __init__(
         self,
         make_augmenter: Callable[[], Augment],
-        frame: CropSpec,
-        points: int,
+        crop_spec: CropSpec,
+        num_landmarks: int,
         batch_size: int,
         processes: int | None = None,
     ):
         """Starts the workers.
 
         Args:
-            make_augmenter: called in each worker; it is pickled.
-            frame: of the images.
-            points: landmarks on a face.
-            batch_size: most images in a call.
-            processes: workers, at most; None for one on each core. There are no more than the
-                batches at once have tasks for.
+            make_augmenter: called once in each worker; it is pickled.
+            crop_spec: gives the shape of the images.
+            num_landmarks: the number of landmarks of a face.
+            batch_size: the maximum number of images in a call.
+            processes: the maximum number of workers; None for one per usable core. There are never
+                more than there are simultaneous tasks.
         """
         most_tasks = BATCHES_AT_ONCE * -(-batch_size // _LEAST_IMAGES_PER_TASK)
         processes = min(processes or cores.usable(), most_tasks)
-        images = _Memory.allocate("B", BATCHES_AT_ONCE, batch_size, *frame.shape)
-        landmarks = _Memory.allocate("f", BATCHES_AT_ONCE, batch_size, points, 2)
+        images = _Memory.allocate("B", BATCHES_AT_ONCE, batch_size, *crop_spec.shape)
+        landmarks = _Memory.allocate("f", BATCHES_AT_ONCE, batch_size, num_landmarks, 2)
         self._images, self._landmarks_px = images.array(), landmarks.array()
         self._slots = _queue_of(range(BATCHES_AT_ONCE))
         started = [_start_worker(make_augmenter, images, landmarks) for _ in range(processes)]
@@ -99,7 +103,7 @@ class AugmentPool:
         self.close()
 
     def close(self) -> None:
-        """Ends the workers; calls that still go on fail."""
+        """Ends the workers; calls in progress fail."""
         for worker in self._workers:
             worker.terminate()
             worker.join()
@@ -108,12 +112,12 @@ class AugmentPool:
     def __call__(
         self, images: np.ndarray, landmarks_px: np.ndarray, seeds: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the varied images (n, height, width, 3) uint8 and their points (n, k, 2) float32.
+        """Returns augmented images (n, height, width, 3) uint8 and landmarks (n, k, 2) float32.
 
         Image i becomes what `make_augmenter()(images[i], landmarks_px[i], seeds[i])` gives.
 
         Raises:
-            InputError: a worker was killed, by want of memory most likely.
+            InputError: a worker was killed, most likely because memory ran out.
             RuntimeError: the augmenter failed; the message holds the worker's traceback.
         """
         count = len(images)
@@ -123,7 +127,7 @@ class AugmentPool:
             self._landmarks_px[slot, :count] = landmarks_px
             starts = range(0, count, self._images_per_task)
             tasks = [(slot, i, seeds[i : i + self._images_per_task]) for i in starts]
-            # Errors are looked at when all tasks are done: then nobody writes to the slot.
+            # Raised only when all tasks are done, so that no worker still writes to the slot.
             for error in list(self._threads.map(self._do, tasks)):
                 if error:
                     raise error
@@ -132,14 +136,14 @@ class AugmentPool:
             self._slots.put(slot)
 
     def _do(self, task: tuple) -> Exception | None:
-        """Has a worker do a task. Returns what went wrong."""
+        """Lets a worker do a task; returns the error, if there is one."""
         connection = self._idle.get()
         try:
             connection.send(task)
             return connection.recv()
         except (EOFError, OSError):
             return InputError(
-                "a worker process was killed; if memory ran out, ask for fewer with --processes"
+                "an augmentation worker was killed; if memory ran out, lower --processes"
             )
         finally:
             self._idle.put(connection)
@@ -153,14 +157,14 @@ def _start_worker(
     worker = _SPAWN.Process(target=_work, args=arguments, daemon=True)
     with _ctrl_c_blocked():
         worker.start()
-    theirs.close()  # so that the worker's is the only one, and its end shows
+    theirs.close()  # then the pipe breaks when the worker ends
     return worker, ours
 
 
 @contextlib.contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    """Processes started within never see Ctrl-C: what it means is this process's to decide."""
-    resource_tracker.ensure_running()  # or it starts with the first process, and unblocks
+    """Processes started within ignore Ctrl-C: this process decides what it means."""
+    resource_tracker.ensure_running()  # otherwise the first process starts it, and unblocks
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -184,8 +188,8 @@ def _work(
     images: _Memory,
     landmarks: _Memory,
 ) -> None:
-    """Does tasks for as long as the other end of the connection is open."""
-    cv2.setNumThreads(1)  # or the workers' threads fight for the cores
+    """Does tasks until the other end of the connection closes."""
+    cv2.setNumThreads(1)  # the workers share the cores
     augmenter = make_augmenter()
     images, landmarks_px = images.array(), landmarks.array()
     with contextlib.suppress(EOFError, OSError):
@@ -198,9 +202,9 @@ def _work(
 def _augment(
     augmenter: Augment, images: np.ndarray, landmarks_px: np.ndarray, seeds: Sequence[int]
 ) -> Exception | None:
-    """Augments the first images in place, one for each seed. Returns what went wrong."""
+    """Augments the first images in place, one for each seed; returns the error, if any."""
     try:
-        for image, points, seed in zip(images, landmarks_px, seeds, strict=False):
-            image[:], points[:] = augmenter(image, points, int(seed))
+        for image, landmarks, seed in zip(images, landmarks_px, seeds, strict=False):
+            image[:], landmarks[:] = augmenter(image, landmarks, int(seed))
     except Exception:
         return RuntimeError(f"in an augmentation worker: {traceback.format_exc()}")

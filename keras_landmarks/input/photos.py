@@ -1,4 +1,4 @@
-"""Crops of a folder's photos, decoded anew each time they are asked for."""
+"""Crops of photos, decoded from their files on every access (--noprepare)."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from keras_landmarks.utils.errors import InputError
 
 
 class Photos:
-    """The photos of a sample set, each framed alike."""
+    """The photos of a set of samples, all cropped as one CropSpec says."""
 
-    def __init__(self, samples: Samples, frame: CropSpec):
+    def __init__(self, samples: Samples, crop_spec: CropSpec):
         """Takes the samples; reads no image yet."""
         self.samples = samples
-        self.points = samples.points
-        self.frame = frame
+        self.num_landmarks = samples.num_landmarks
+        self.crop_spec = crop_spec
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -24,19 +24,31 @@ class Photos:
     def read_into(
         self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
     ) -> None:
-        """Fills a crop (height, width, 3) uint8, its points (k, 2) float32, its scale (2,) float64.
+        """Writes the crop of a row, its landmarks and its scale into the given arrays.
+
+        Args:
+            row: the row of the samples.
+            image: (height, width, 3) uint8.
+            landmarks_crop_px: (k, 2) float32.
+            scale: (2,) float64, crop px per photo px, x before y.
 
         Raises:
-            InputError: the image broke or changed since the samples were checked (named).
+            InputError: the image was damaged or changed since the samples were checked.
         """
         image[...], landmarks_crop_px[...], (scale[...], _) = self.read(row)
 
     def read(self, row: int) -> tuple[np.ndarray, np.ndarray, CropTransform]:
-        """Returns the crop, its points, and the framing that brings them back to the photo."""
+        """Returns the crop of a row, its landmarks, and the transform from photo px to crop px.
+
+        The crop is (height, width, 3) uint8, the landmarks are (k, 2) in crop px.
+
+        Raises:
+            InputError: as `read_into`.
+        """
         samples = self.samples
         folder, name = samples.image_folder, samples.file_names[row]
         image = listed_images.read_image(folder, name)
         if image.shape[1::-1] != tuple(samples.sizes_px[row]):
             raise InputError(f"{folder / name}: changed since it was checked; start again")
-        crop, framing = self.frame.apply(image)
-        return crop, geometry.to_crop(samples.landmarks_photo_px[row], framing), framing
+        crop, transform = self.crop_spec.apply(image)
+        return crop, geometry.to_crop(samples.landmarks_photo_px[row], transform), transform

@@ -1,9 +1,9 @@
-"""tf.data pipelines from prepared crops or image files to batches for the model.
+"""tf.data pipelines from cached crops or image files to batches for the model.
 
-Training: endless epochs, each in a new order drawn from (seed, epoch) alone, so that a run taken
-up at epoch e sees what it would have seen; the last partial batch of an epoch is dropped.
-Validation and prediction: every image once, in order. Where several processes train together, each
-reads its own share of every batch.
+Training: endless epochs, each in an order that depends only on (seed, epoch), so that a resumed
+training sees the same batches; the last partial batch of an epoch is dropped. Validation and
+prediction: every image once, in order. Where several processes train together, each reads its own
+shard of every batch.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ from keras_landmarks.utils.seeding import sample_seed
 
 _BATCHES_AHEAD = 4  # tf.data's own choice grows to hundreds of megabytes
 
-# TensorFlow feeds data; the accelerators are JAX's.
+# TensorFlow only feeds data; the accelerators belong to JAX.
 tf.config.set_visible_devices([], "GPU")
 
 
 class HostShard(NamedTuple):
     """The part of every batch that one of several processes reads; by default all of it.
 
-    Process 0 has the first rows of a batch, process 1 the next as many, and so on.
+    Process 0 reads the first rows of a batch, process 1 the same number of next rows, and so on.
     """
 
     process: int = 0
     processes: int = 1
 
     def of(self, batch):
-        """Returns this process's rows of a batch, whose length is a multiple of `processes`."""
+        """Returns this process's rows of a batch; its length must be a multiple of `processes`."""
         rows = len(batch) // self.processes
         return batch[self.process * rows : (self.process + 1) * rows]
 
@@ -46,17 +46,21 @@ WHOLE = HostShard()
 
 
 class Source(Protocol):
-    """Crops with their points, by row: `photos.Photos` or `store.Store`."""
+    """Crops with their landmarks, by row: `photos.Photos` or `cache.CropCache`."""
 
-    points: int
-    frame: CropSpec
+    num_landmarks: int
+    crop_spec: CropSpec
 
     def read_into(
         self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
     ) -> None:
-        """Fills a crop (height, width, 3) uint8, its points (k, 2) float32, its scale (2,) float64.
+        """Writes the crop of a row, its landmarks and its scale into the given arrays.
 
-        Photo pixels times scale are as many crop pixels, x before y.
+        Args:
+            row: the row.
+            image: (height, width, 3) uint8.
+            landmarks_crop_px: (k, 2) float32.
+            scale: (2,) float64, crop px per photo px, x before y.
         """
 
 
@@ -68,21 +72,24 @@ class ImageSet:
         self._sources = [source for source, _ in parts]
         self._rows = np.concatenate([np.asarray(rows, int) for _, rows in parts])
         self._part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
-        self.points = self._sources[0].points
-        self.frame = self._sources[0].frame
+        self.num_landmarks = self._sources[0].num_landmarks
+        self.crop_spec = self._sources[0].crop_spec
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns crops (n, height, width, 3) uint8, points (n, k, 2), scales (n, 2), float32."""
-        images = np.empty((len(indices), *self.frame.shape), np.uint8)
-        landmarks = np.empty((len(indices), self.points, 2), np.float32)
+        """Returns crops (n, height, width, 3) uint8, landmarks_crop_px (n, k, 2), scales (n, 2).
+
+        Landmarks and scales are float32.
+        """
+        images = np.empty((len(indices), *self.crop_spec.shape), np.uint8)
+        landmarks = np.empty((len(indices), self.num_landmarks, 2), np.float32)
         scales = np.empty((len(indices), 2), np.float64)
         parts, rows = self._part[indices].tolist(), self._rows[indices].tolist()
         arrays = images, landmarks, scales
-        for part, row, image, points, scale in zip(parts, rows, *arrays, strict=True):
-            self._sources[part].read_into(row, image, points, scale)
+        for part, row, *row_arrays in zip(parts, rows, *arrays, strict=True):
+            self._sources[part].read_into(row, *row_arrays)
         return images, landmarks, scales.astype(np.float32)
 
 
@@ -93,18 +100,28 @@ def train_batches(
     augment_pool: AugmentPool | None = None,
     first_epoch: int = 0,
     first_step: int = 0,
-    share: HostShard = WHOLE,
+    shard: HostShard = WHOLE,
 ) -> tf.data.Dataset:
-    """Yields images, landmarks_crop_px and scale for ever.
+    """Yields batches without end: images, landmarks_crop_px and scale.
 
-    Images are (N, height, width, 3) uint8, landmarks_crop_px (N, k, 2) and scale (N, 2) float32. A
-    length in photo pixels times scale is that in crop pixels, before any augmentation.
-    An epoch has len(images) // batch_size batches; the first one begins at `first_step`. N is
-    `batch_size`, or the share of it: the shares of all processes, one after the other, are the
-    batches of one process.
+    Images are (N, height, width, 3) uint8; landmarks_crop_px (N, k, 2) and scale (N, 2) are
+    float32. The scale is in crop px per photo px, before any augmentation. An epoch has
+    len(images) // batch_size batches.
+
+    Args:
+        images: the images to train on.
+        batch_size: images in a batch, all shards together; N is this process's part of it.
+        seed: the random seed of the order and of the augmentation.
+        augment_pool: augments the images; None for no augmentation.
+        first_epoch: the epoch to start with.
+        first_step: the step of that epoch to start with.
+        shard: the part of every batch to read. The shards of all processes, one after the other,
+            are the batch that one process would read.
     """
     steps = len(images) // batch_size
 
+    # The order is a function of the epoch, and a batch is gathered by its indices, so that an epoch
+    # can begin at any step.
     def epoch_batches(epoch):
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), [seed, epoch])
         batches = tf.reshape(order[: steps * batch_size], (steps, batch_size))
@@ -112,12 +129,13 @@ def train_batches(
         return tf.data.Dataset.from_tensor_slices(batches).map(lambda indices: (epoch, indices))
 
     def load(epoch, batch):
-        indices = share.of(batch)
+        indices = shard.of(batch)
         seeds = [sample_seed(seed, epoch, index) for index in indices] if augment_pool else []
         return *images.load(indices), np.array(seeds, np.int64)
 
-    spec = _batch_spec(images, batch_size // share.processes)
+    spec = _batch_spec(images, batch_size // shard.processes)
     batches = (
+        # Whole batches through `numpy_function`: a call for each image costs more than reading it.
         tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
         .flat_map(epoch_batches)
         .map(
@@ -125,7 +143,7 @@ def train_batches(
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     )
-    if augment_pool:  # whole batches, some at once, a seed for each image
+    if augment_pool:  # whole batches, several at a time, with a seed for each image
         augment = _numpy_function(augment_pool, spec[:2])
         batches = batches.map(
             lambda images, landmarks, scale, seeds: (*augment(images, landmarks, seeds), scale),
@@ -137,19 +155,19 @@ def train_batches(
 
 
 def validation_batches(
-    images: ImageSet, batch_size: int, count: int | None = None, share: HostShard = WHOLE
+    images: ImageSet, batch_size: int, count: int | None = None, shard: HostShard = WHOLE
 ) -> tf.data.Dataset:
-    """Yields what `train_batches` does, every image once, in order, the last batch partial.
+    """Yields batches as `train_batches` does: every image once, in order, the last batch partial.
 
     Args:
-        images: what to show.
-        batch_size: images of a batch, all shares together.
-        count: only so many of the first images; None for all.
-        share: the part of every batch, the last one included, to read.
+        images: to validate on.
+        batch_size: images in a batch, all shards together.
+        count: use only this many of the first images; None for all.
+        shard: the part of every batch, the last one included, to read.
     """
 
     def load(batch):
-        return images.load(share.of(batch))
+        return images.load(shard.of(batch))
 
     return (
         tf.data.Dataset.range(len(images) if count is None else count)
@@ -165,14 +183,14 @@ def validation_batches(
 def prediction_batches(
     image_folder: Path,
     file_names: Sequence[str],
-    frame: CropSpec,
+    crop_spec: CropSpec,
     batch_size: int,
-    on_reject: Callable[[int, str], None],
+    on_invalid: Callable[[int, str], None],
 ) -> tf.data.Dataset:
-    """Yields images (N, height, width, 3) uint8 and their framing: scale, offset (N, 2) float64.
+    """Yields images (N, height, width, 3) uint8 and their transform: scale, offset (N, 2) float64.
 
-    Every image comes once, in order. In place of a broken one comes a black one, and `on_reject` is
-    called with its index among the names and the reason. The last batch is filled up with the last
+    Every image comes once, in order. An image that cannot be read is replaced by a black one, and
+    `on_invalid` is called with its index and the reason. The last batch is filled up with the last
     image, so that the model is compiled for one batch size only.
     """
 
@@ -182,14 +200,14 @@ def prediction_batches(
             image = listed_images.read_listed_image(image_folder, file_names[index])
         except ValueError as error:
             if position == index:
-                on_reject(int(index), str(error))
-            image = np.zeros(frame.shape, np.uint8)
-        crop, framing = frame.apply(image)
-        return crop, *framing
+                on_invalid(int(index), str(error))
+            image = np.zeros(crop_spec.shape, np.uint8)
+        crop, transform = crop_spec.apply(image)
+        return crop, *transform
 
     count = len(file_names)
     two = tf.TensorSpec((2,), tf.float64)
-    spec = (tf.TensorSpec(frame.shape, tf.uint8), two, two)
+    spec = (tf.TensorSpec(crop_spec.shape, tf.uint8), two, two)
     return (
         tf.data.Dataset.range(-(-count // batch_size) * batch_size)
         .map(_numpy_function(load, spec), num_parallel_calls=tf.data.AUTOTUNE)
@@ -200,25 +218,25 @@ def prediction_batches(
 
 @contextlib.contextmanager
 def input_errors() -> Iterator[None]:
-    """Within, an InputError from inside a pipeline comes out as itself, not as TensorFlow's."""
+    """Within the context an InputError in a pipeline is raised as itself, not as TensorFlow's."""
     try:
         yield
     except tf.errors.OpError as error:
-        if ours := re.search(r"InputError: (.*)", error.message):
-            raise InputError(ours[1]) from None
+        if found := re.search(r"InputError: (.*)", error.message):
+            raise InputError(found[1]) from None
         raise
 
 
 def _batch_spec(images: ImageSet, batch_size: int | None) -> tuple[tf.TensorSpec, ...]:
     return (
-        tf.TensorSpec((batch_size, *images.frame.shape), tf.uint8),
-        tf.TensorSpec((batch_size, images.points, 2), tf.float32),
+        tf.TensorSpec((batch_size, *images.crop_spec.shape), tf.uint8),
+        tf.TensorSpec((batch_size, images.num_landmarks, 2), tf.float32),
         tf.TensorSpec((batch_size, 2), tf.float32),
     )
 
 
 def _numpy_function(function: Callable, specs: Sequence[tf.TensorSpec]) -> Callable:
-    """Wraps a function on NumPy values for `map`, with the shapes that `numpy_function` forgets."""
+    """Wraps a function on NumPy values for `map`, with the shapes that `numpy_function` loses."""
 
     def mapped(*inputs):
         outputs = tf.numpy_function(function, inputs, [spec.dtype for spec in specs])

@@ -1,22 +1,52 @@
-"""Which rows are trained on and which are held out for validation."""
+"""Which rows of the samples are trained on and which are held out for validation."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
+from keras_landmarks.contest import grouping, table_files
+from keras_landmarks.input.samples import Samples
+from keras_landmarks.settings import SplitSettings, parse_fold
 from keras_landmarks.utils.errors import InputError
 
 
-def split_rows(
+class Split(NamedTuple):
+    """Row numbers, int64, in increasing order."""
+
+    training: np.ndarray
+    validation: np.ndarray
+
+
+def split_samples(samples: Samples, settings: SplitSettings) -> Split:
+    """Splits samples by --train_fraction or --fold, --validation_groups and --exclude.
+
+    Raises:
+        InputError: no row is left to train on, or a table is wrong.
+    """
+    groups = None
+    if settings.validation_groups:
+        tables = [Path(table) for table in settings.validation_groups]
+        groups = grouping.read_groups(tables, samples.file_names)
+    if settings.fold:
+        split = split_by_fold(samples.file_names, *parse_fold(settings.fold), groups)
+    else:
+        split = split_by_fraction(samples.file_names, settings.train_fraction, groups)
+    return _exclude(split, samples.file_names, settings.exclude) if settings.exclude else split
+
+
+def split_by_fraction(
     file_names: Sequence[str], train_fraction: float, groups: Sequence[str] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows to train on, from the first on, and the last ones, for validation.
+) -> Split:
+    """Trains on the first rows and validates on the last ones.
 
     Args:
-        file_names: of all rows.
-        train_fraction: share of the rows to train on, rounded down to whole rows.
-        groups: of each row. A group is then held out whole: going up from the last row, groups
-            are taken until validation has its share.
+        file_names: the file name of each row.
+        train_fraction: the fraction of the rows to train on, rounded down to whole rows.
+        groups: the group of each row. Whole groups are then held out, from the last row upwards,
+            until at least the same number of rows is held out.
 
     Raises:
         InputError: no row is left to train on.
@@ -27,47 +57,65 @@ def split_rows(
         held_out = _hold_out_groups(groups, held_out.sum())
     if held_out.all():
         raise InputError("no row is left to train on; is --train_fraction too small?")
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    return Split(np.flatnonzero(~held_out), np.flatnonzero(held_out))
 
 
-def _hold_out_groups(groups: Sequence[str], wanted: int) -> np.ndarray:
-    """Returns which rows are held out: whole groups, taken from the last row upwards."""
+def _hold_out_groups(groups: Sequence[str], count: int) -> np.ndarray:
+    """Returns the rows to hold out, (n,) bool: `count` or more, whole groups, from the last row."""
     _, group_of_row, group_sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    taken, rows_taken = np.zeros(len(group_sizes), bool), 0
+    is_taken, rows_taken = np.zeros(len(group_sizes), bool), 0
     for group in reversed(group_of_row.tolist()):
-        if rows_taken >= wanted:
+        if rows_taken >= count:
             break
-        if not taken[group]:
-            taken[group] = True
+        if not is_taken[group]:
+            is_taken[group] = True
             rows_taken += group_sizes[group]
-    return taken[group_of_row]
+    return is_taken[group_of_row]
 
 
-def fold_rows(
+def split_by_fold(
     file_names: Sequence[str], fold: int, folds: int, groups: Sequence[str] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows to train on, and the `fold`th of so many parts, counted from 1.
+) -> Split:
+    """Validates on one of several folds, counted from 1, and trains on the others.
 
-    Rows are dealt out at random, always alike, so that the parts differ by a row at most; with
-    `groups`, one a row, whole groups are, each to the part that has fewest rows.
+    Rows are assigned to the folds at random, but always in the same way, and the sizes of the folds
+    differ by at most one. With `groups`, whole groups are assigned, each to the fold with the
+    fewest rows.
+
+    Args:
+        file_names: the file name of each row.
+        fold: the fold to validate on, counted from 1.
+        folds: the number of folds.
+        groups: the group of each row.
 
     Raises:
-        InputError: a part would be empty.
+        InputError: a fold would be empty.
     """
     units = groups or file_names
-    order, sizes = np.unique(units, return_counts=True)
-    dealt = np.random.default_rng(0).permutation(len(order))
-    part_sizes, part_of = np.zeros(folds, int), {}
-    for index in dealt:
-        part = int(part_sizes.argmin())
-        part_sizes[part] += sizes[index]
-        part_of[order[index]] = part
-    if not part_sizes.all():
-        raise InputError(f"{len(order)} images or groups cannot be dealt out to {folds} folds")
-    held_out = np.array([part_of[unit] for unit in units]) == fold - 1
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    names, sizes = np.unique(units, return_counts=True)
+    fold_sizes, fold_of = np.zeros(folds, int), {}
+    # Not --seed, so that models that differ only in their seed have the same folds.
+    for index in np.random.default_rng(0).permutation(len(names)):
+        smallest = int(fold_sizes.argmin())
+        fold_sizes[smallest] += sizes[index]
+        fold_of[names[index]] = smallest
+    if not fold_sizes.all():
+        raise InputError(f"{len(names)} images or groups are too few for {folds} folds")
+    held_out = np.array([fold_of[unit] for unit in units]) == fold - 1
+    return Split(np.flatnonzero(~held_out), np.flatnonzero(held_out))
 
 
-def leave_out(rows: np.ndarray, file_names: Sequence[str], excluded: set[str]) -> np.ndarray:
-    """Returns the rows whose file is not among the excluded ones."""
+def _exclude(split: Split, file_names: Sequence[str], table: str) -> Split:
+    """Removes the rows whose file names the table lists."""
+    excluded = set(table_files.read_names(Path(table)))
+    if unknown := excluded.difference(file_names):
+        count = len(unknown), len(excluded)
+        logging.warning("%s: %d of %d names are not in the table", table, *count)
+    remaining = Split(*(_without(rows, file_names, excluded) for rows in split))
+    if not len(remaining.training):
+        raise InputError(f"{table}: lists every image; none is left to train on")
+    return remaining
+
+
+def _without(rows: np.ndarray, file_names: Sequence[str], excluded: set[str]) -> np.ndarray:
     return np.array([row for row in rows if file_names[row] not in excluded], np.int64)

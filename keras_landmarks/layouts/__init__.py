@@ -1,1 +1,1 @@
-"""Layouts of landmarks: what each point is, and which point it becomes in a mirror."""
+"""Layouts of landmarks: regions of the face, mirror maps, and the linear shape model."""

@@ -1,7 +1,7 @@
-"""What each point is: the contest's 971, and which each becomes in a mirror; or as a file says.
+"""Layouts: which part of the face each point marks. The contest's 971 points, and layout files.
 
 "left" is the left side of the picture. Right regions run as the mirror image of the left ones.
-Five public solutions of the contest agree on this map.
+Five public solutions of the contest agree on this mirror map.
 """
 
 import json
@@ -19,7 +19,7 @@ REGIONS = {
     "oval_upper": slice(128, 273),  # left temple, forehead (200 is its middle), right temple
     "brow_left": slice(273, 337),  # closed: outer end, upper edge, inner end, lower edge
     "brow_right": slice(337, 401),
-    "nose_left": slice(401, 464),  # inner eye corner, down, round the wing, to under the nose
+    "nose_left": slice(401, 464),  # inner eye corner, down, round the wing, to below the nose
     "nose_right": slice(464, 527),
     "nose_midline": slice(527, 587),  # brows to upper lip
     "eye_left_upper": slice(587, 650),  # outer to inner corner, both corners included
@@ -34,7 +34,7 @@ REGIONS = {
     "pupil_right": slice(970, 971),
 }
 
-_LARGEST_FILE_BYTES = 1 << 20
+_MAX_FILE_BYTES = 1 << 20
 
 _SWAPPED = [
     ("jaw_left", "jaw_right"),
@@ -54,7 +54,7 @@ _REVERSED = [
 
 
 def mirror_map() -> np.ndarray:
-    """Returns the point that each point becomes in a mirrored picture: (971,) int64.
+    """Returns the contest's mirror map, each point's index in a mirrored image: (971,) int64.
 
     With it, `mirrored[:, 0] = width - 1 - points[mirror_map(), 0]`.
     """
@@ -68,52 +68,60 @@ def mirror_map() -> np.ndarray:
     return mirror
 
 
-def regions_of(points: int, path: Path | None = None) -> dict[str, slice]:
-    """Returns the regions of faces with so many points: the contest's for 971, otherwise none.
+def regions_of(num_landmarks: int, path: Path | None = None) -> dict[str, slice]:
+    """Returns the regions of a layout by name.
 
-    A file has its own, as JSON: `{"regions": {"nose": [27, 35], ...}}`, first and last point; or
-    none, if there are no `regions` in it.
+    Args:
+        num_landmarks: points of the layout.
+        path: a layout file, JSON with first and last point of each region:
+            `{"regions": {"nose": [27, 35], ...}}`. A file without `regions` has none. Without a
+            file, 971 points have the contest's regions, and other layouts none.
 
     Raises:
-        InputError: the file is missing or too large, is no object, or its regions are not such.
+        InputError: the file is missing, too large or invalid.
     """
     if path is None:
-        return REGIONS if points == CONTEST_POINTS else {}
+        return REGIONS if num_landmarks == CONTEST_POINTS else {}
     value = read_json(path)
     regions = value.get("regions", {}) if isinstance(value, dict) else None
     if not isinstance(regions, dict):
         raise InputError(f"{path}: no 'regions' such as {{\"nose\": [27, 35]}}: first, last point")
-    return {name: _as_slice(ends, points, f"{path}: {name!r}") for name, ends in regions.items()}
+    return {
+        name: _parse_region(ends, num_landmarks, f"{path}: {name!r}")
+        for name, ends in regions.items()
+    }
 
 
-def as_json(regions: dict[str, slice]) -> dict[str, list[int]]:
+def regions_to_json(regions: dict[str, slice]) -> dict[str, list[int]]:
     """Returns regions as a layout file has them: first and last point."""
     return {name: [points.start, points.stop - 1] for name, points in regions.items()}
 
 
-def _as_slice(ends: object, points: int, where: str) -> slice:
-    if not isinstance(ends, list) or [type(end) for end in ends] != [int, int]:
-        raise InputError(f"{where}: a region is its first and its last point: [27, 35]")
-    first, last = ends
-    if not 0 <= first <= last < points:
-        raise InputError(f"{where}: {first} to {last} are no points of 0 to {points - 1}")
-    return slice(first, last + 1)
-
-
 def read_json(path: Path) -> object:
-    """Reads a layout's JSON.
+    """Reads and decodes a layout file.
 
     Raises:
-        InputError: the file is missing, too large, or no JSON.
+        InputError: the file is missing, too large, or not JSON.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
+            content = file.read(_MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    if len(content) > _LARGEST_FILE_BYTES:
-        raise InputError(f"{path}: larger than any layout of points")
+    if len(content) > _MAX_FILE_BYTES:
+        raise InputError(f"{path}: too large for a layout, over {_MAX_FILE_BYTES:,} bytes")
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: no JSON") from None
+        raise InputError(f"{path}: not valid JSON") from None
+
+
+def _parse_region(ends: object, num_landmarks: int, where: str) -> slice:
+    if not isinstance(ends, list) or [type(end) for end in ends] != [int, int]:
+        raise InputError(f"{where}: a region is its first and its last point: [27, 35]")
+    first, last = ends
+    if not 0 <= first <= last < num_landmarks:
+        raise InputError(
+            f"{where}: {first} to {last} is not a range of points within 0 to {num_landmarks - 1}"
+        )
+    return slice(first, last + 1)

@@ -1,8 +1,8 @@
-"""The shapes that faces come in: their mean, and the directions in which they differ most.
+"""A linear shape model: the mean face and the directions in which faces vary most.
 
-Cootes et al., "Active shape models", 1995: principal components of all coordinates together. A face
-has 971 points but few ways to look, so a network that gives a hundred coefficients has less to
-learn than one that gives 1,942 numbers.
+Cootes et al., "Active shape models", 1995: principal components of all coordinates together. The
+positions of a face's 971 points are strongly correlated, so a network that predicts a hundred
+coefficients has less to learn than one that predicts 1,942 coordinates.
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ class ShapeBasis(NamedTuple):
 
     Attributes:
         mean: (2 k,) float32, pixels; x and y of each point in turn.
-        components: (c, 2 k) float32, pixels: each as long as one standard deviation of the shapes
-            in its direction, so coefficients are of size 1; the greatest first.
+        components: (c, 2 k) float32, pixels, by descending variance. Each is as long as one
+            standard deviation of the shapes in its direction, so coefficients have unit variance.
     """
 
     mean: np.ndarray
@@ -25,10 +25,11 @@ class ShapeBasis(NamedTuple):
 
 
 def find_shape_basis(batches: Iterable[np.ndarray], components: int) -> ShapeBasis:
-    """Returns the basis of landmarks that come as batches (n, k, 2).
+    """Returns the basis of landmarks. Memory does not grow with the number of batches.
 
-    With `components` of 2 k or more, every shape is mean + coefficients @ components exactly.
-    Memory does not grow with the number of batches.
+    Args:
+        batches: (n, k, 2) landmarks each, pixels.
+        components: how many to keep. With 2 k or more, the basis represents every shape exactly.
     """
     count, total, products = 0, 0.0, 0.0
     for landmarks_px in batches:
@@ -39,8 +40,8 @@ def find_shape_basis(batches: Iterable[np.ndarray], components: int) -> ShapeBas
     mean = total / count
     variances, directions = np.linalg.eigh(products / count - np.outer(mean, mean))
     variances, directions = variances[::-1][:components], directions.T[::-1][:components]
-    # A direction in which the shapes do not differ keeps its place, with a length that can be
-    # trained: it may be needed for a shape to come.
+    # A direction without variance keeps a small length that can be trained, because a later shape
+    # may need it.
     smallest = 1e-3 * variances[0] / len(directions)
     lengths = np.sqrt(np.maximum(variances, smallest))
     scaled = lengths[:, None] * directions

@@ -1,1 +1,1 @@
-"""The networks and where their first weights come from."""
+"""Networks: their layers, heads and weights, and the description of a trained one, model.json."""

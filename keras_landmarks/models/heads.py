@@ -1,10 +1,11 @@
-"""Heads: from a network's last feature map to the landmarks.
+"""Heads: from the last feature map to the landmarks.
 
-`linear` is the recipe's: the map's mean, and every coordinate a sum over it. `shape` gives the
-coefficients of a basis of shapes (`data.shape_basis`), from the whole map: where in it a feature
-lies tells where the face is, which a mean forgets.
+The `linear` head averages the feature map over its pixels, and each coordinate is a linear function
+of this mean. The `shape` head computes coefficients of a shape basis (`layouts.shape_basis`) from
+the whole feature map, because the place of a feature in the map tells where the face is, and the
+mean loses it.
 
-All of it is float32 under mixed precision too: half precision cannot tell pixels apart.
+All layers of a head are float32 even under mixed precision: half precision cannot resolve pixels.
 """
 
 import dataclasses
@@ -15,17 +16,17 @@ import numpy as np
 from keras_landmarks.models.keras_on_jax import keras
 
 KINDS = ("linear", "shape")
-LAYERS = ("fc", "coefficients", "basis", "log_variance")
+LAYER_NAMES = ("fc", "coefficients", "basis", "log_variance")  # of the layers with weights
 
 
 @dataclasses.dataclass(frozen=True)
-class Head:
-    """Which head.
+class HeadConfig:
+    """The kind of head.
 
     Attributes:
         kind: `linear` or `shape`.
-        shape_components: of `shape`, how many.
-        uncertainty: whether the logarithm of the variance of a point's coordinates is given, too.
+        shape_components: number of components of the basis of a `shape` head, else 0.
+        uncertainty: also predict the log variance of each landmark's coordinates.
     """
 
     kind: str = "linear"
@@ -33,48 +34,66 @@ class Head:
     uncertainty: bool = False
 
 
-def attach(head: Head, features, points: int):
-    """Returns landmarks (N, points, 2), or (N, points, 3) with their log variance, float32.
+def attach(config: HeadConfig, features, num_landmarks: int):
+    """Adds a head to a network.
 
-    `features` is the feature map: (N, height, width, channels).
+    Args:
+        config: the kind of head.
+        features: the last feature map, (N, height, width, channels).
+        num_landmarks: landmarks per face.
+
+    Returns:
+        Landmarks, (N, num_landmarks, 2) float32, or (N, num_landmarks, 3) with the log variance.
     """
     mean = keras.layers.GlobalAveragePooling2D(dtype="float32", name="avgpool")(features)
-    if head.kind == "linear":
-        coordinates = _linear(mean, "fc", 2 * points)
+    if config.kind == "linear":
+        coordinates = _linear(mean, "fc", 2 * num_landmarks)
     else:
-        whole = keras.layers.Flatten(dtype="float32", name="flatten")(features)
-        # From zero: the first landmarks are the mean shape. Random ones are noise on every
-        # coefficient that takes passes to unlearn.
+        flat = keras.layers.Flatten(dtype="float32", name="flatten")(features)
+        # Zeros make the first predictions the mean shape. Random values would add noise to every
+        # coefficient, which takes epochs to unlearn.
         coefficients = keras.layers.Dense(
-            head.shape_components, kernel_initializer="zeros", dtype="float32", name="coefficients"
-        )(whole)
-        basis = keras.layers.Dense(2 * points, trainable=False, dtype="float32", name="basis")
+            config.shape_components,
+            kernel_initializer="zeros",
+            dtype="float32",
+            name="coefficients",
+        )(flat)
+        basis = keras.layers.Dense(
+            2 * num_landmarks, trainable=False, dtype="float32", name="basis"
+        )
         coordinates = basis(coefficients)
-    landmarks = keras.layers.Reshape((points, 2), dtype="float32", name="landmarks")(coordinates)
-    if not head.uncertainty:
+    landmarks = keras.layers.Reshape((num_landmarks, 2), dtype="float32", name="landmarks")(
+        coordinates
+    )
+    if not config.uncertainty:
         return landmarks
-    log_variance = _linear(mean, "log_variance", points)
-    log_variance = keras.layers.Reshape((points, 1), dtype="float32", name="of_each")(log_variance)
+    log_variance = _linear(mean, "log_variance", num_landmarks)
+    log_variance = keras.layers.Reshape((num_landmarks, 1), dtype="float32", name="of_each")(
+        log_variance
+    )
     return keras.layers.Concatenate(dtype="float32", name="with_variance")(
         [landmarks, log_variance]
     )
 
 
 def set_shape_basis(model: keras.Model, mean: np.ndarray, components: np.ndarray) -> None:
-    """Gives a model with the head `shape` its basis, (2 k,) and (c, 2 k) float32.
+    """Sets the basis of a model with a `shape` head; training does not change it.
 
-    Training leaves it as it is.
+    Args:
+        model: the model.
+        mean: the mean shape, (2 * num_landmarks,) float32, in pixels of the input image.
+        components: (shape_components, 2 * num_landmarks) float32.
     """
     model.get_layer("basis").set_weights([components, mean])
 
 
 def has_shape_basis(model: keras.Model) -> bool:
-    """Whether the head `shape` has got its basis, from a file or by `set_shape_basis`."""
+    """Whether the basis of a `shape` head is set; a new layer's mean is zero."""
     return bool(np.any(model.get_layer("basis").get_weights()[1]))
 
 
 def _linear(x, name: str, outputs: int):
-    """A linear layer with the initial values of PyTorch's: uniform within 1 / sqrt(fan in)."""
+    """A linear layer with PyTorch's initial values, uniform within 1 / sqrt(fan in)."""
     bound = 1 / math.sqrt(x.shape[-1])
     return keras.layers.Dense(
         outputs,

@@ -1,27 +1,27 @@
-"""Keras on JAX, from where every module of the package imports it.
+"""Keras with JAX as its backend. All modules of the package import Keras from here.
 
-Keras has one backend in a process, chosen when it is imported first.
+A process has one backend, chosen when Keras is first imported.
 
 Raises:
-    InputError: Keras runs on another backend already, or the user has chosen another.
+    InputError: Keras already runs on another backend, or the user has chosen another one.
 """
 
 import sys
 
-from keras_landmarks.utils import process, xla_flags
+from keras_landmarks.utils import process, runtime
 from keras_landmarks.utils.errors import InputError
 
 process.choose_jax()
-if "jax" not in sys.modules:  # else what the program itself compiles would change as well
-    xla_flags.set_cpu_flags()
+if "jax" not in sys.modules:  # else they would change how the program's own code is compiled
+    runtime.set_xla_cpu_flags()
 
-import keras  # noqa: E402 -- by then the backend must be chosen
+import keras  # noqa: E402 -- the backend must be chosen first
 from keras import ops  # noqa: E402
 
 if keras.backend.backend() != "jax":
     raise InputError(
-        f"Keras runs on {keras.backend.backend()}, and keras_landmarks on JAX alone: in a new"
-        " process set KERAS_BACKEND=jax, or import Landmarker from keras_landmarks before keras"
+        f"Keras runs on {keras.backend.backend()}, but keras_landmarks needs JAX: in a new process"
+        " set KERAS_BACKEND=jax, or import Landmarker from keras_landmarks before keras"
     )
 
 __all__ = ["keras", "ops"]

@@ -1,4 +1,4 @@
-"""The networks that there are: every `--model`. Whoever looks here needs no Keras."""
+"""The networks that `--model` names, and their settings. Imports no Keras: --help starts fast."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,10 +7,14 @@ from keras_landmarks.utils.errors import InputError
 
 
 class ResNetConfig(NamedTuple):
-    """What tells one member of the family from another.
+    """A ResNet or ResNeXt.
 
-    Stage s has depths[s] blocks of stem_width * 2**s planes; a bottleneck's 3x3 convolution has
-    groups * base_width / 64 times as many channels, in `groups` groups.
+    Attributes:
+        block: `basic` or `bottleneck`.
+        depths: the number of blocks of each stage. Blocks of stage s have stem_width * 2**s planes.
+        groups: of a bottleneck's 3x3 convolution (the cardinality of ResNeXt).
+        base_width: a bottleneck's 3x3 convolution has planes * base_width / 64 channels per group.
+        stem_width: channels of the first convolution.
     """
 
     block: str
@@ -31,15 +35,15 @@ RESNETS = {
     "resnext101_32x8d": ResNetConfig("bottleneck", (3, 4, 23, 3), groups=32, base_width=8),
 }
 
-# Of `keras.applications`; see `library`.
-LIBRARY = {
-    # Howard et al., "Searching for MobileNetV3", 2019; its weights want --normalisation=half.
+# Names in keras.applications; see `models.keras_applications`.
+KERAS_APPLICATIONS = {
+    # Howard et al., "Searching for MobileNetV3", 2019. Its weights need --normalisation=half.
     "mobilenet_v3_large": "MobileNetV3Large",
-    # Tan and Le, "EfficientNetV2", 2021; its weights want --normalisation=imagenet.
+    # Tan and Le, "EfficientNetV2", 2021. Its weights need --normalisation=imagenet.
     "efficientnet_v2_b0": "EfficientNetV2B0",
 }
 
-MODEL_NAMES = (*RESNETS, *LIBRARY)
+MODEL_NAMES = (*RESNETS, *KERAS_APPLICATIONS)
 
 
 def check_model_name(name: str) -> None:

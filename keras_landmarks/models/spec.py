@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from keras_landmarks.images.geometry import CropSpec
-from keras_landmarks.models import heads, networks, pretrained
-from keras_landmarks.models.heads import Head
+from keras_landmarks.models import heads, networks, weight_files
+from keras_landmarks.models.heads import HeadConfig
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.keras_settings import own_settings
+from keras_landmarks.models.keras_settings import pinned_settings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_json
 
@@ -17,13 +17,24 @@ FILE_NAME = "model.json"
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """What it takes to build a model again, to show it photos, and to mirror its points.
+    """What is needed to build a model again, to crop photos for it, and to mirror its landmarks.
 
-    The mirror map says nothing of the network: models that differ in it alone are the same.
+    Attributes:
+        model: a name in `registry`.
+        num_landmarks: landmarks per face.
+        image_size: the input's width and height, px, as in "128x160".
+        framing: how a photo fills the input; one of `settings.FRAMINGS`.
+        trim_bands: whether black bands at the photo's edges are cut off first.
+        normalisation: a key of `networks.NORMALISATIONS`.
+        head: one of `heads.KINDS`.
+        shape_components: of a `shape` head, else 0.
+        uncertainty: whether the model also predicts log variances.
+        mirror: the mirror map as `mirror.as_json` writes it. It does not affect the network, so
+            specs that differ in it alone are equal.
     """
 
     model: str
-    points: int
+    num_landmarks: int
     image_size: str
     framing: str = "crop"
     trim_bands: bool = False
@@ -34,88 +45,110 @@ class ModelSpec:
     mirror: str | list[int] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
-    def frame(self) -> CropSpec:
-        """How photos are framed for the model."""
+    def crop_spec(self) -> CropSpec:
+        """How photos are cropped and scaled for the model."""
         return CropSpec.of(self)
 
+    def to_json(self) -> dict:
+        """Returns the contents of model.json."""
+        return {_json_key(name): value for name, value in dataclasses.asdict(self).items()}
+
     def build(self, precision: str = "float32") -> keras.Model:
-        """Returns the model with random weights, its layers of one dtype policy."""
-        image_size = self.frame.height, self.frame.width
+        """Returns the model with random weights; `precision` is the dtype policy of its layers."""
+        image_size = self.crop_spec.height, self.crop_spec.width
         normalisation = networks.NORMALISATIONS[self.normalisation]
-        head = Head(self.head, self.shape_components, self.uncertainty)
-        with own_settings(precision):
-            return networks.build(self.model, self.points, image_size, *normalisation, head)
+        head = HeadConfig(self.head, self.shape_components, self.uncertainty)
+        with pinned_settings(precision):
+            return networks.build(self.model, self.num_landmarks, image_size, *normalisation, head)
 
 
 def check_workdir(workdir: Path, spec: ModelSpec) -> None:
     """Raises InputError if the work directory holds another model."""
-    if (workdir / FILE_NAME).exists() and (found := read_spec(workdir)) != spec:
+    if not (workdir / FILE_NAME).exists():
+        return
+    found = read_spec(workdir)
+    if found != spec:
         theirs, ours = _as_flags(found), _as_flags(spec)
         different = [name for name in ours if ours[name] != theirs[name]]
-        has, asked = (" ".join(some[name] for name in different) for some in (theirs, ours))
-        raise InputError(f"{workdir} holds a run with {has}, not {asked}; give another --workdir")
+        has, requested = (" ".join(flags[name] for name in different) for flags in (theirs, ours))
+        raise InputError(
+            f"{workdir} holds a run with {has}, not {requested}; give another --workdir"
+        )
 
 
 def claim_workdir(workdir: Path, spec: ModelSpec) -> None:
-    """Makes the work directory, for this model and no other.
+    """Writes model.json into the work directory, which is created if need be.
 
     Raises:
-        InputError: it holds another model.
+        InputError: the work directory holds another model.
     """
     check_workdir(workdir, spec)
-    write_json(workdir / FILE_NAME, dataclasses.asdict(spec))
+    write_json(workdir / FILE_NAME, spec.to_json())
+
+
+def read_spec(workdir: Path) -> ModelSpec:
+    """Reads a work directory's model.json; InputError if it is missing or damaged."""
+    path = workdir / FILE_NAME
+    try:
+        return _parse(path.read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; --workdir must be a training run's folder"
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error})") from None
+
+
+def load_trained(workdir: Path) -> tuple[ModelSpec, keras.Model]:
+    """Loads a work directory's model with its best weights.
+
+    It computes in float32, whatever precision it was trained with. Predict with it within
+    `pinned_settings`, as `Predictor` does.
+
+    Raises:
+        InputError: there is no model, or its weights are missing or broken.
+    """
+    spec = read_spec(workdir)
+    model = spec.build()
+    weight_files.load_weights(model, workdir)
+    return spec, model
 
 
 def _as_flags(spec: ModelSpec) -> dict[str, str]:
-    """Returns what tells models apart, each as the flag that asks for it."""
-    known = {
+    """Returns the attributes that are compared, each as the flag that sets it."""
+    flags = {
         field.name: f"--{field.name}={getattr(spec, field.name)}"
         for field in dataclasses.fields(spec)
         if field.compare
     }
-    return known | {
-        "points": f"{spec.points} points",
+    return flags | {
+        "num_landmarks": f"{spec.num_landmarks} points",
         "trim_bands": "--trim_bands" if spec.trim_bands else "--notrim_bands",
         "uncertainty": "--loss=nll" if spec.uncertainty else "another loss than nll",
     }
 
 
-def read_spec(workdir: Path) -> ModelSpec:
-    """Returns the spec of the model in a work directory; InputError if there is none."""
-    path = workdir / FILE_NAME
-    try:
-        return _parse(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; --workdir must be a training run's") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error})") from None
+def _json_key(attribute: str) -> str:
+    return "points" if attribute == "num_landmarks" else attribute
 
 
 def _parse(text: str) -> ModelSpec:
-    """Raises TypeError or ValueError unless the text is a spec's JSON."""
-    spec = ModelSpec(**json.loads(text))
-    # What was written when every input was square says 128.
-    spec = dataclasses.replace(spec, image_size=spec.frame.image_size)
+    """Parses model.json; TypeError or ValueError if it is damaged."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or "points" not in values:
+        raise TypeError("it does not describe a model")
+    spec = ModelSpec(num_landmarks=values.pop("points"), **values)
+    # Files from the time when all inputs were square say 128 for 128x128.
+    spec = dataclasses.replace(spec, image_size=spec.crop_spec.image_size)
     for field in dataclasses.fields(spec):
         if field.compare and type(getattr(spec, field.name)) is not field.type:
-            raise TypeError(f"{field.name} is no {field.type.__name__}")
+            raise TypeError(f"{_json_key(field.name)} is not of type {field.type.__name__}")
     if spec.normalisation not in networks.NORMALISATIONS:
         raise ValueError(f"normalisation {spec.normalisation!r} is unknown")
-    if spec.points < 1:
-        raise ValueError(f"{spec.points} points")
-    components = range(1, 2 * spec.points + 1) if spec.head == "shape" else [0]
+    if spec.num_landmarks < 1:
+        raise ValueError(f"points {spec.num_landmarks} is not positive")
+    max_components = 2 * spec.num_landmarks
+    components = range(1, max_components + 1) if spec.head == "shape" else [0]
     if spec.head not in heads.KINDS or spec.shape_components not in components:
         raise ValueError(f"head {spec.head!r} of {spec.shape_components} components is unknown")
     return spec
-
-
-def load_trained(workdir: Path) -> tuple[ModelSpec, keras.Model]:
-    """Returns a work directory's model with its best weights; InputError if it has none.
-
-    It computes in float32, whatever precision it was trained with. Predict with it within
-    `own_settings`, as `Predictor` does.
-    """
-    spec = read_spec(workdir)
-    model = spec.build()
-    pretrained.load_weights(model, workdir)
-    return spec, model

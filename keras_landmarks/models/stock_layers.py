@@ -1,17 +1,18 @@
-"""A trained network in Keras's own layers alone, for whoever has no `keras_landmarks`.
+"""Rebuilds a trained network from stock Keras layers, for export.
 
-Convolutions are plain there, on every platform: exporters know what to do with them.
+Exporters know these layers, and a `.keras` file of them loads without this package. Convolutions
+are XLA's own then, whatever the platform.
 """
 
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.keras_settings import own_settings
+from keras_landmarks.models.keras_settings import pinned_settings
 from keras_landmarks.models.layers import Convolution, MaxPooling, ReLU
 
 
-@own_settings()
+@pinned_settings()
 def stock_model(model: keras.Model) -> keras.Model:
-    """Returns a model that predicts the same, batch normalisation folded, of stock layers alone."""
+    """Returns a copy for prediction, of stock Keras layers, with batch normalisation folded."""
     folded = fold_batch_norm(model)
     paddings = {layer.name: _padding(layer) for layer in folded.layers}
 
@@ -28,9 +29,10 @@ def stock_model(model: keras.Model) -> keras.Model:
 
 
 def _padding(layer: keras.Layer) -> int:
-    """Returns the pixels of zeros that a layer wants around its input; Keras pads unevenly.
+    """Returns how many pixels of zeros a layer needs around its input.
 
-    Max-pooling pads with what never wins; its inputs come from a ReLU, so zero never wins either.
+    Padding is a layer of its own because Keras's "same" pads unevenly at stride 2. Our max-pooling
+    pads with minus infinity. Zeros do as well: its input comes from a ReLU.
     """
     if isinstance(layer, Convolution):
         return layer.kernel_size // 2

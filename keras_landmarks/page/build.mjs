@@ -1,5 +1,6 @@
-// Builds the page, one file with all it needs inside:
-// node build.mjs EXPORTED PAGE, the folder that `keras_landmarks.export` wrote and the file to write.
+// Builds the page as one self-contained HTML file.
+// Usage: node build.mjs EXPORTED PAGE: the folder that `keras_landmarks.export` wrote, and the file
+// to write.
 
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -22,7 +23,7 @@ const bundled = await build({
 const runtime = "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm";
 const parts = {
   "/* style.css */": await readFile(join(here, "style.css"), "utf8"),
-  // An end of the script element within it would end it.
+  // "</script" in the code would end the script element.
   "/* main.js */": bundled.outputFiles[0].text.replaceAll("</script", "<\\/script"),
   description: await readFile(join(exported, "landmarks.json")),
   model: await readFile(join(exported, "model.onnx")),

@@ -1,7 +1,7 @@
-// Pictures, points and the box on the page's canvas.
+// Draws points and boxes on the page's canvas, and chooses their colours.
 
-// The hues of Okabe and Ito; a right side has the lighter tint of its left side's hue. As
-// keras_landmarks/reports/drawing.py has them.
+// The palette of Okabe and Ito; a right side has a lighter tint of its left side's hue. The same
+// colours as in keras_landmarks/images/drawing.py.
 const REGION_COLOURS = {
   jaw_left: "#0072d2",
   jaw_right: "#56b4e9",
@@ -23,11 +23,11 @@ const REGION_COLOURS = {
   pupil_right: "#ff8c3c",
 };
 const PLAIN = "#56b4e9";
-// A standard deviation, as a share of the face, doubles from one colour to the next.
+// From one colour to the next the standard deviation, as a share of the face's size, doubles.
 const SIGMA_SHARES = [0.01, 0.02, 0.04];
 const SIGMA_COLOURS = [[86, 180, 233], [240, 228, 66], [213, 94, 0]];
 
-// A colour for each region; other names than the contest's take the hues in turn.
+// Returns a colour for each region; names that are not the contest's take the hues in turn.
 function colourRegions(regions) {
   const hues = Object.values(REGION_COLOURS);
   let others = 0;
@@ -39,7 +39,7 @@ function colourRegions(regions) {
   );
 }
 
-// A colour for each point by its region, first and last point; all alike where there are none.
+// Returns a colour for each point by its region; regions are [first, last] point by name.
 export function regionColours(points, regions) {
   const colours = new Array(points).fill(PLAIN);
   for (const [name, colour] of Object.entries(colourRegions(regions))) {
@@ -49,7 +49,7 @@ export function regionColours(points, regions) {
   return colours;
 }
 
-// What the colours of regions stand for: [words, colour] each.
+// Returns the legend of region colours: [text, colour] each.
 export function regionLegend(regions) {
   return Object.entries(colourRegions(regions)).map(([name, colour]) => [
     name.replaceAll("_", " "),
@@ -57,7 +57,7 @@ export function regionLegend(regions) {
   ]);
 }
 
-// A colour for each point from sure to unsure, by its standard deviation beside the face's size.
+// Returns a colour for each point by its standard deviation, as a share of the face's size.
 export function sigmaColours(sigmas, faceSize) {
   const last = SIGMA_COLOURS.length - 1;
   return Array.from(sigmas, (sigma) => {
@@ -69,33 +69,35 @@ export function sigmaColours(sigmas, faceSize) {
   });
 }
 
-// What these colours stand for: [words, colour] each.
+// Returns the legend of these colours: [text, colour] each.
 export function sigmaLegend() {
   const shares = SIGMA_SHARES.map((share) => `± ${100 * share} %`);
-  const words = [
+  const texts = [
     `sure, by the model's own estimate: ${shares[0]} of the face or less`,
     shares[1],
     `unsure: ${shares[2]} or more`,
   ];
-  return words.map((text, i) => [text, rgb(SIGMA_COLOURS[i])]);
+  return texts.map((text, i) => [text, rgb(SIGMA_COLOURS[i])]);
 }
 
 function rgb(values) {
   return `rgb(${values.map(Math.round).join(" ")})`;
 }
 
-// Draws the points over a picture that the canvas shows `zoom` times as large.
+// Draws points, in pixels of a picture that the canvas shows `zoom` times as large. `size` is the
+// face's, for the size of the dots.
 export function drawPoints(context, points, colours, zoom, size) {
   const radius = Math.max(1.1, Math.min(3, (size * zoom) / 150));
   for (let i = 0; i < colours.length; i++) {
     context.fillStyle = colours[i];
     context.beginPath();
-    // (0, 0) is the middle of the upper left pixel.
+    // (0, 0) is the centre of the upper left pixel.
     context.arc((points[2 * i] + 0.5) * zoom, (points[2 * i + 1] + 0.5) * zoom, radius, 0, 7);
     context.fill();
   }
 }
 
+// Draws the outline of a box of the picture.
 export function drawBox(context, box, zoom) {
   context.strokeStyle = "rgb(255 255 255 / 80%)";
   context.lineWidth = 1.5;

@@ -1,21 +1,21 @@
-// Images as {width, height, data}: RGB, a byte a value, row by row. Regions are {left, top, right,
-// bottom} in pixels, right and bottom the first beyond.
+// Operations on images {width, height, data}: RGB, one byte per value, row by row. Regions are
+// {left, top, right, bottom} in pixels; right and bottom are exclusive.
 
-// The region of what a canvas's context shows; black where it reaches beyond.
-export function cutOut(context, region) {
+// Reads a region of a canvas, given its context; black beyond the canvas.
+export function readRegion(context, region) {
   const width = region.right - region.left;
   const height = region.bottom - region.top;
-  const shown = context.getImageData(region.left, region.top, width, height).data;
+  const rgba = context.getImageData(region.left, region.top, width, height).data;
   const data = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; to < data.length; from += 4, to += 3) {
-    data[to] = shown[from];
-    data[to + 1] = shown[from + 1];
-    data[to + 2] = shown[from + 2];
+    data[to] = rgba[from];
+    data[to + 1] = rgba[from + 1];
+    data[to + 2] = rgba[from + 2];
   }
   return { width, height, data };
 }
 
-// Part of an RGB image.
+// Returns a part of an image.
 export function crop(image, left, top, width, height) {
   if (width === image.width && height === image.height) return image;
   const data = new Uint8Array(width * height * 3);
@@ -26,7 +26,7 @@ export function crop(image, left, top, width, height) {
   return { width, height, data };
 }
 
-// An RGB image in the middle of black.
+// Returns an image of some size, black except for the given image at (left, top).
 export function paste(image, left, top, width, height) {
   const data = new Uint8Array(width * height * 3);
   for (let y = 0; y < image.height; y++) {
@@ -36,23 +36,23 @@ export function paste(image, left, top, width, height) {
   return { width, height, data };
 }
 
-// Scales as OpenCV's resize does with INTER_AREA.
+// Scales an image as OpenCV's resize does with INTER_AREA.
 export function resizeByArea(image, width, height) {
   if (image.width === width && image.height === height) return image;
   const shrinks = image.width >= width && image.height >= height;
   const taps = shrinks ? areaTaps : repeatingTaps;
-  // Of 2 x 2 pixels OpenCV rounds halves up, elsewhere to even.
-  const halves = image.width === 2 * width && image.height === 2 * height;
-  return resample(image, taps(image.width, width), taps(image.height, height), halves);
+  // OpenCV rounds halves up when it averages 2 x 2 pixels, and to even otherwise.
+  const roundsHalvesUp = image.width === 2 * width && image.height === 2 * height;
+  return resample(image, taps(image.width, width), taps(image.height, height), roundsHalvesUp);
 }
 
-// Scales as OpenCV's resize does with INTER_LINEAR; to enlarge.
+// Enlarges an image as OpenCV's resize does with INTER_LINEAR.
 export function resizeLinearly(image, width, height) {
   if (image.width === width && image.height === height) return image;
   return resample(image, linearTaps(image.width, width), linearTaps(image.height, height), true);
 }
 
-// ── which pixels make up each pixel, and their weights: a list of [index, weight] each ──
+// ── filter taps: for each output pixel along an axis, a list of [input index, weight] ──
 
 function areaTaps(from, to) {
   const scale = 1 / (to / from);
@@ -70,10 +70,10 @@ function areaTaps(from, to) {
   });
 }
 
-// What INTER_AREA becomes in OpenCV where a side grows.
+// What OpenCV does with INTER_AREA when a side grows.
 function repeatingTaps(from, to) {
   const growth = to / from;
-  const scale = 1 / growth; // not from / to: floor feels the last bit
+  const scale = 1 / growth; // not from / to, whose last bit can change the floor below
   return Array.from({ length: to }, (_, place) => {
     const index = Math.floor(place * scale);
     const share = Math.fround(place + 1 - (index + 1) * growth);
@@ -83,9 +83,9 @@ function repeatingTaps(from, to) {
 
 function linearTaps(from, to) {
   return Array.from({ length: to }, (_, place) => {
-    const middle = ((place + 0.5) * from) / to - 0.5;
-    const index = Math.floor(middle);
-    return index < 0 ? [[0, 1]] : pair(index, middle - index, from);
+    const centre = ((place + 0.5) * from) / to - 0.5;
+    const index = Math.floor(centre);
+    return index < 0 ? [[0, 1]] : pair(index, centre - index, from);
   });
 }
 
@@ -94,23 +94,23 @@ function pair(index, share, from) {
   return [[index, 1 - share], [index + 1, share]];
 }
 
-// ── both axes, one after the other ──
+// ── separable resampling: along x, then along y ──
 
-function resample(image, columns, rows, halvesUp) {
+function resample(image, columns, rows, roundsHalvesUp) {
   const width = columns.length;
   const data = new Uint8Array(width * rows.length * 3);
-  const known = new Map(); // rows that are resampled along x already: a row down may want them again
+  const cache = new Map(); // rows that are resampled along x, for several output rows
   rows.forEach((taps, y) => {
     const sums = new Float64Array(width * 3);
     for (const [index, weight] of taps) {
-      if (!known.has(index)) known.set(index, resampleRow(image, index, columns));
-      const row = known.get(index);
+      if (!cache.has(index)) cache.set(index, resampleRow(image, index, columns));
+      const row = cache.get(index);
       for (let i = 0; i < sums.length; i++) sums[i] += row[i] * weight;
     }
-    for (const index of known.keys()) if (index < taps[0][0]) known.delete(index);
+    for (const index of cache.keys()) if (index < taps[0][0]) cache.delete(index);
     const start = y * width * 3;
     for (let i = 0; i < sums.length; i++) {
-      data[start + i] = halvesUp ? Math.floor(sums[i] + 0.5) : roundToEven(sums[i]);
+      data[start + i] = roundsHalvesUp ? Math.floor(sums[i] + 0.5) : roundToEven(sums[i]);
     }
   });
   return { width, height: rows.length, data };

@@ -1,46 +1,49 @@
-// The page: takes a photo or the camera's pictures, shows them with their points.
+// The page: shows a photo or the camera's pictures with their points.
+//
+// One picture is shown at a time, with the box that the network looked at and the face found in it.
 
 import {
   drawBox, drawPoints, regionColours, regionLegend, sigmaColours, sigmaLegend,
 } from "./drawing.js";
-import { findAnywhere, LIMIT, look, lookCloser } from "./finding.js";
 import { loadNetwork } from "./network.js";
-import { bounds, median, nextBox, searchBoxes, whole } from "./tracking.js";
+import { evaluateBox, findFace, MAX_DOUBT, refineBox } from "./search.js";
+import { bounds, median, nextBox, rounded, searchBoxes } from "./tracking.js";
 
 const element = (id) => document.getElementById(id);
 const canvas = element("picture");
 const context = canvas.getContext("2d");
-const source = document.createElement("canvas"); // the picture as it is, in its own pixels
+const source = document.createElement("canvas"); // the picture in its own pixels
 const pixels = source.getContext("2d", { willReadFrequently: true });
-const LARGEST_SHOWN = 1600;
-const SIZES = [0.95, 0.6]; // of the camera's picture: boxes that are searched for a face
-const CLICK = 8; // of the screen's pixels, the least that is no click
+const MAX_SHOWN = 1600; // px, longer side of the picture as shown
+const BOX_SIZES = [0.95, 0.6]; // of the boxes to search, as shares of the camera's picture
+const MIN_DRAG = 8; // CSS px; less is a click
 
 let network;
 let description;
-let camera = null; // the video, while it runs
-let box = null; // where the face is looked for; null: anywhere
-let looked = null; // the box that is shown: where it was looked for
-let found = null; // {points, sigmas}, if it may be a face
+let camera = null; // the video element, while it runs
+let box = null; // in which to look for the face; null for the whole picture
+let shownBox = null; // in which the network has looked
+let face = null; // {points, sigmas} if a face was found
 let name = ""; // of the photo
-let drag = null;
+let drag = null; // {from, to, start} while the visitor draws a box
 
-// ── what the page was built with: text in it, base64 of gzip ──
+// ── start: data embedded by build.mjs, gzip in base64 ──
 
-async function embedded(id) {
+async function decodeEmbedded(id) {
   const packed = Uint8Array.from(atob(element(id).textContent.trim()), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
 }
 
 async function start() {
-  const [runtime, model, text] = await Promise.all(["runtime", "model", "description"].map(embedded));
+  const ids = ["runtime", "model", "description"];
+  const [runtime, model, text] = await Promise.all(ids.map(decodeEmbedded));
   description = JSON.parse(new TextDecoder().decode(text));
   network = await loadNetwork(new Uint8Array(runtime), new Uint8Array(model), description);
   element("confidence").parentElement.hidden = !description.uncertainty;
   showLegend();
   const { width, height } = description;
-  // The first time takes longest.
+  // Warm up: the first prediction takes longest.
   await network.predict(pixels, { left: 0, top: 0, right: width, bottom: height });
   say(`Ready: ${description.points} points, network ${description.model}.`);
   document.body.dataset.state = "ready";
@@ -49,54 +52,59 @@ async function start() {
 const ready = start();
 ready.catch((error) => say(`This page could not start: ${error.message}`));
 
-// ── the stage: one photo, or the camera ──
+// ── what is shown: one photo, or the camera ──
 
-let asked = 0; // what the visitor asks for is numbered, as it may take long until it is there
-let onStage = 0;
+// Opening a photo or the camera may take long, so requests are numbered, and the latest one wins.
+let numRequests = 0;
+let shownRequest = 0;
 
-// Clears the stage for what was asked for, unless something asked for later has it.
-function takeStage(request) {
-  if (request < onStage) return false;
-  onStage = request;
-  endCamera();
-  box = looked = found = drag = null;
+// Clears the page for a request; returns false if a later one is shown already.
+function beginShowing(request) {
+  if (request < shownRequest) return false;
+  shownRequest = request;
+  closeCamera();
+  box = shownBox = face = drag = null;
   quietUntil = 0;
   return true;
 }
 
-function takePicture(image, width, height) {
+function setPicture(image, width, height) {
   source.width = width;
   source.height = height;
   pixels.drawImage(image, 0, 0);
   document.body.classList.add("shows");
 }
 
-// Takes what was seen as the face that is looked for, if it may be one.
-function take(seen, isFace, more) {
-  found = isFace ? seen : null;
-  looked = isFace || camera ? seen.box : box;
-  // For scripts on the page, tests among them.
-  const { points, sigmas } = seen;
+// Sets the network's result for the picture.
+function setResult(result, isFace, more) {
+  face = isFace ? result : null;
+  shownBox = isFace || camera ? result.box : box;
+  // For scripts, for instance tests.
   globalThis.landmarks = {
-    ...seen, points: [...points], sigmas: sigmas && [...sigmas], width: source.width, isFace, ...more,
+    ...result,
+    points: [...result.points],
+    sigmas: result.sigmas && [...result.sigmas],
+    width: source.width,
+    isFace,
+    ...more,
   };
 }
 
 // ── photos ──
 
 async function showPhoto(file) {
-  const request = (asked += 1);
+  const request = (numRequests += 1);
   await ready;
   say(`Reading ${file.name} …`);
   let bitmap;
   try {
-    // As it is in the file, but turned as its camera was held: what Python reads.
+    // Without colour management, but rotated as EXIF says: the pixels that Python reads.
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
     return say(`${file.name} is not a picture that this browser can read.`);
   }
-  if (takeStage(request)) {
-    takePicture(bitmap, bitmap.width, bitmap.height);
+  if (beginShowing(request)) {
+    setPicture(bitmap, bitmap.width, bitmap.height);
     name = file.name;
     findInPhoto();
   }
@@ -104,33 +112,33 @@ async function showPhoto(file) {
 }
 
 async function findInPhoto() {
-  const [request, drawn] = [onStage, box];
-  const wanted = () => onStage === request && box === drawn;
-  found = null;
-  looked = box;
+  const [request, drawnBox] = [shownRequest, box];
+  const isCurrent = () => shownRequest === request && box === drawnBox;
+  face = null;
+  shownBox = box;
   paint();
   say(`${name}: looking for a face …`);
-  await painted();
+  await nextPaint();
   const started = performance.now();
-  const seen = box
-    ? await lookCloser(network, pixels, box)
-    : await findAnywhere(network, pixels, wanted);
-  if (!wanted()) return;
-  take(seen, seen.doubt < LIMIT);
+  const result = box
+    ? await refineBox(network, pixels, box)
+    : await findFace(network, pixels, isCurrent);
+  if (!isCurrent()) return;
+  setResult(result, result.doubt < MAX_DOUBT);
   paint();
   const ms = (performance.now() - started).toFixed(0);
-  if (found) return say(`${name}: ${ms} ms.${likelyError()} Another face? Draw a box around it.`);
+  if (face) return say(`${name}: ${ms} ms.${likelyError()} Draw a box to choose another face.`);
   const where = box ? "the box" : "the whole photo";
-  say(`${name}: no face found in ${where}. Draw a box around one, with room around it.`);
+  say(`${name}: no face found in ${where}. Draw a box around one, leaving some room.`);
 }
 
-// Until the browser has shown what there is: the work that follows leaves it no time.
-const painted = () => new Promise((resume) => requestAnimationFrame(() => setTimeout(resume)));
+// Waits until the browser has painted, because the work that follows blocks it.
+const nextPaint = () => new Promise((resume) => requestAnimationFrame(() => setTimeout(resume)));
 
 // ── camera ──
 
 async function startCamera() {
-  const request = (asked += 1);
+  const request = (numRequests += 1);
   await ready;
   say("Asking for the camera …");
   const video = document.createElement("video");
@@ -138,88 +146,96 @@ async function startCamera() {
   video.playsInline = true;
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
-    if (request < onStage) return end(video);
+    if (request < shownRequest) return stopTracks(video);
     await video.play();
   } catch (error) {
-    end(video);
-    return request > onStage && say(whyNoCamera(error));
+    stopTracks(video);
+    return request > shownRequest && say(cameraError(error));
   }
-  if (!takeStage(request)) return end(video);
+  if (!beginShowing(request)) return stopTracks(video);
   camera = video;
   name = "camera";
   document.body.classList.add("live");
   element("camera").textContent = "Stop camera";
-  const gone = () => camera === video && stopCamera("The camera has gone. Is it still plugged in?");
-  video.srcObject.getVideoTracks()[0].addEventListener("ended", gone);
+  const disconnect = () => camera === video && stopCamera("The camera was disconnected.");
+  video.srcObject.getVideoTracks()[0].addEventListener("ended", disconnect);
   follow(video);
 }
 
-function whyNoCamera(error) {
+function cameraError(error) {
   if (!navigator.mediaDevices) {
-    return "Browsers give the camera only to pages from https, localhost or disk.";
+    return "Browsers allow the camera only on pages from https, localhost or disk.";
   }
   if (error.name !== "NotAllowedError") return `No camera: ${error.message}`;
-  return "The camera is not allowed here. Allow it by the sign beside this page's address, then try again.";
+  return "The camera is blocked. Allow it beside this page's address, then try again.";
 }
 
-function stopCamera(words) {
-  onStage = asked += 1;
-  endCamera();
-  say(words);
+function stopCamera(text) {
+  shownRequest = numRequests += 1;
+  closeCamera();
+  say(text);
 }
 
-function endCamera() {
-  if (camera) end(camera);
+function closeCamera() {
+  if (camera) stopTracks(camera);
   camera = null;
   document.body.classList.remove("live");
   element("camera").textContent = "Camera";
 }
 
-function end(video) {
+function stopTracks(video) {
   video.srcObject?.getTracks().forEach((track) => track.stop());
 }
 
+// Finds the face in one picture after the other, while the camera runs.
 async function follow(video) {
   let last = performance.now();
-  let place = null; // where the face was last
-  let tried = 0; // so many places since
-  const mean = { frame: 0, network: 0 }; // ms
+  let lastFaceBox = null; // the box that a face was last found in
+  let numSearched = 0; // boxes since then
+  const mean = { frame: 0, network: 0 }; // ms, moving averages
   for (let frames = 1; camera === video; frames++) {
-    takePicture(video, video.videoWidth, video.videoHeight);
-    const wanted = box;
-    const places = [...(place ? [place] : []), ...searchBoxes(source, description, SIZES)];
-    const at = wanted ?? places[tried % places.length];
+    setPicture(video, video.videoWidth, video.videoHeight);
+    const givenBox = box;
+    const boxes = [
+      ...(lastFaceBox ? [lastFaceBox] : []),
+      ...searchBoxes(source, description, BOX_SIZES),
+    ];
     const started = performance.now();
-    // A box beside a lost face leads to it: points of half a face lie nearer to the whole one.
-    const seen = await (wanted ? look : lookCloser)(network, pixels, at);
+    // A box that shows part of a face leads to the whole face, so boxes are refined in a search.
+    const result = givenBox
+      ? await evaluateBox(network, pixels, givenBox)
+      : await refineBox(network, pixels, boxes[numSearched % boxes.length]);
     if (camera !== video) return;
     const now = performance.now();
-    const share = 1 / Math.min(20, frames);
-    mean.network += share * (now - started - mean.network);
-    mean.frame += share * (now - last - mean.frame);
+    const weight = 1 / Math.min(20, frames);
+    mean.network += weight * (now - started - mean.network);
+    mean.frame += weight * (now - last - mean.frame);
     last = now;
-    const next = seen.doubt < LIMIT ? nextBox(seen.points, source, description, seen.box) : null;
-    place = next ?? place;
-    tried = wanted ? 0 : tried + 1;
-    if (!drag && box === wanted) box = next; // else the visitor draws another, or has drawn it
-    take(seen, next !== null, { frames });
-    sayFigures(mean);
+    const isFace = result.doubt < MAX_DOUBT;
+    const next = isFace ? nextBox(result.points, source, description, result.box) : null;
+    lastFaceBox = next ?? lastFaceBox;
+    numSearched = givenBox ? 0 : numSearched + 1;
+    // Otherwise the visitor draws a box, or has drawn one in the meantime.
+    if (!drag && box === givenBox) box = next;
+    setResult(result, next !== null, { frames });
+    sayRates(mean);
     paint();
     await new Promise(requestAnimationFrame);
   }
 }
 
-function sayFigures(mean) {
+function sayRates(mean) {
   if (performance.now() < quietUntil) return;
   const rate = (1000 / mean.frame).toFixed(0);
-  const parts = `${mean.frame.toFixed(0)} ms each, of that ${mean.network.toFixed(0)} ms the network`;
-  const more = found ? likelyError() : " Lost: looking for a face, here and there.";
-  say(`${rate} frames a second: ${parts}.${more}`, 500);
+  const [frame, network] = [mean.frame, mean.network].map((ms) => ms.toFixed(0));
+  const more = face ? likelyError() : " Lost the face: searching for it.";
+  const times = `${frame} ms each, of which ${network} ms in the network`;
+  say(`${rate} frames per second: ${times}.${more}`, 500);
 }
 
-// ── showing ──
+// ── status and picture ──
 
-// The camera's figures leave words alone for a while.
+// Until then the camera's rates do not replace the status.
 let quietUntil = 0;
 
 function say(text, quietMs = 5000) {
@@ -228,33 +244,30 @@ function say(text, quietMs = 5000) {
 }
 
 function likelyError() {
-  if (!found.sigmas) return "";
-  const sigma = median(found.sigmas);
-  const share = (100 * sigma) / bounds(found.points).size;
-  const off = `±\u00a0${sigma.toFixed(1)}\u00a0px, ${share.toFixed(1)}\u00a0% of the face`;
-  return ` Likely error of a point, by the model's own word: ${off}.`;
-}
-
-function zoomOf() {
-  return Math.min(1, LARGEST_SHOWN / Math.max(source.width, source.height));
+  if (!face.sigmas) return "";
+  const sigma = median(face.sigmas);
+  const share = (100 * sigma) / bounds(face.points).size;
+  const error = `±\u00a0${sigma.toFixed(1)}\u00a0px, ${share.toFixed(1)}\u00a0% of the face`;
+  return ` Likely error of a point, by the model's own estimate: ${error}.`;
 }
 
 function paint() {
-  // Small photos are enlarged: points would hide them.
-  const zoom = Math.max(zoomOf(), Math.min(8, 480 / Math.max(source.width, source.height)));
+  // Small photos are enlarged, because the points would hide them.
+  const longer = Math.max(source.width, source.height);
+  const zoom = Math.max(Math.min(1, MAX_SHOWN / longer), Math.min(8, 480 / longer));
   canvas.width = Math.round(source.width * zoom);
   canvas.height = Math.round(source.height * zoom);
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
-  if (found && element("points").checked) {
-    const { size } = bounds(found.points);
+  if (face && element("points").checked) {
+    const { size } = bounds(face.points);
     const colours = byConfidence()
-      ? sigmaColours(found.sigmas, size)
+      ? sigmaColours(face.sigmas, size)
       : regionColours(description.points, description.regions);
-    drawPoints(context, found.points, colours, zoom, size);
+    drawPoints(context, face.points, colours, zoom, size);
   }
-  const shown = drag ? dragged() : looked;
-  if (shown) drawBox(context, shown, zoom);
-  element("save").disabled = !found;
+  const outline = drag ? dragged() : shownBox;
+  if (outline) drawBox(context, outline, zoom);
+  element("save").disabled = !face;
 }
 
 function byConfidence() {
@@ -263,9 +276,9 @@ function byConfidence() {
 
 function showLegend() {
   const items = (byConfidence() ? sigmaLegend() : regionLegend(description.regions)).map(
-    ([words, colour]) => {
+    ([text, colour]) => {
       const item = document.createElement("li");
-      item.textContent = words;
+      item.textContent = text;
       item.style.setProperty("--colour", colour);
       return item;
     },
@@ -275,7 +288,8 @@ function showLegend() {
 
 // ── the box that the visitor draws ──
 
-function place(event) {
+// Returns where in the picture a pointer is.
+function toPicture(event) {
   const { left, top, width, height } = canvas.getBoundingClientRect();
   const share = (event.clientX - left) / width;
   return {
@@ -286,7 +300,7 @@ function place(event) {
 
 function dragged() {
   const [a, b] = [drag.from, drag.to];
-  return whole({
+  return rounded({
     left: Math.min(a.x, b.x), top: Math.min(a.y, b.y),
     right: Math.max(a.x, b.x), bottom: Math.max(a.y, b.y),
   });
@@ -294,25 +308,25 @@ function dragged() {
 
 canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(event.pointerId);
-  drag = { from: place(event), to: place(event), start: event };
+  drag = { from: toPicture(event), to: toPicture(event), start: event };
 });
 
 canvas.addEventListener("pointermove", (event) => {
   if (!drag) return;
-  drag.to = place(event);
+  drag.to = toPicture(event);
   if (!camera) paint();
 });
 
 canvas.addEventListener("pointerup", (event) => {
   if (!drag) return;
-  drag.to = place(event);
+  drag.to = toPicture(event);
   const drawn = dragged();
   const { clientX, clientY } = drag.start;
   const sides = [Math.abs(event.clientX - clientX), Math.abs(event.clientY - clientY)];
   drag = null;
-  const isClick = Math.max(...sides) < CLICK;
-  // What is long in one way alone is neither: a finger that wanted to scroll.
-  if (!isClick && Math.min(...sides) < CLICK) return paint();
+  const isClick = Math.max(...sides) < MIN_DRAG;
+  // A drag along one axis alone is a finger that scrolls, neither a click nor a box.
+  if (!isClick && Math.min(...sides) < MIN_DRAG) return paint();
   box = isClick ? null : drawn;
   if (!camera) findInPhoto();
 });
@@ -322,7 +336,7 @@ canvas.addEventListener("pointercancel", () => {
   if (!camera) paint();
 });
 
-// ── the rest of the controls ──
+// ── other controls ──
 
 element("camera").addEventListener("click", () =>
   camera ? stopCamera("Camera stopped.") : startCamera(),
@@ -347,7 +361,8 @@ addEventListener("paste", (event) => {
   if (file) showPhoto(file);
 });
 
-// A line a point: its number, region, place and, where the model tells it, standard deviation.
+// Returns a table with a line per point: number, region, position and, if the model predicts it,
+// standard deviation.
 function table({ points, sigmas }) {
   const regions = new Array(description.points).fill("");
   for (const [region, [first, last]] of Object.entries(description.regions)) {
@@ -363,7 +378,7 @@ function table({ points, sigmas }) {
 
 element("save").addEventListener("click", () => {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([table(found)], { type: "text/tab-separated-values" }));
+  link.href = URL.createObjectURL(new Blob([table(face)], { type: "text/tab-separated-values" }));
   link.download = `${name.replace(/\.[^.]*$/, "")}.tsv`;
   link.click();
   URL.revokeObjectURL(link.href);

@@ -1,38 +1,41 @@
-// Where to look for a face: at first, and in the next picture, by where its points are in this one.
+// Boxes in which to look for a face: initially, and in the next picture by the points in this one.
+// Boxes are {left, top, right, bottom}. `spec` is landmarks.json with its width, height and
+// face_box.
 
-const EASE = 0.6; // of the way to the new place in one picture: points tremble less
-const LEAST = 0.08; // of the picture's shorter side: smaller is no face
-const MOST = 1.6;
-const STEP = 0.5; // of a box from one to the next
+const EASE = 0.6; // share of the way to the new box in one picture, so that points jitter less
+const MIN_SIDE = 0.08; // of the picture's shorter side: smaller boxes hold no face
+const MAX_SIDE = 1.6;
+const STEP = 0.5; // between boxes to search, as a share of the box
 
-// Boxes all over the picture, of sizes that are shares of it, in the shape that the network wants.
-export function searchBoxes(picture, frame, sizes) {
-  const largest = Math.min(picture.width / frame.width, picture.height / frame.height);
+// Returns boxes all over the picture, in the network's aspect ratio. Sizes are shares of the
+// picture.
+export function searchBoxes(picture, spec, sizes) {
+  const largest = Math.min(picture.width / spec.width, picture.height / spec.height);
   return sizes.flatMap((size) => {
-    const [width, height] = [frame.width * largest * size, frame.height * largest * size];
-    return middles(picture.height, height).flatMap((y) =>
-      middles(picture.width, width).map((x) => around(x, y, width, height)),
+    const [width, height] = [spec.width * largest * size, spec.height * largest * size];
+    return centres(picture.height, height).flatMap((y) =>
+      centres(picture.width, width).map((x) => boxAround(x, y, width, height)),
     );
   });
 }
 
-// Where the middles of boxes of a length lie along a side: evenly, from end to end.
-function middles(side, length) {
+// Returns the centres of boxes of some length, evenly spaced along a side from end to end.
+function centres(side, length) {
   const gaps = Math.round((side - length) / (STEP * length));
   if (gaps < 1) return [side / 2];
-  const places = Array.from({ length: gaps + 1 }, (_, i) => i / gaps);
-  return places.map((place) => length / 2 + place * (side - length));
+  const shares = Array.from({ length: gaps + 1 }, (_, i) => i / gaps);
+  return shares.map((share) => length / 2 + share * (side - length));
 }
 
-// The box that has the points where a face's lie as a rule in the network's input (face_box).
-export function fittingBox(points, frame) {
+// Returns the box in which points lie where a face's points usually lie in the network's input.
+export function boxForPoints(points, spec) {
   const face = bounds(points);
-  const [left, top, right, bottom] = frame.face_box;
-  const usual = [(right - left) * frame.width, (bottom - top) * frame.height];
-  const scale = Math.sqrt((face.width * face.height) / (usual[0] * usual[1]));
-  const width = frame.width * scale;
-  const height = frame.height * scale;
-  return around(
+  const [left, top, right, bottom] = spec.face_box;
+  const usualSize = [(right - left) * spec.width, (bottom - top) * spec.height];
+  const scale = Math.sqrt((face.width * face.height) / (usualSize[0] * usualSize[1]));
+  const width = spec.width * scale;
+  const height = spec.height * scale;
+  return boxAround(
     face.x + (0.5 - (left + right) / 2) * width,
     face.y + (0.5 - (top + bottom) / 2) * height,
     width,
@@ -40,35 +43,37 @@ export function fittingBox(points, frame) {
   );
 }
 
-// The box for the next picture, or null where points can be no face in this one.
-export function nextBox(points, picture, frame, earlier) {
+// Returns the box for the next picture, or null if the points of this one cannot be a face.
+export function nextBox(points, picture, spec, previous) {
   const face = bounds(points);
-  const box = fittingBox(points, frame);
+  const box = boxForPoints(points, spec);
   const shorter = Math.min(picture.width, picture.height);
   const side = Math.min(box.right - box.left, box.bottom - box.top);
-  const inside = face.x > 0 && face.x < picture.width && face.y > 0 && face.y < picture.height;
-  return inside && side > LEAST * shorter && side < MOST * shorter ? blend(earlier, box) : null;
+  const isInside = face.x > 0 && face.x < picture.width && face.y > 0 && face.y < picture.height;
+  const isPlausible = isInside && side > MIN_SIDE * shorter && side < MAX_SIDE * shorter;
+  return isPlausible ? blend(previous, box) : null;
 }
 
-// A box a little beside another, and smaller: by as much as tells faces from others best.
-export function moved({ left, top, right, bottom }) {
+// Returns a box that is slightly shifted and smaller. Among the shifts tried, this one separates
+// faces from other things best.
+export function perturbed({ left, top, right, bottom }) {
   const [width, height] = [right - left, bottom - top];
   const [x, y] = [(left + right) / 2, (top + bottom) / 2];
-  return around(x - 0.06 * width, y - 0.06 * height, 0.87 * width, 0.87 * height);
+  return boxAround(x - 0.06 * width, y - 0.06 * height, 0.87 * width, 0.87 * height);
 }
 
-export function zoomed(box, zoom) {
-  return Object.fromEntries(Object.entries(box).map(([name, value]) => [name, value * zoom]));
+export function scaled(box, factor) {
+  return Object.fromEntries(Object.entries(box).map(([name, value]) => [name, value * factor]));
 }
 
-// The same with whole numbers, as images have, and not empty.
-export function whole(box) {
+// Returns the box with whole numbers, never empty.
+export function rounded(box) {
   const [left, top] = [Math.round(box.left), Math.round(box.top)];
   const right = Math.max(left + 1, Math.round(box.right));
   return { left, top, right, bottom: Math.max(top + 1, Math.round(box.bottom)) };
 }
 
-// The middle of points and their extent.
+// Returns the centre of points [x, y, x, y, ...], their extent, and its geometric mean, the size.
 export function bounds(points) {
   const xs = points.filter((_, i) => i % 2 === 0);
   const ys = points.filter((_, i) => i % 2 === 1);
@@ -81,13 +86,13 @@ export function bounds(points) {
 
 export const median = (values) => Float64Array.from(values).sort()[values.length >> 1];
 
-function around(x, y, width, height) {
+function boxAround(x, y, width, height) {
   return { left: x - width / 2, top: y - height / 2, right: x + width / 2, bottom: y + height / 2 };
 }
 
-function blend(earlier, box) {
+function blend(previous, box) {
   const names = ["left", "top", "right", "bottom"];
   return Object.fromEntries(
-    names.map((name) => [name, earlier[name] + EASE * (box[name] - earlier[name])]),
+    names.map((name) => [name, previous[name] + EASE * (box[name] - previous[name])]),
   );
 }

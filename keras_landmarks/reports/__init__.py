@@ -1,1 +1,1 @@
-"""Figures and pictures of predictions."""
+"""The HTML report: its sections, charts and page template."""

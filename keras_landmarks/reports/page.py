@@ -1,7 +1,9 @@
-"""A report as one HTML page that needs no other file, no network and no script.
+"""A self-contained HTML page: no other files, no network, no scripts.
 
-What a page holds is said here, how it looks in `page.html`. Words may hold anything: Jinja escapes
-them; and the page's own policy lets a browser run and load nothing at all.
+The classes here define the contents of a page, the template `page.html` its looks. Text may contain
+anything: Jinja escapes it, and the page's content security policy forbids scripts and downloads.
+
+A page does not say when it was made, so that the same files give the same bytes.
 """
 
 import base64
@@ -13,7 +15,7 @@ from typing import NamedTuple
 import jinja2
 import markupsafe
 
-# From little to much: Matplotlib's inferno, the darkest least on a dark page, most on a light one.
+# From low to high: Matplotlib's inferno. High values contrast most with the page, light or dark.
 HEAT_LIGHT = (
     *["#fcae12", "#f57d15", "#de5238", "#b93556"],
     *["#8d2369", "#61136e", "#340a5f", "#0a0722"],
@@ -25,7 +27,7 @@ HEAT_DARK = (
 
 
 class Tile(NamedTuple):
-    """One of the page's first figures, large."""
+    """A headline number at the top of the page."""
 
     name: str
     value: str
@@ -33,7 +35,7 @@ class Tile(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A chart of `charts`, and the same in words for whoever does not see it."""
+    """A chart from `charts` with a title, a text alternative and an optional note."""
 
     title: str
     svg: str
@@ -42,14 +44,14 @@ class Chart(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A figure and its interval, both as they are written."""
+    """A formatted number and its interval."""
 
     value: str
     interval: str = ""
 
 
 class Row(NamedTuple):
-    """A row of a table; `inner` ones belong to the one above."""
+    """A row of a table; an `inner` row is indented below the row that it details."""
 
     name: str
     cells: Sequence[Cell]
@@ -57,7 +59,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; `columns` has a name for the rows' own, too."""
+    """A table; `columns` includes the header of the row names."""
 
     title: str
     columns: Sequence[str]
@@ -65,7 +67,7 @@ class Table(NamedTuple):
 
 
 class Face(NamedTuple):
-    """A picture; `jpeg` is empty where there is none, and `note` says why."""
+    """A picture of a face; if `jpeg` is empty, there is no picture and `note` says why."""
 
     title: str
     note: str
@@ -76,7 +78,7 @@ class Face(NamedTuple):
 
 
 class Faces(NamedTuple):
-    """Pictures that belong together."""
+    """A row of pictures with a title."""
 
     title: str
     faces: Sequence[Face]
@@ -84,10 +86,17 @@ class Faces(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page, laid out in the order of these fields.
+    """A section of the page, laid out in the order of these fields.
 
-    Tables are `beside` the charts where the page is wide enough, or `below` them. `legend` has an
-    RGB colour (0 to 255) for each name, `lists` lines of code for each title.
+    Attributes:
+        title: heading, also the source of the section's id.
+        texts: paragraphs.
+        beside: tables beside the charts, if the page is wide enough.
+        charts: charts in a grid.
+        below: tables below the charts.
+        legend: RGB colour (0 to 255) of each name.
+        faces: rows of pictures.
+        lists: lines of code by title.
     """
 
     title: str
@@ -129,5 +138,5 @@ def render(page: Page) -> str:
 
 
 def _breakable(name: str) -> markupsafe.Markup:
-    """Lets a long name go on in the next line after each _ rather than anywhere."""
+    """Allows line breaks after each _ of a long name."""
     return markupsafe.Markup("_<wbr>").join(name.split("_"))

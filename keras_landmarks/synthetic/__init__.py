@@ -1,1 +1,1 @@
-"""Synthetic faces, drawn procedurally, with their landmarks."""
+"""Synthetic faces with their landmarks, and data sets of them."""

@@ -1,4 +1,11 @@
-"""The state of a training run on disk: one file, written whole, without pickle."""
+"""Checkpoints: the whole state of a training in one safetensors file, written atomically.
+
+It holds the weights, the optimiser, the sums of the metrics, the position, and a record of what
+must not change. The order of the images and their augmentation are functions of seed, epoch and
+row, so nothing else is needed to resume bit for bit. Safetensors is one file without pickle; the
+best weights are in a .weights.h5 file, which Keras reads. Orbax would be worth using if several
+hosts each held a part of the weights.
+"""
 
 import contextlib
 import json
@@ -12,21 +19,21 @@ import safetensors
 import safetensors.numpy
 
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.settings import as_flag, with_new_names
 from keras_landmarks.training import distribution
 from keras_landmarks.training.optimizer import AVERAGED_STEPS, averages_of
-from keras_landmarks.training.settings import as_flag
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_atomically
 
 
 class Position(NamedTuple):
-    """How far a run has come: whole epochs, and steps of the one after them."""
+    """How far a training has come: finished epochs, and finished steps of the next one."""
 
     epoch: int
     step: int = 0
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch + 1}, step {self.step + 1}"  # the next ones, counted from 1
+        return f"epoch {self.epoch + 1}, step {self.step + 1}"  # counted from 1
 
 
 def save_checkpoint(
@@ -34,32 +41,37 @@ def save_checkpoint(
     model: keras.Model,
     position: Position,
     steps_per_epoch: int,
-    notes: Mapping[str, Any] = MappingProxyType({}),
+    record: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Writes the variables of the model, of its optimiser and of its metrics, and how far it is.
+    """Writes the variables of the model, its optimiser and its metrics, and the position.
 
-    `notes` are of `run_notes`.
+    Args:
+        path: the file to write.
+        model: the compiled model.
+        position: how far the training has come.
+        steps_per_epoch: steps of a whole epoch.
+        record: the training's record, from `training_record`.
     """
     variables = _variables(model) | _metrics(model)
     arrays = {name: variable.numpy() for name, variable in variables.items()}
-    facts = position._asdict() | {"steps_per_epoch": steps_per_epoch, **notes}
-    # One entry: several would be written in an order that changes from run to run.
-    write_atomically(path, safetensors.numpy.save(arrays, {"run": json.dumps(facts)}))
+    run = position._asdict() | {"steps_per_epoch": steps_per_epoch, **record}
+    # One entry: safetensors writes several in an order that changes from run to run.
+    write_atomically(path, safetensors.numpy.save(arrays, {"run": json.dumps(run)}))
 
 
-def run_notes(images: str, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """Returns what a run's state says of how it is trained, to compare with when it goes on.
+def training_record(images: str, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """Returns the record of a training in its checkpoint, which is compared when it resumes.
 
     Args:
         images: the fingerprint of the training images.
-        settings: those of `settings.fixed_settings`.
-        epochs: how many were asked for.
+        settings: the settings that must not change, from `settings.fixed_settings`.
+        epochs: the value of --epochs.
     """
     return {"images": images, "settings": settings, "epochs": epochs}
 
 
 def read_position(path: Path) -> Position:
-    """Returns how far the run had come; the start if there is no such file.
+    """Returns how far the training had come; the start if there is no such file.
 
     Raises:
         InputError: the file is damaged.
@@ -67,62 +79,62 @@ def read_position(path: Path) -> Position:
     if not path.exists():
         return Position(0)
     with _input_errors(path):
-        return _read_position(_read_facts(path))[0]
+        return _read_position(_read_run(path))[0]
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Raises InputError if `path` is the state of a run that was begun with other settings.
+    """Raises InputError if `path` is the checkpoint of a training with other settings.
 
-    A state that tells none, of an earlier version of this program, goes with any.
+    A checkpoint of an earlier version, which records no settings, fits any.
     """
     if not path.exists():
         return
     with _input_errors(path):
-        theirs = dict(_read_facts(path).get("settings", {}))
-    different = [name for name in settings if theirs.get(name, settings[name]) != settings[name]]
+        recorded = with_new_names(_read_run(path).get("settings", {}))
+    different = [name for name in settings if recorded.get(name, settings[name]) != settings[name]]
     if different:
-        has, asked = (
+        before, now = (
             " ".join(as_flag(name, values[name]) for name in different)
-            for values in (theirs, settings)
+            for values in (recorded, settings)
         )
         raise InputError(
-            f"{path.parent} holds a run with {has}, not {asked}: go on with the former, start over"
-            f" with --noresume, or give another --workdir and --init_weights={path.parent} to train"
-            " on from its weights"
+            f"{path.parent} holds a training with {before}, not {now}: resume it with the former,"
+            " start over with --noresume, or give another --workdir and"
+            f" --init_weights={path.parent} to continue from its weights"
         )
 
 
-def read_epochs_asked(path: Path) -> int | None:
-    """Returns how many epochs the run was last asked for; None if the state does not tell."""
+def read_epochs(path: Path) -> int | None:
+    """Returns the `--epochs` of the last start; None if the checkpoint does not record it."""
     with _input_errors(path):
-        return _read_facts(path).get("epochs") if path.exists() else None
+        return _read_run(path).get("epochs") if path.exists() else None
 
 
 def check_images(path: Path, images: str) -> None:
-    """Raises InputError if `path` is the state of a run on images of another fingerprint.
+    """Raises InputError if `path` is the checkpoint of a training on other images.
 
-    A state that tells none, of an earlier version of this program, goes with any.
+    A checkpoint of an earlier version, which records no fingerprint, fits any.
     """
-    if path.exists() and _read_facts(path).get("images") not in (None, images):
+    if path.exists() and _read_run(path).get("images") not in (None, images):
         raise InputError(
             f"{path.parent} was trained on other images (--data, their points, or which of them to"
-            " train on); give another --workdir, or --noresume to start over, or"
-            f" --init_weights={path.parent} to train on from it in another"
+            " train on); give another --workdir, start over with --noresume, or give"
+            f" --init_weights={path.parent} and another --workdir to continue from its weights"
         )
 
 
 def restore_checkpoint(
     path: Path, model: keras.Model, steps_per_epoch: int
 ) -> tuple[Position, list[np.ndarray]]:
-    """Fills the compiled model and its optimiser from `path`.
+    """Fills the compiled model and its optimiser from the checkpoint.
 
     Returns:
-        How far the run had come, the start if there is no such file, and the values of the model's
-        metrics there: `fit` empties those at an epoch's start.
+        How far the training had come, the start if there is no such file, and the values of the
+        model's metrics there, which `fit` resets at the start of an epoch.
 
     Raises:
-        InputError: the file is damaged, another model's, amid an epoch of another length, or not
-            the same for all processes.
+        InputError: the file is damaged or another model's, was written in an epoch of another
+            length, or is not the same for all processes.
     """
     position, arrays = _read(path, steps_per_epoch)
     distribution.check_agreement([*position, steps_per_epoch], f"{path} and the data's epochs")
@@ -130,16 +142,16 @@ def restore_checkpoint(
 
 
 def _read(path: Path, steps_per_epoch: int) -> tuple[Position, dict[str, np.ndarray] | None]:
-    """Returns how far the run had come and its arrays, by name; None if there is no file."""
+    """Returns the position and the arrays by name, which are None if there is no file."""
     if not path.exists():
         return Position(0), None
     with _input_errors(path):
-        position, steps = _read_position(_read_facts(path))
+        position, steps = _read_position(_read_run(path))
         arrays = safetensors.numpy.load_file(path)
     if position.step and steps != steps_per_epoch:
         raise InputError(
-            f"{path}: amid an epoch of {steps} steps; now there are {steps_per_epoch}: give the"
-            " flags and the data that it began with, or --noresume"
+            f"{path}: written in an epoch of {steps} steps; now an epoch has {steps_per_epoch}:"
+            " give the same flags and data, or start over with --noresume"
         )
     return position, arrays
 
@@ -150,13 +162,13 @@ def _fill(path: Path, model: keras.Model, arrays: dict[str, np.ndarray]) -> list
     variables, metrics = _variables(model), _metrics(model)
     if averages_of(model.optimizer):
         count = model.optimizer.averaged_steps.path
-        earlier = count.replace(AVERAGED_STEPS, "iteration")  # did for both in earlier versions
+        earlier = count.replace(AVERAGED_STEPS, "iteration")  # served both in earlier versions
         if count not in arrays and earlier in arrays:
             arrays[count] = arrays[earlier]
     if {name: (array.shape, array.dtype.name) for name, array in arrays.items()} != {
         name: (tuple(v.shape), v.dtype) for name, v in (variables | metrics).items()
     }:
-        raise InputError(f"{path}: the state of another model; give another --workdir")
+        raise InputError(f"{path}: the checkpoint of another model; give another --workdir")
     for name, variable in variables.items():
         variable.assign(arrays[name])
     return [arrays[name] for name in metrics]
@@ -170,18 +182,18 @@ def _input_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: damaged ({error}); --noresume starts over") from None
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
-    """Returns what a state tells of itself."""
+def _read_run(path: Path) -> dict[str, Any]:
+    """Returns the position and the record of a checkpoint."""
     with _input_errors(path), safetensors.safe_open(path, "numpy") as file:
         return dict(json.loads(file.metadata()["run"]))
 
 
-def _read_position(facts: dict[str, Any]) -> tuple[Position, int]:
-    """Returns how far the run had come, and the steps of an epoch; ValueError if that is absurd."""
-    numbers = [facts[name] for name in (*Position._fields, "steps_per_epoch")]
+def _read_position(run: dict[str, Any]) -> tuple[Position, int]:
+    """Returns the position and the steps of an epoch; ValueError if they make no sense."""
+    numbers = [run[name] for name in (*Position._fields, "steps_per_epoch")]
     *position, steps = numbers
     if any(type(number) is not int or number < 0 for number in numbers) or position[1] >= steps:
-        raise ValueError(f"it says {str(facts)[:80]}")
+        raise ValueError(f"it holds {str(run)[:80]}")
     return Position(*position), steps
 
 

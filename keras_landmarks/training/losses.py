@@ -1,7 +1,8 @@
-"""Losses: from the error of every coordinate to one number an image.
+"""Losses: functions from the errors of all coordinates to one number per image.
 
-An error is predicted - true, in pixels of the crop or, divided by the crop's scale, of the photo.
-A model that says how sure it is of a point gives the logarithm of the error's variance with it.
+An error is predicted - true, in crop px or, divided by the crop's scale, in photo px. Errors are
+(N, k, 2), losses (N,). `gaussian_nll` also takes a variance for each point, which the model
+predicts.
 """
 
 import math
@@ -10,30 +11,30 @@ from typing import Any
 
 from keras_landmarks.models.keras_on_jax import ops
 
-Array = Any  # of the backend: errors are (N, k, 2)
+Array = Any  # an array of Keras's backend
 
-_ROUNDED_PX = 0.1
+_RMS_OFFSET_PX = 0.1
 _WING_WIDTH_PX, _WING_CURVATURE_PX = 10.0, 2.0
 
 
 def mean_squared(error_px: Array) -> Array:
-    """The contest's score of an image."""
+    """MSE of an image, the score of the contest."""
     return ops.mean(ops.square(error_px), axis=(1, 2))
 
 
 def mean_absolute(error_px: Array) -> Array:
-    """L1."""
+    """L1: the mean absolute error of a coordinate."""
     return ops.mean(ops.abs(error_px), axis=(1, 2))
 
 
 def smooth_l1(error_px: Array) -> Array:
-    """Half the square up to 1 px, the size less a half beyond: Girshick, "Fast R-CNN", 2015."""
+    """Smooth L1: e² / 2 up to 1 px and |e| - 1/2 beyond (Girshick, "Fast R-CNN", 2015)."""
     size = ops.abs(error_px)
     return ops.mean(ops.where(size < 1, size**2 / 2, size - 0.5), axis=(1, 2))
 
 
 def wing(error_px: Array) -> Array:
-    """A logarithm up to 10 px, linear beyond: Feng et al., "Wing loss", 2018."""
+    """Wing loss: logarithmic up to 10 px and linear beyond (Feng et al., "Wing Loss", 2018)."""
     width, curvature = _WING_WIDTH_PX, _WING_CURVATURE_PX
     gap = width - width * math.log1p(width / curvature)
     size = ops.abs(error_px)
@@ -42,20 +43,26 @@ def wing(error_px: Array) -> Array:
 
 
 def log_mean_squared(error_px: Array) -> Array:
-    """log(1 + MSE): a face that is far off weighs no more than one that is nearly right."""
+    """log(1 + MSE), which limits the weight of images with a large error."""
     return ops.log1p(mean_squared(error_px))
 
 
 def root_mean_squared(error_px: Array) -> Array:
-    """The root of the MSE: how much a face is moved does not grow with how far it is off."""
-    return ops.sqrt(mean_squared(error_px) + _ROUNDED_PX**2)  # no root has a slope at 0
+    """RMS: sqrt(MSE + 0.1²), whose gradient does not grow with the error of an image."""
+    # The offset keeps the gradient finite where the error is 0.
+    return ops.sqrt(mean_squared(error_px) + _RMS_OFFSET_PX**2)
 
 
 def gaussian_nll(error_px: Array, log_variance: Array) -> Array:
-    """Negative log-likelihood of a normal distribution, its constant left out.
+    """Negative log-likelihood of a normal distribution, without its constant.
 
-    `log_variance` (N, k) is of each coordinate of a point, in the error's unit squared: Kendall and
-    Gal, "What uncertainties do we need", 2017.
+    Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer Vision?",
+    2017.
+
+    Args:
+        error_px: (N, k, 2).
+        log_variance: (N, k), the logarithm of the variance of each of a point's two coordinates, in
+            the unit of the error squared.
     """
     log_variance = log_variance[..., None]
     terms = ops.square(error_px) * ops.exp(-log_variance) + log_variance

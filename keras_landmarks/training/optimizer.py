@@ -1,34 +1,34 @@
-"""The optimiser of a run: the recipe's Adam, AdamW or SGD, each with averages of the weights."""
+"""Optimisers: the recipe's Adam, AdamW and SGD, each with averages of the weights."""
 
 from keras_landmarks.models.keras_on_jax import keras, ops
-from keras_landmarks.training.schedule import step_wise
-from keras_landmarks.training.settings import TrainSettings
+from keras_landmarks.settings import OptimizerSettings, ScheduleSettings
+from keras_landmarks.training.schedule import per_step_schedule
 
 # No weight decay on biases and on the parameters of normalisation layers.
 _NOT_DECAYED = ("bias", "gamma", "beta")
 _MOMENTUM = 0.9
-AVERAGED_STEPS = "averaged_steps"  # the name of the variable that counts an average's steps
+AVERAGED_STEPS = "averaged_steps"  # name of the variable that counts the steps of an average
 
 
 class _AveragesWeights:
-    """Mixed into an optimiser: keeps an exponential moving average of the weights beside them.
+    """Mixin of an optimiser that keeps an exponential moving average of the weights.
 
-    Keras's `use_ema` counts its steps by `iterations`, which `callbacks.ResetOptimizer` sets back,
-    so its average would begin anew with every epoch. Here the average has a count of its own.
+    Keras's `use_ema` counts its steps by `iterations`, which `callbacks.ResetOptimizer` resets, so
+    its average would start again with every epoch. Here the average has a counter of its own.
 
-    The average begins with a short memory, min(momentum, (1 + step) / (10 + step)), as
-    TensorFlow's ExponentialMovingAverage(num_updates=...). With the whole one the first steps'
-    weights, all but random, would count more than the last in a short training: 2 % of them are
-    left after 4 / (1 - momentum) steps.
+    The momentum of step t is min(momentum, (1 + t) / (10 + t)), as in TensorFlow's
+    ExponentialMovingAverage(num_updates=...). With the full momentum from the start the nearly
+    random weights of the first steps would weigh too much in a short training: it takes
+    4 / (1 - momentum) steps until only 2 % of them are left.
     """
 
     def __init__(self, average_momentum: float | None = None, **options):
-        """Takes the average's momentum: None for no average, 1 for one that only others set."""
+        """Takes the momentum: None for no average, 1 for an average that only others set."""
         super().__init__(**options)
         self._average_momentum = average_momentum
 
     def build(self, variables):
-        """Creates the optimiser's variables and, where it averages, the average's."""
+        """Creates the variables of the optimiser and of the average."""
         if self.built:
             return
         super().build(variables)
@@ -37,7 +37,7 @@ class _AveragesWeights:
             self.averaged_steps = self.add_variable((), dtype="int32", name=AVERAGED_STEPS)
 
     def apply(self, grads, trainable_variables=None):
-        """Updates the weights, then their average."""
+        """Updates the weights and then their average."""
         super().apply(grads, trainable_variables)
         if self._average_momentum is not None:
             self._update_averages()
@@ -50,9 +50,8 @@ class _AveragesWeights:
         if momentum < 1:
             step_as_float = ops.cast(step, "float32")
             momentum = ops.minimum(momentum, (1 + step_as_float) / (10 + step_as_float))
-        momentum = (
-            ops.cast(ops.not_equal(step, 0), "float32") * momentum
-        )  # the first is the weights
+        # 0 at the first step, so that the average starts as the weights.
+        momentum = ops.cast(ops.not_equal(step, 0), "float32") * momentum
         for weight, average in zip(self._trainable_variables, self.averages, strict=True):
             average.assign(momentum * average + (1 - momentum) * weight)
         self.averaged_steps.assign_add(1)
@@ -71,34 +70,37 @@ class _SGD(_AveragesWeights, keras.optimizers.SGD):
 
 
 def averages_of(optimizer: keras.Optimizer) -> list[keras.Variable]:
-    """Returns the averages that an optimiser keeps of the weights, in their order; none if none."""
+    """Returns an optimiser's averages of the weights, in their order; empty if it keeps none."""
     return getattr(optimizer, "averages", [])
 
 
 def recipe(name: str = "adam", **options) -> keras.Optimizer:
-    """Returns the recipe's optimiser, Adam with AMSGrad; its learning rate comes with each epoch.
+    """Returns the recipe's optimiser, Adam with AMSGrad.
 
-    epsilon is PyTorch's default; PyTorch adds it after the second moment's bias correction and
-    Keras before: in the first steps Keras's weighs more, which shows only where gradients are as
-    small as it.
+    epsilon is PyTorch's default. PyTorch adds it after the bias correction of the second moment and
+    Keras before, so in the first steps Keras's has more effect, but only where gradients are about
+    as small as epsilon.
     """
     return _Adam(amsgrad=True, epsilon=1e-8, name=name, **options)
 
 
-def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
-    """Returns the optimiser that the settings ask for.
+def build(
+    settings: OptimizerSettings, schedule: ScheduleSettings, steps_per_epoch: int
+) -> keras.Optimizer:
+    """Returns the optimiser with its learning rate.
 
     With `ema_momentum` or `average_last_epochs` it also keeps averages of the weights, which
-    `callbacks.averaged_weights` puts in their place for validation and for the file.
+    `callbacks.averaged_weights` puts in their place for validation and for the best weights.
     """
     averages = settings.ema_momentum or settings.average_last_epochs
+    accumulated = settings.grad_accum_steps
     common = {
-        "name": settings.optimizer,  # its variables bear it in the state
-        "learning_rate": _learning_rate(settings, steps_per_epoch),
-        "global_clipnorm": settings.clip_norm or None,
-        # 1: the averages stay as they are, for `callbacks.AverageLastEpochs` to set.
+        "name": settings.optimizer,  # part of its variables' names in the checkpoint
+        "learning_rate": _learning_rate(schedule, steps_per_epoch),
+        "global_clipnorm": settings.grad_clip_norm or None,
+        # 1: steps leave the averages alone; `callbacks.AverageLastEpochs` sets them.
         "average_momentum": (settings.ema_momentum or 1.0) if averages else None,
-        "gradient_accumulation_steps": settings.accumulate if settings.accumulate > 1 else None,
+        "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
     }
     decay = {"weight_decay": settings.weight_decay}
     if settings.optimizer == "adam":
@@ -111,13 +113,13 @@ def build(settings: TrainSettings, steps_per_epoch: int) -> keras.Optimizer:
     return optimizer
 
 
-def _learning_rate(settings: TrainSettings, steps_per_epoch: int):
-    if settings.schedule == "steps":
-        return 1e-3  # until the first epoch's comes
-    return step_wise(
-        settings.schedule,
-        settings.learning_rate,
-        settings.epochs * steps_per_epoch,
-        round(settings.warmup_epochs * steps_per_epoch),
-        settings.first_cycle_epochs * steps_per_epoch,
+def _learning_rate(schedule: ScheduleSettings, steps_per_epoch: int):
+    if schedule.schedule == "steps":
+        return 1e-3  # `LearningRateScheduler` sets it before the first step
+    return per_step_schedule(
+        schedule.schedule,
+        schedule.learning_rate,
+        schedule.epochs * steps_per_epoch,
+        round(schedule.warmup_epochs * steps_per_epoch),
+        schedule.first_cycle_epochs * steps_per_epoch,
     )

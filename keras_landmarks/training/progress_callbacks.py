@@ -1,4 +1,4 @@
-"""Keras callbacks that tell how far training is and how fast it goes."""
+"""Keras callbacks that measure and show the progress and speed of training."""
 
 import collections
 import math
@@ -12,35 +12,35 @@ from tqdm import tqdm
 
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.training.checkpoint import Position
-from keras_landmarks.utils.progress import duration, fitting, terminal_width
+from keras_landmarks.utils.progress import format_duration, join_fitting, terminal_width
 
 _FEW_STEPS = 3
 _STEPS_AHEAD = 2
 
 
 class Pace(keras.callbacks.Callback):
-    """Keeps the host a little ahead of the device, and measures how fast the steps go.
+    """Keeps the host a little ahead of the device, and measures the rate of the steps.
 
-    While the device computes a step the host reads the next batch and hands it over: it is ahead by
-    _STEPS_AHEAD steps at most, for every batch on its way takes the device's memory. After the last
-    step of an epoch it waits for the device.
+    While the device computes a step, the host reads the next batch and submits it. The host is
+    ahead by at most _STEPS_AHEAD steps, because every submitted batch takes memory on the device.
+    After the last step of an epoch it waits for the device.
 
-    Every epoch's figures get `waiting`: the share of the time, 0 to 1, in which the device had
-    nothing to do because the next batch was not there yet. The first step after a start is
-    compiled: it is left out where more than a few follow. This must be the first of the callbacks.
+    Adds `waiting` to the metrics of every epoch: the fraction of the time in which the device was
+    idle because the next batch was not ready. The first step after a start, which is compiled, is
+    not measured if more than a few follow. This must be the first of the callbacks.
     """
 
     def __init__(self, batch_size: int):
         super().__init__()
         self._batch_size, self._compiles = batch_size, True
-        self._under_way = collections.deque()  # figures of the steps that were not seen to finish
-        self.last_logs: dict = {}  # the epoch's figures after the last step that is finished
+        self._under_way = collections.deque()  # logs of the steps that have not finished
+        self.last_logs: dict = {}  # the metrics after the last finished step
         self._watcher = ThreadPoolExecutor(1)
         self._idle_since: Future | None = None  # the time when the device finished the last step
         self._begin()
 
     def timed(self, batches: Iterable) -> Iterator:
-        """Yields the batches, and adds up the time in which the device waited for them."""
+        """Yields the batches and adds up the time in which the device waits for them."""
         batches = iter(batches)
         while True:
             start = time.monotonic()
@@ -51,7 +51,7 @@ class Pace(keras.callbacks.Callback):
             yield batch
 
     def _idle_s(self, start: float, end: float) -> float:
-        """Returns for how long the device had nothing to do between two times; `end` is now."""
+        """Returns how long the device was idle between two times; `end` is now."""
         if self._under_way and not _is_finished(self._under_way[-1]):
             return 0.0
         idle_since = self._idle_since.result() if self._idle_since else start
@@ -59,17 +59,17 @@ class Pace(keras.callbacks.Callback):
 
     @property
     def waiting(self) -> float:
-        """The share of the epoch so far."""
+        """Fraction of the epoch so far in which the device was idle."""
         return self._waited_s / self._seconds
 
     @property
     def seconds_per_step(self) -> float | None:
-        """None before the first step that counts."""
+        """Mean time of a step; None before the first measured step."""
         return self._seconds / self._steps if self._steps else None
 
     @property
     def images_per_s(self) -> float:
-        """Of the epoch so far."""
+        """Rate of the epoch so far."""
         return self._steps * self._batch_size / self._seconds
 
     @property
@@ -94,7 +94,7 @@ class Pace(keras.callbacks.Callback):
         self._compiles = False
 
     def _wait(self, steps_ahead: int):
-        """Returns when the device has that many steps left to do; counts those that it has done."""
+        """Waits until the device has at most that many steps left; counts the finished ones."""
         while self._under_way and (
             len(self._under_way) > steps_ahead or _is_finished(self._under_way[0])
         ):
@@ -119,9 +119,9 @@ def _time_when_finished(logs) -> float:
 
 
 class LogLines(keras.callbacks.Callback):
-    """Plain lines on standard error: every epoch's figures and, now and then, those of a step.
+    """Plain lines on standard error: the metrics of every epoch and of a step now and then.
 
-    The time left is of the whole training, its validations left out.
+    The time left is of the whole training without its validations.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class LogLines(keras.callbacks.Callback):
         start: Position,
         seconds_between_lines: float = 30,
     ):
-        """Takes what the whole run will have been, and where it is taken up."""
+        """Takes the length of the whole training and the position at which it resumes."""
         super().__init__()
         self._pace, self._epochs, self._steps_per_epoch = pace, epochs, steps_per_epoch
         self._start, self._seconds_between_lines = start, seconds_between_lines
@@ -155,25 +155,26 @@ class LogLines(keras.callbacks.Callback):
         return f"epoch {self._epoch + 1} of {self._epochs}"
 
     def _print(self, where: str, logs: dict):
-        figures = ", ".join(_figures(logs) + self._pace_figures())
-        print(f"{self._title}, {where}: {figures}", file=sys.stderr, flush=True)
+        texts = ", ".join(_metric_texts(logs) + self._pace_texts())
+        print(f"{self._title}, {where}: {texts}", file=sys.stderr, flush=True)
 
-    def _pace_figures(self) -> list[str]:
-        """Returns the time left, the rate and the waiting, once a step has shown them."""
+    def _pace_texts(self) -> list[str]:
+        """Returns the time left, the rate and the waiting as texts, after the first steps."""
         step_s = self._pace.seconds_per_step
         if step_s is None:
             return []
         steps_left = (self._epochs - self._epoch) * self._steps_per_epoch - self._step
-        left = [f"{duration(steps_left * step_s)} left"] if steps_left else []
+        left = [f"{format_duration(steps_left * step_s)} left"] if steps_left else []
         rate, waiting = self._pace.images_per_s, 100 * self._pace.waiting
         return [*left, f"{rate:,.0f} images/s", f"waiting {waiting:.0f} %"]
 
 
-class Bar(LogLines):
-    """The same on a terminal: in place of the steps' lines one that stays, as wide as it is."""
+# Keras's own bar does not know the terminal's width: wrapped, it wrote a line for every step.
+class ProgressBar(LogLines):
+    """A progress bar of the epoch on a terminal, in place of the lines about steps."""
 
-    _NARROWEST = 5
-    _SPARE = 3  # Ctrl-C writes ^C there
+    _LEAST_BAR_WIDTH = 5
+    _SPARE_COLUMNS = 3  # for the ^C that Ctrl-C prints
     _SECONDS_BETWEEN_DRAWINGS = 0.1  # tqdm's own
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -192,8 +193,8 @@ class Bar(LogLines):
         self._step += 1
         if time.monotonic() - self._drawn > self._SECONDS_BETWEEN_DRAWINGS:
             self._drawn = time.monotonic()
-            figures = _figures(self._pace.last_logs)  # those of this step would be waited for
-            self._fill([*figures[:1], *self._pace_figures(), self._steps, *figures[1:]])
+            texts = _metric_texts(self._pace.last_logs)  # reading this step's would wait for it
+            self._fill([*texts[:1], *self._pace_texts(), self._steps, *texts[1:]])
         self._bar.update()
 
     def on_test_begin(self, logs=None):
@@ -207,19 +208,21 @@ class Bar(LogLines):
     def _steps(self) -> str:
         return f"{self._step}/{self._steps_per_epoch} steps"
 
-    def _show(self, figures: list[str]):
-        self._fill(figures)
+    def _show(self, texts: list[str]):
+        self._fill(texts)
         self._bar.refresh()
 
-    def _fill(self, figures: list[str]):
-        """Gives the bar these figures, as many as fit: the first ones matter most."""
-        self._bar.ncols = terminal_width() - self._SPARE
-        room = self._bar.ncols - len(f"{self._title}: 100 %|| ") - self._NARROWEST
-        self._bar.bar_format = f"{{desc}}: {{percentage:.0f}} %|{{bar}}| {fitting(figures, room)}"
+    def _fill(self, texts: list[str]):
+        """Shows as many of the texts as fit, the most important first."""
+        self._bar.ncols = terminal_width() - self._SPARE_COLUMNS
+        room = self._bar.ncols - len(f"{self._title}: 100 %|| ") - self._LEAST_BAR_WIDTH
+        self._bar.bar_format = (
+            f"{{desc}}: {{percentage:.0f}} %|{{bar}}| {join_fitting(texts, room)}"
+        )
 
 
-def _figures(logs: dict) -> list[str]:
-    """Returns Keras's figures in words, the loss first; the waiting is the pace's to tell."""
+def _metric_texts(logs: dict) -> list[str]:
+    """Returns Keras's metrics as texts, the loss first, without `waiting`, which `Pace` shows."""
     return [
         f"{name} {float(value):.4g}"
         for name, value in sorted(logs.items(), key=lambda item: item[0] != "loss")

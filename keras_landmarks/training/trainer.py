@@ -1,8 +1,7 @@
-"""One training run: a model, its work directory, and Keras's `fit` with everything around it."""
+"""Trains a network with Keras's `fit`: sets up loss, optimiser, batches, callbacks, checkpoints."""
 
 import contextlib
 import functools
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,248 +15,129 @@ from absl import logging
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input import pipeline
 from keras_landmarks.input.augment_pool import AugmentPool
-from keras_landmarks.input.augmentation_config import AugmentationConfig
 from keras_landmarks.input.pipeline import HostShard, ImageSet
-from keras_landmarks.layouts import mirror
 from keras_landmarks.layouts.shape_basis import find_shape_basis
-from keras_landmarks.models import heads, pretrained, registry, spec
+from keras_landmarks.models import heads, weight_files
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.settings import TrainSettings
 from keras_landmarks.training import callbacks, checkpoint, distribution, optimizer
 from keras_landmarks.training.callbacks import History
 from keras_landmarks.training.checkpoint import Position, restore_checkpoint
-from keras_landmarks.training.history import HISTORY_FILE, read_history
-from keras_landmarks.training.progress_callbacks import Bar, LogLines, Pace
-from keras_landmarks.training.schedule import step_schedule
-from keras_landmarks.training.settings import TrainSettings, fixed_settings
+from keras_landmarks.training.progress_callbacks import LogLines, Pace, ProgressBar
+from keras_landmarks.training.records import HISTORY_FILE
+from keras_landmarks.training.schedule import parse_epoch_schedule
 from keras_landmarks.training.training_model import TrainingModel
+from keras_landmarks.training.work_directory import CHECKPOINT, LOGS
 from keras_landmarks.utils import interruption
 from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.files import exclusive_lock
 
-_SHAPES_FOR_BASIS = 20_000
-_LAST_STATE, _LOGS = "last.safetensors", "logs"
+_SHAPES_FOR_BASIS = 20_000  # at most
 
 
-def check(settings: TrainSettings) -> None:
-    """Raises InputError for what can be told to be wrong before any work is done."""
-    registry.check_model_name(settings.model)
-    step_schedule(settings.learning_rates)
-    if settings.ema_momentum and settings.average_last_epochs:
-        raise InputError("--ema_momentum and --average_last_epochs: give one of them")
-    distribution.check_batch_size(settings.batch_size)
+def check_settings(settings: TrainSettings) -> None:
+    """Raises InputError for settings that contradict each other or this machine."""
+    parse_epoch_schedule(settings.schedule.learning_rates)
+    if settings.optimizer.ema_momentum and settings.optimizer.average_last_epochs:
+        raise InputError("--ema_momentum and --average_last_epochs: give only one of them")
+    distribution.check_batch_size(settings.run.batch_size)
 
 
-def lock_workdir(settings: TrainSettings) -> AbstractContextManager:
-    """Returns a context within which no other process trains in the work directory.
-
-    Of several processes that train together the first one holds it for all.
-
-    Raises:
-        BlockingIOError: another process trains there; the message names it.
-    """
-    if not distribution.is_first():
-        return contextlib.nullcontext()
-    return exclusive_lock(Path(settings.workdir))
-
-
-def check_resume(settings: TrainSettings, flags: Mapping[str, Any]) -> None:
-    """Raises InputError if the run in the work directory cannot go on as the flags ask.
-
-    That is, if one of `settings.fixed_settings` has changed, or a file is missing by which the best
-    weights are known. Nothing is written, so that a start that is refused leaves the run as it was.
+def compile_model(network: keras.Model, settings: TrainSettings, steps: int) -> TrainingModel:
+    """Returns the network compiled for training with the loss and optimiser of the settings.
 
     Args:
-        settings: of the training.
-        flags: these and those of the extra images, by flag.
+        network: the network, from images to landmarks.
+        settings: the settings of the training.
+        steps: the number of steps of an epoch.
     """
-    workdir = Path(settings.workdir)
-    if not settings.resume:
-        return
-    checkpoint.check_settings(workdir / _LAST_STATE, fixed_settings(flags))
-    done = checkpoint.read_position(workdir / _LAST_STATE).epoch
-    noted = len(read_history(workdir / HISTORY_FILE))
-    if noted < done:
-        raise InputError(
-            f"{workdir / HISTORY_FILE}: missing or incomplete, it tells of {noted} epochs and"
-            f" {done} are done; put it back, or start over with --noresume"
-        )
-    if done and not (workdir / pretrained.BEST_WEIGHTS).exists():
-        raise InputError(
-            f"{workdir / pretrained.BEST_WEIGHTS}: missing, and {done} epochs are done; put it"
-            " back, or start over with --noresume"
-        )
-
-
-def check_images(settings: TrainSettings, images: str) -> None:
-    """Raises InputError if the run to go on with was begun on images of another fingerprint."""
-    if settings.resume:
-        checkpoint.check_images(Path(settings.workdir) / _LAST_STATE, images)
-
-
-def check_model(settings: TrainSettings, points: int, mirror_map: np.ndarray | None) -> None:
-    """Raises InputError if the run to go on with trains another model, or mirrors other points."""
-    workdir = Path(settings.workdir)
-    if not settings.resume:
-        return
-    asked = spec_of(settings, points, mirror_map)
-    spec.check_workdir(workdir, asked)
-    mirrors = "mirror" in settings.augment_online and (workdir / _LAST_STATE).exists()
-    if mirrors and spec.read_spec(workdir).mirror != asked.mirror:
-        raise InputError(
-            f"{workdir} holds a run that mirrors faces by another map than --mirror asks for: give"
-            " the former, another --workdir, or --noresume to start over"
-        )
-
-
-def open_workdir(
-    settings: TrainSettings, points: int, mirror_map: np.ndarray | None = None
-) -> keras.Model:
-    """Returns a model with its first weights; makes the work directory its own.
-
-    The work directory remembers the mirror map, if there is one.
-    Without `settings.resume` an earlier run's files there are removed.
-
-    Raises:
-        InputError: the work directory holds another model, or there are no such weights.
-    """
-    model_spec = spec_of(settings, points, mirror_map)
-    if distribution.is_first():
-        workdir = Path(settings.workdir)
-        if not settings.resume:
-            _remove_run(workdir)
-        spec.claim_workdir(workdir, model_spec)
-    distribution.wait_for_all("work directory")
-    keras.utils.set_random_seed(settings.seed)
-    model = model_spec.build(settings.precision)
-    pretrained.initialise(model, settings.model, settings.init_weights)
+    in_photo_px = settings.loss.loss_unit == "photo"
+    model = TrainingModel(network, settings.loss.loss, in_photo_px=in_photo_px)
+    model.compile(optimizer.build(settings.optimizer, settings.schedule, steps))
     return model
 
 
-def spec_of(
-    settings: TrainSettings, points: int, mirror_map: np.ndarray | None = None
-) -> spec.ModelSpec:
-    """Returns which model the settings ask for, of faces with so many points."""
-    frame = CropSpec.of(settings)
-    return spec.ModelSpec(
-        settings.model,
-        points,
-        frame.image_size,
-        frame.framing,
-        frame.trim_bands,
-        settings.normalisation,
-        settings.head,
-        min(settings.shape_components, 2 * points) if settings.head == "shape" else 0,
-        uncertainty=settings.loss == "nll",
-        mirror=mirror.as_json(mirror_map),
-    )
-
-
-def _remove_run(workdir: Path) -> None:
-    # The state first: without it, what is left if this is cut short is no run to go on with.
-    for name in (_LAST_STATE, HISTORY_FILE, pretrained.BEST_WEIGHTS, spec.FILE_NAME):
-        (workdir / name).unlink(missing_ok=True)
-    shutil.rmtree(workdir / _LOGS, ignore_errors=True)
-
-
-def compiled_objective(model: keras.Model, settings: TrainSettings, steps: int) -> TrainingModel:
-    """Returns a model with the settings' loss and optimiser; an epoch has so many steps."""
-    objective = TrainingModel(model, settings.loss, in_photo_px=settings.loss_unit == "photo")
-    objective.compile(optimizer.build(settings, steps))
-    return objective
-
-
 def fit(
-    model: keras.Model,
+    network: keras.Model,
     settings: TrainSettings,
     training: ImageSet,
     validation: ImageSet,
     mirror_map: np.ndarray | None = None,
-    notes: Mapping[str, Any] = MappingProxyType({}),
+    record: Mapping[str, Any] = MappingProxyType({}),
 ) -> History:
-    """Trains up to `settings.epochs` epochs, going on from what the work directory holds.
+    """Trains until `--epochs` are done, starting from the checkpoint in the work directory.
 
-    The work directory gets the best weights, the last state, the history and TensorBoard's logs.
-    A run that was ended amid an epoch, in whatever way, and taken up comes to the same weights, to
-    the bit, as one that was not.
+    The work directory gets the best weights, the checkpoint, the history and TensorBoard's logs.
+    Resuming is bit-exact: a training that was killed at any moment and started again ends with the
+    same weights as one that was not.
 
-    Over several devices or processes `settings.batch_size` is still the images of a step: each
-    takes its share. Validation leaves out its last images, fewer than there are devices, if they do
-    not share out. `notes` are of `state.run_notes`.
+    With several devices or processes `--batch_size` is still the number of images of a step; each
+    takes its share. Validation drops its last images if they are not divisible by the devices.
+
+    Args:
+        network: the network, from images to landmarks, with its initial weights.
+        settings: the settings of the training.
+        training: the images to train on.
+        validation: the images to validate on; may be empty.
+        mirror_map: (k,) int, the index of each landmark's mirror partner; only needed if images
+            are mirrored.
+        record: the record for checkpoints, from `checkpoint.training_record`.
 
     Returns:
-        The figures of every epoch.
+        The metrics of every epoch.
 
     Raises:
-        InputError: there are fewer images than a batch takes, an image broke meanwhile, or the loss
-            is no longer a number.
-        KeyboardInterrupt: Ctrl-C or SIGTERM came; the state is saved.
+        InputError: there are fewer images than a batch takes, an image was damaged meanwhile, or
+            the loss is not a number.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; the checkpoint is written.
     """
-    if len(training) < settings.batch_size:
-        raise InputError(
-            f"--batch_size={settings.batch_size}: only {len(training)} training images"
-        )
-    share = HostShard(distribution.rank(), distribution.count())
-    workdir, steps = Path(settings.workdir), len(training) // settings.batch_size
-    objective = compiled_objective(model, settings, steps)
-    position, metrics = restore_checkpoint(workdir / _LAST_STATE, objective, steps)
-    pace = Pace(settings.batch_size)
+    batch_size, epochs = settings.run.batch_size, settings.schedule.epochs
+    if len(training) < batch_size:
+        raise InputError(f"--batch_size={batch_size}: only {len(training)} training images")
+    shard = HostShard(distribution.process_index(), distribution.num_processes())
+    workdir, steps = Path(settings.files.workdir), len(training) // batch_size
+    model = compile_model(network, settings, steps)
+    position, metrics = restore_checkpoint(workdir / CHECKPOINT, model, steps)
+    pace = Pace(batch_size)
     history = History(workdir / HISTORY_FILE, pace, position.epoch)
-    _say_how_it_goes_on(position, settings)
-    validation_batches = _validation_batches(validation, settings, share)
+    _log_start(position, settings)
+    validation_batches = _validation_batches(validation, batch_size, shard)
     with (
-        _augment_pool(training.points, mirror_map, settings) as augment_pool,
+        _augment_pool(training.num_landmarks, mirror_map, settings) as augment_pool,
         pipeline.input_errors(),
         interruption.deferred(),
     ):
-        if settings.head == "shape" and not heads.has_shape_basis(model):
-            _set_shape_basis(model, settings, training, augment_pool, share)
-        for start, end in _stretches(position, settings.epochs):
+        if settings.network.head == "shape" and not heads.has_shape_basis(network):
+            _set_shape_basis(network, settings, training, augment_pool, shard)
+        for start, last_epoch in _fit_calls(position, epochs):
             batches = pipeline.train_batches(
-                training, settings.batch_size, settings.seed, augment_pool, *start, share
+                training, batch_size, settings.run.seed, augment_pool, *start, shard
             )
-            objective.fit(
+            # No prefetch to the device of our own: Keras's JAX trainer puts the next batch on an
+            # accelerator while it hands out the current one, except under `keras.distribution`.
+            model.fit(
                 pace.timed(batches.as_numpy_iterator()),
                 validation_data=validation_batches,
                 steps_per_epoch=steps - start.step,
                 shuffle=False,
                 initial_epoch=start.epoch,
-                epochs=end,
+                epochs=last_epoch,
                 verbose=0,
                 callbacks=callbacks.LazyLogs(
-                    _callbacks(settings, history, pace, steps, start, metrics, notes),
+                    _callbacks(settings, history, pace, steps, start, metrics, record),
                     add_history=True,
-                    model=objective,
-                    epochs=end,
+                    model=model,
+                    epochs=last_epoch,
                     steps=steps - start.step,
                 ),
             )
     return history
 
 
-def _say_how_it_goes_on(position: Position, settings: TrainSettings) -> None:
-    if position.epoch >= settings.epochs:
-        steps = f", steps of the next {position.step}" if position.step else ""
-        done = f"{position.epoch}{steps}"
-        logging.info("nothing to do: epochs done %s, asked for %d", done, settings.epochs)
-    elif position != Position(0):
-        logging.info("going on at %s", position)
-        _say_how_the_schedule_changes(settings)
-
-
-def _say_how_the_schedule_changes(settings: TrainSettings) -> None:
-    before = checkpoint.read_epochs_asked(Path(settings.workdir) / _LAST_STATE)
-    if settings.schedule in ("cosine", "one_cycle") and before not in (None, settings.epochs):
-        logging.warning(
-            "--schedule=%s: the learning rate now falls to 0 over %d epochs, not over the %d that"
-            " were asked for before",
-            *(settings.schedule, settings.epochs, before),
-        )
-
-
-def _stretches(position: Position, epochs: int) -> Iterator[tuple[Position, int]]:
+def _fit_calls(position: Position, epochs: int) -> Iterator[tuple[Position, int]]:
     """Yields the start and the last epoch of each call of Keras's `fit`.
 
-    What is left of an epoch has fewer steps than the others, and `fit` knows one number.
+    `fit` takes one number of steps for all its epochs, and the rest of an epoch that was
+    interrupted has fewer steps than the others: it gets a call of its own.
     """
     if position.epoch >= epochs:
         return
@@ -268,76 +148,107 @@ def _stretches(position: Position, epochs: int) -> Iterator[tuple[Position, int]
         yield position, epochs
 
 
-def _set_shape_basis(
-    model: keras.Model,
-    settings: TrainSettings,
-    training: ImageSet,
-    augment_pool: AugmentPool | None,
-    share: HostShard,
-) -> None:
-    """Finds the basis of the shapes that the first epoch shows, of the first some thousands."""
-    batches = pipeline.train_batches(
-        training, settings.batch_size, settings.seed, augment_pool, share=share
-    )
-    some = min(len(training), _SHAPES_FOR_BASIS) // settings.batch_size
-    batches = batches.take(max(1, some))  # a batch may be larger
-    shapes = (landmarks for _, landmarks, _ in batches.as_numpy_iterator())
-    basis = find_shape_basis(shapes, settings.shape_components)
-    heads.set_shape_basis(model, *distribution.from_first(basis))
+def _log_start(position: Position, settings: TrainSettings) -> None:
+    epochs = settings.schedule.epochs
+    if position.epoch >= epochs:
+        steps = f" and {position.step} steps of the next" if position.step else ""
+        logging.info("nothing to do: %d%s of %d epochs are done", position.epoch, steps, epochs)
+    elif position != Position(0):
+        logging.info("resuming at %s", position)
+        _log_change_of_schedule(settings)
+
+
+def _log_change_of_schedule(settings: TrainSettings) -> None:
+    schedule = settings.schedule
+    before = checkpoint.read_epochs(Path(settings.files.workdir) / CHECKPOINT)
+    if schedule.schedule in ("cosine", "one_cycle") and before not in (None, schedule.epochs):
+        logging.warning(
+            "--schedule=%s: the learning rate now falls to 0 over %d epochs, before it was %d",
+            *(schedule.schedule, schedule.epochs, before),
+        )
+
+
+# ── batches ──
 
 
 def _augment_pool(
-    points: int, mirror_map: np.ndarray | None, settings: TrainSettings
+    num_landmarks: int, mirror_map: np.ndarray | None, settings: TrainSettings
 ) -> AbstractContextManager:
-    if not settings.augment_online:
+    if not settings.augmentation.augment_online:
         return contextlib.nullcontext()
-    # Not at the top: albumentations takes a second to import.
+    # albumentations takes a second to import.
     from keras_landmarks.input.augmentation import online_augmenter
 
-    make = functools.partial(online_augmenter, AugmentationConfig.of(settings), mirror_map)
-    batch_size = settings.batch_size // distribution.count()
-    return AugmentPool(make, CropSpec.of(settings), points, batch_size, settings.processes)
+    make = functools.partial(online_augmenter, settings.augmentation, mirror_map)
+    batch_size = settings.run.batch_size // distribution.num_processes()
+    crop_spec = CropSpec.of(settings.crop)
+    return AugmentPool(make, crop_spec, num_landmarks, batch_size, settings.run.processes)
 
 
-def _validation_batches(images: ImageSet, settings: TrainSettings, share: HostShard):
-    devices = distribution.devices()
+def _validation_batches(images: ImageSet, batch_size: int, shard: HostShard):
+    devices = distribution.num_devices()
     count = len(images) // devices * devices
     if count < len(images):
-        left_out = len(images) - count
-        logging.info("validation leaves out its last images, %d: %d devices", left_out, devices)
-    if not count:
-        return None
-    return pipeline.validation_batches(images, settings.batch_size, count, share)
+        logging.info(
+            "dropping %d validation images: not divisible by %d devices",
+            *(len(images) - count, devices),
+        )
+    return pipeline.validation_batches(images, batch_size, count, shard) if count else None
+
+
+# Of augmented shapes, because the head must be able to predict these.
+def _set_shape_basis(
+    network: keras.Model,
+    settings: TrainSettings,
+    training: ImageSet,
+    augment_pool: AugmentPool | None,
+    shard: HostShard,
+) -> None:
+    """Sets the head's basis: the principal components of the first epoch's augmented shapes."""
+    batch_size = settings.run.batch_size
+    batches = pipeline.train_batches(
+        training, batch_size, settings.run.seed, augment_pool, shard=shard
+    )
+    count = min(len(training), _SHAPES_FOR_BASIS) // batch_size
+    batches = batches.take(max(1, count))  # a batch may be larger
+    shapes = (landmarks for _, landmarks, _ in batches.as_numpy_iterator())
+    basis = find_shape_basis(shapes, settings.network.shape_components)
+    heads.set_shape_basis(network, *distribution.broadcast_from_first(basis))
+
+
+# ── callbacks ──
 
 
 def weight_callbacks(
     settings: TrainSettings, steps: int, start: Position, metrics: Sequence[np.ndarray] = ()
 ) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks that decide what training makes of the weights and their averages.
+    """Returns the callbacks that affect the weights and their averages.
 
     Args:
-        settings: of the run.
-        steps: of a whole epoch.
-        start: where this call of `fit` begins: amid an epoch it trains what is left of that one.
-        metrics: values of the model's metrics there, from `restore_checkpoint`.
+        settings: the settings of the training.
+        steps: the number of steps of a whole epoch.
+        start: the position at which this call of `fit` starts. If it is within an epoch, the call
+            trains the rest of that epoch.
+        metrics: the values of the model's metrics at the start, from `restore_checkpoint`.
     """
-    by_epoch = settings.schedule == "steps"
-    chosen = []
+    by_epoch = settings.schedule.schedule == "steps"
+    result = []
     if by_epoch:
-        rates = step_schedule(settings.learning_rates)
-        chosen.append(keras.callbacks.LearningRateScheduler(rates))
+        rates = parse_epoch_schedule(settings.schedule.learning_rates)
+        result.append(keras.callbacks.LearningRateScheduler(rates))
     else:
-        chosen.append(callbacks.LogLearningRate())
+        result.append(callbacks.LogLearningRate())
     if start.step:
-        chosen.append(callbacks.RestoreMetrics(metrics))
-    elif by_epoch and settings.reset_optimizer_each_epoch:
-        chosen.append(callbacks.ResetOptimizer())
-    if settings.average_last_epochs:
-        first_epoch = settings.epochs - settings.average_last_epochs
-        chosen.append(callbacks.AverageLastEpochs(first_epoch, steps - start.step))
-    if settings.ema_momentum or settings.average_last_epochs:
-        chosen.append(callbacks.ValidateAveragedWeights())
-    return chosen
+        result.append(callbacks.RestoreMetrics(metrics))
+    elif by_epoch and settings.optimizer.reset_optimizer_each_epoch:
+        result.append(callbacks.ResetOptimizer())
+    averaged_epochs = settings.optimizer.average_last_epochs
+    if averaged_epochs:
+        first_epoch = settings.schedule.epochs - averaged_epochs
+        result.append(callbacks.AverageLastEpochs(first_epoch, steps - start.step))
+    if settings.optimizer.ema_momentum or averaged_epochs:
+        result.append(callbacks.ValidateAveragedWeights())
+    return result
 
 
 def _callbacks(
@@ -347,21 +258,21 @@ def _callbacks(
     steps: int,
     start: Position,
     metrics: list[np.ndarray],
-    notes: Mapping[str, Any],
+    record: Mapping[str, Any],
 ) -> list[keras.callbacks.Callback]:
-    """Returns all callbacks of a call of `fit`, in the order in which they must come."""
-    workdir = Path(settings.workdir)
-    chosen = [pace, *weight_callbacks(settings, steps, start, metrics)]
-    # Before anything is made of the epoch's figures.
-    chosen.append(callbacks.StopAtNaN())
-    chosen.append(callbacks.BestWeights(workdir / pretrained.BEST_WEIGHTS, history.best_loss))
-    if distribution.is_first():
-        chosen.append(callbacks.EpochTensorBoard(workdir / _LOGS, write_graph=False))
-    chosen.append(history)
-    if distribution.is_first():
-        lines = Bar if sys.stderr.isatty() else LogLines
-        chosen.append(lines(pace, settings.epochs, steps, start))
-    # Last: what it writes counts as done, so all of the above must be on disk.
-    every_steps = settings.save_every_steps
-    chosen.append(callbacks.SaveState(workdir / _LAST_STATE, every_steps, steps, start.step, notes))
-    return chosen
+    """Returns all callbacks of a call of `fit`. Their order matters."""
+    workdir, epochs = Path(settings.files.workdir), settings.schedule.epochs
+    writes = distribution.is_first()
+    progress = ProgressBar if sys.stderr.isatty() else LogLines
+    every_steps = settings.run.save_every_steps
+    return [
+        pace,  # first: it measures the steps
+        *weight_callbacks(settings, steps, start, metrics),
+        callbacks.StopAtNaN(),  # before other callbacks use the metrics of an epoch
+        callbacks.BestWeights(workdir / weight_files.BEST_WEIGHTS, history.best_loss),
+        *([callbacks.EpochTensorBoard(workdir / LOGS, write_graph=False)] if writes else []),
+        history,
+        *([progress(pace, epochs, steps, start)] if writes else []),
+        # Last, so that everything that its checkpoint counts as done is on disk.
+        callbacks.SaveCheckpoint(workdir / CHECKPOINT, every_steps, steps, start.step, record),
+    ]

@@ -1,1 +1,1 @@
-"""What every part stands on: files, errors, progress, parallel work, the runtime."""
+"""What all other parts use: errors, files, progress, parallel work, the process, signals."""

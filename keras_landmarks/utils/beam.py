@@ -1,8 +1,8 @@
-"""One function over many items on the workers of an Apache Beam runner, in place of our own.
+"""Calls a function for each of many items on the workers of an Apache Beam runner.
 
-Nothing comes back through Beam: what the function makes it writes to files, which all machines must
-see at the same paths. What goes there is light: a function of this package by its name, paths and
-numbers.
+Nothing is returned through Beam: the function writes its results to files, which must be visible to
+all machines at the same paths. Only small things are sent to the workers: the name of a function of
+this package, paths and numbers.
 """
 
 import contextlib
@@ -23,25 +23,33 @@ Item = TypeVar("Item")
 ForEach = Callable[[Callable[[Item], Any], Sequence[Item]], None]
 
 
-def workers(runner: str | None, options: str = "") -> ForEach | None:
-    """Returns what calls a function for each item on a Beam runner's workers; None for no runner.
+def make_for_each(runner: str | None, options: str = "") -> ForEach | None:
+    """Returns `for_each(function, items)`, which calls a function on a Beam runner's workers.
 
-    It returns when all is done. Items are done in any order, and may be done twice.
+    `for_each` returns when all items are done. They are done in any order, and may be done twice.
+    It raises InputError if a worker raised InputError or the runner failed, and OSError if a
+    worker raised that.
 
     Args:
-        runner: Beam's name of it.
-        options: its options, as Beam's command lines have them.
+        runner: Beam's name of the runner; None returns None.
+        options: the runner's options, as on Beam's command lines.
 
     Raises:
-        InputError: Beam is not installed, or it has no such runner or option. The function that is
-            returned: a worker raised InputError, or the runner failed; OSError: a worker did.
+        InputError: Beam is not installed, or it has no such runner or option.
     """
     if runner is None:
         return None
-    logging.disable(logging.WARNING)  # it tells which clouds' packages are not there
+    _import_beam()
+    # Checked now, not when the work begins: a typing mistake should not cost minutes.
+    return functools.partial(_for_each, runner, _parse_arguments(runner, options))
+
+
+def _import_beam() -> None:
+    logging.disable(logging.WARNING)  # Beam warns of the clouds' packages that are not installed
     try:
-        from apache_beam.options.pipeline_options import PipelineOptions
-        from apache_beam.runners.runner import create_runner
+        import apache_beam  # noqa: F401
+        from apache_beam.options import pipeline_options  # noqa: F401
+        from apache_beam.runners import runner  # noqa: F401
     except ImportError:
         raise InputError(
             '--beam_runner needs Apache Beam, which is not installed: pip install -e ".[beam]"'
@@ -49,29 +57,31 @@ def workers(runner: str | None, options: str = "") -> ForEach | None:
     finally:
         logging.disable(logging.NOTSET)
     logging.getLogger("apache_beam").setLevel("WARNING")
-    for name in ("common", "worker"):  # a worker's error, which is raised as well
+    for name in ("common", "worker"):  # they log a worker's error, which is raised as well
         logging.getLogger(f"apache_beam.runners.{name}").setLevel("CRITICAL")
-    # Now, not when the work begins: a typing mistake should not cost minutes.
+
+
+def _parse_arguments(runner: str, options: str) -> list[str]:
+    """Returns the arguments for Beam; raises InputError if it has no such runner or option."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import create_runner
+
     try:
         create_runner(runner)
     except (ValueError, ImportError, AttributeError, TypeError) as error:
         raise InputError(f"--beam_runner={runner}: {error}") from None
-    arguments = [f"--runner={runner}", *_split(options)]
-    complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
-            PipelineOptions(arguments).get_all_options()
-    except SystemExit:  # argparse; the end of its last line says why
-        reason = complaint.getvalue().rpartition("error: ")[2].strip()
-        raise InputError(f"--beam_options={options}: {reason}") from None
-    return functools.partial(_for_each, runner, arguments)
-
-
-def _split(options: str) -> list[str]:
-    try:
-        return shlex.split(options)
+        arguments = [f"--runner={runner}", *shlex.split(options)]
     except ValueError as error:
         raise InputError(f"--beam_options={options}: {error}") from None
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            PipelineOptions(arguments).get_all_options()
+    except SystemExit:  # raised by argparse, whose last line ends with the reason
+        reason = messages.getvalue().rpartition("error: ")[2].strip()
+        raise InputError(f"--beam_options={options}: {reason}") from None
+    return arguments
 
 
 def _for_each(
@@ -86,23 +96,23 @@ def _for_each(
     try:
         with beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
             _ = pipeline | beam.Create(items) | beam.Map(_call, function)
-    except Exception as error:  # every runner has its own
-        interruption.check()  # of a KeyboardInterrupt, too
-        raise _in_short(runner, error) from None
+    except Exception as error:  # each runner has exceptions of its own
+        interruption.raise_if_requested()  # runners also wrap KeyboardInterrupt
+        raise _find_cause(runner, error) from None
 
 
 def _call(item: Item, function: Callable[[Item], Any]) -> None:
-    """Runs on a worker."""
-    cv2.setNumThreads(1)  # or the workers' threads fight for the cores
+    """Calls the function on a worker."""
+    cv2.setNumThreads(1)  # with more threads of OpenCV, the workers would compete for the cores
     try:
         function(item)
     except OSError as error:
-        raise InputError(str(error)) from None  # by which `_in_short` finds it
+        raise InputError(str(error)) from None  # `_find_cause` looks for that name
 
 
-def _in_short(runner: str, error: Exception) -> Exception:
-    """Returns what a worker raised, if that is at the bottom of the error, or else one line."""
-    # Beam hands over a worker's traceback as text, and adds the pipeline's step to the message.
+def _find_cause(runner: str, error: Exception) -> Exception:
+    """Returns the exception that a worker raised; if there is none, an InputError of one line."""
+    # Beam passes a worker's traceback on as text, and adds the pipeline's step to the message.
     text = f"{type(error).__name__}: {error}"
     _, found, message = text.rpartition(f"{InputError.__name__}: ")
     if found:

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use."""
+"""The number of processor cores that this process may use."""
 
 import math
 import os
@@ -13,8 +13,8 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 def usable() -> int:
     """Returns the number of cores that the process may use, at least 1.
 
-    That is the fewest of what the machine has, the process's affinity, the quotas of its cgroups (a
-    container's limit) and, in a Slurm job, Slurm's share.
+    It is the smallest of the machine's cores, the process's affinity, the quotas of its cgroups (a
+    container's limit) and, in a Slurm job, the task's share. Python knows only the first two.
     """
     limits = [os.cpu_count() or 1, *_quotas(), *_slurm_share()]
     if hasattr(os, "sched_getaffinity"):  # Linux
@@ -23,18 +23,18 @@ def usable() -> int:
 
 
 def _slurm_share() -> list[int]:
-    """Returns the cores of this task of a Slurm job; nothing outside of one."""
+    """Returns the cores of this task of a Slurm job, in a list that is empty outside of one."""
     cores = os.environ.get("SLURM_CPUS_PER_TASK", "")
     if cores.isdecimal():
         return [int(cores)]
     cores = os.environ.get("SLURM_CPUS_ON_NODE", "")
-    # "4", "2(x3)", "3,2": of each machine; the tasks on a machine share its cores.
+    # Tasks on each machine, as "4", "2(x3)" or "3,2". They share the machine's cores.
     tasks = re.match(r"[1-9]\d*", os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1"))
     return [int(cores) // int(tasks[0])] if cores.isdecimal() and tasks else []
 
 
 def _quotas() -> list[int]:
-    """Returns the cores that the cgroups of this process, and those around them, are allowed."""
+    """Returns the limits, in cores, of this process's cgroups and of all cgroups around them."""
     try:
         lines = _OWN_CGROUPS.read_text().splitlines()
     except OSError:
@@ -51,9 +51,13 @@ def _quotas() -> list[int]:
 
 
 def _quotas_along(mount: Path, path: str, read: Callable[[Path], list[str]]) -> list[int]:
-    """Reads the limits of a cgroup and of all that it lies in.
+    """Returns the limits, in cores, of a cgroup and of the cgroups around it.
 
-    In a container the path may be the one that the host sees; the mount is then the container's.
+    Args:
+        mount: folder of the cgroups.
+        path: of the cgroup. In a container it may be the host's path; then only the mount itself,
+            which is the container's cgroup, has the files.
+        read: returns quota and period from a cgroup's folder.
     """
     group = mount / path.lstrip("/")
     quotas = []
@@ -61,7 +65,7 @@ def _quotas_along(mount: Path, path: str, read: Callable[[Path], list[str]]) -> 
         try:
             quota, period = read(folder)
             quotas.append(math.ceil(int(quota) / int(period)))
-        except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max": no limit
+        except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max" for no limit
             pass
         if folder == mount:
             break

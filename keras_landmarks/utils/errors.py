@@ -1,9 +1,9 @@
-"""The one exception for mistakes that a user can make and mend."""
+"""The exception for invalid user input."""
 
 
 class InputError(ValueError):
-    """A file, row or flag is wrong.
+    """Invalid user input: a file, row or flag. Commands print it without a traceback.
 
     The message is one line: it names the file, row or flag, says what is wrong with it and what to
-    do. Commands print it without a traceback and end with a non-zero exit status.
+    do. The command ends with exit status 1.
     """

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks a command to leave in order, the second ends it at once."""
+"""Ctrl-C and SIGTERM: the first stops a command in good order, the second ends it at once."""
 
 import contextlib
 import os
@@ -6,36 +6,48 @@ import signal
 import sys
 from collections.abc import Iterator
 
-STATUS = 130  # what shells report for a command that Ctrl-C ended
+EXIT_STATUS = 130  # what shells report for a command that Ctrl-C ended
 
-_asked = False
+_requested = False
 _deferred = False
 
 
-def leave_at_once() -> None:
-    """Has both signals end the process: until `listen`, a command only imports what it needs."""
-    signal.signal(signal.SIGINT, _leave)
-    signal.signal(signal.SIGTERM, _leave)
+def exit_on_signal() -> None:
+    """Has both signals end the process at once, for the time before `install_handlers`.
+
+    A command is still importing modules then, and an exception that is raised within an import may
+    come out as a different one.
+    """
+    signal.signal(signal.SIGINT, _exit)
+    signal.signal(signal.SIGTERM, _exit)
 
 
-def _leave(_number, _frame) -> None:
-    # Not an exception: one that strikes within an import may come out as another.
+def _exit(_number, _frame) -> None:
     os.write(sys.stderr.fileno(), b"stopped\n")
-    os._exit(STATUS)
+    os._exit(EXIT_STATUS)
 
 
-def listen() -> None:
-    """Has both signals raise KeyboardInterrupt, or within `deferred` be remembered."""
+def install_handlers() -> None:
+    """Has the first signal raise KeyboardInterrupt (see `deferred`), the second exit at once."""
     signal.signal(signal.SIGINT, _on_signal)
     signal.signal(signal.SIGTERM, _on_signal)
 
 
+def _on_signal(_number, _frame) -> None:
+    global _requested
+    if _requested:
+        os._exit(EXIT_STATUS)
+    _requested = True
+    if not _deferred:
+        raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Within, a signal raises nothing by itself: `check` does.
+    """Has the first signal raise nothing; the code in the context asks `is_requested`.
 
-    For code that runs Python from within a library: an exception that strikes there, in a callback
-    of TensorFlow's or a destructor, is swallowed, and the command would run on.
+    For Python code that libraries call: an exception that is raised in a callback of TensorFlow or
+    in a destructor is swallowed, and the command would run on.
     """
     global _deferred
     _deferred = True
@@ -45,21 +57,12 @@ def deferred() -> Iterator[None]:
         _deferred = False
 
 
-def is_asked() -> bool:
-    """Whether a signal has come."""
-    return _asked
+def is_requested() -> bool:
+    """Whether a signal has asked the command to stop."""
+    return _requested
 
 
-def check(how_to_go_on: str = "") -> None:
-    """Raises KeyboardInterrupt, with these words for the user, if a signal has come."""
-    if _asked:
-        raise KeyboardInterrupt(how_to_go_on)
-
-
-def _on_signal(_number, _frame) -> None:
-    global _asked
-    if _asked:
-        os._exit(STATUS)
-    _asked = True
-    if not _deferred:
+def raise_if_requested() -> None:
+    """Raises KeyboardInterrupt if a signal has asked the command to stop."""
+    if _requested:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""One function over many items in worker processes, results in order."""
+"""One function over many items in worker processes, with the results in order."""
 
 import itertools
 import multiprocessing
@@ -17,7 +17,7 @@ from keras_landmarks.utils.errors import InputError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _ITEMS_PER_TASK = 16
-_ITEMS_PER_PROCESS_AT_ONCE = 512
+_PENDING_ITEMS_PER_WORKER = 512
 
 
 def parallel_map(
@@ -27,26 +27,27 @@ def parallel_map(
 
     Args:
         function: pickled, and called in the workers.
-        items: taken as they are needed, so there may be endlessly many.
-        processes: workers, at most; None for as many as there are cores to use, and none for work
-            that is done before a worker has started. There are no more workers than tasks.
+        items: read only as far as they are needed, so they may be endless.
+        processes: the largest number of workers; 1 works in this process. None for the number of
+            usable cores, and for no worker at all if a single task of 16 items is all there is,
+            which is done before a worker has started. There are no more workers than tasks.
 
     Raises:
-        InputError: a worker was killed, by want of memory most likely.
+        InputError: a worker was killed, most likely because memory ran out.
     """
-    most, items = processes or cores.usable(), iter(items)
-    first = list(itertools.islice(items, most * _ITEMS_PER_TASK))
-    workers = max(1, min(most, -(-len(first) // _ITEMS_PER_TASK)))
+    limit, items = processes or cores.usable(), iter(items)
+    first = list(itertools.islice(items, limit * _ITEMS_PER_TASK))
+    workers = max(1, min(limit, -(-len(first) // _ITEMS_PER_TASK)))
     items = itertools.chain(first, items)
-    if most == 1 or (workers == 1 and processes is None):
+    if limit == 1 or (workers == 1 and processes is None):
         yield from map(function, items)
         return
-    # Fresh processes: a copy of this one could hold a lock of JAX or TensorFlow for ever.
+    # Spawned, not forked: a copy of this process could hold a lock of JAX or TensorFlow for ever.
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_start_worker)
     try:
-        while piece := list(itertools.islice(items, workers * _ITEMS_PER_PROCESS_AT_ONCE)):
-            yield from pool.map(function, piece, chunksize=_ITEMS_PER_TASK)
+        while batch := list(itertools.islice(items, workers * _PENDING_ITEMS_PER_WORKER)):
+            yield from pool.map(function, batch, chunksize=_ITEMS_PER_TASK)
     except BrokenProcessPool:
         raise InputError(
             "a worker process was killed; if memory ran out, ask for fewer with --processes"
@@ -56,12 +57,12 @@ def parallel_map(
 
 
 def _start_worker() -> None:
-    # One OpenCV thread each, or the workers' threads fight for the cores.
+    # With more threads of OpenCV than one, the workers would compete for the cores.
     cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    # A parent that was killed closes no queue: its workers would wait for work for ever.
+def _exit_with_parent() -> None:
+    # A parent that is killed closes no queue, and its workers would wait for work for ever.
     multiprocessing.parent_process().join()
     os._exit(1)

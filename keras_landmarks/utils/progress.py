@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, plain lines in a log."""
+"""Shows how far a long job is: a bar on a terminal, plain lines in a log."""
 
 import contextlib
 import os
@@ -11,13 +11,20 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 _SECONDS_BETWEEN_LINES = 10
-_USUAL_WIDTH = 80
+_DEFAULT_WIDTH = 80
 
 
 def progress(
     items: Iterable[Item], label: str, unit: str, total: int | None = None
 ) -> Iterator[Item]:
-    """Yields the items; meanwhile says on standard error how many (of `total`) are done."""
+    """Yields the items, and reports on standard error how many are done.
+
+    Args:
+        items: any iterable, endless ones included.
+        label: what is being done: "reading".
+        unit: what the items are, in the plural: "rows".
+        total: how many items there are, if that is known.
+    """
     if sys.stderr.isatty():
         yield from tqdm(items, desc=label, total=total, unit=f" {unit}")
         return
@@ -29,7 +36,7 @@ def progress(
             if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
                 _print_line(label, done, total, unit, last - start)
-    finally:  # the reader may stop early
+    finally:  # also when the caller stops early
         _print_line(label, done, total, unit, time.monotonic() - start)
 
 
@@ -42,23 +49,23 @@ def _print_line(label: str, done: int, total: int | None, unit: str, seconds: fl
     )
 
 
-def end_bars() -> None:
-    """Ends the bars that are open, so that what is printed next has a line of its own."""
+def close_bars() -> None:
+    """Closes all open bars, so that what is printed next starts on a line of its own."""
     for bar in list(tqdm._instances):
         bar.close()
-        if not bar.leave:  # its line is free, but for the ^C that the terminal wrote at its end
+        if not bar.leave:  # its line is blank now, except for the ^C that the terminal has added
             print(f"\r{' ' * (terminal_width() - 1)}\r", end="", file=sys.stderr)
 
 
 def terminal_width() -> int:
-    """Returns the columns of the terminal that standard error is, now."""
-    with contextlib.suppress(OSError, ValueError):  # it is none
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_WIDTH
-    return _USUAL_WIDTH
+    """Returns the present number of columns of the terminal; 80 if standard error is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _DEFAULT_WIDTH
+    return _DEFAULT_WIDTH
 
 
-def fitting(texts: Iterable[str], width: int) -> str:
-    """Returns the first of the texts, with commas, as many as are no wider together."""
+def join_fitting(texts: Iterable[str], width: int) -> str:
+    """Joins as many leading texts, with commas, as fit in `width` characters."""
     line = ""
     for text in texts:
         longer = f"{line}, {text}" if line else text
@@ -68,8 +75,8 @@ def fitting(texts: Iterable[str], width: int) -> str:
     return line
 
 
-def duration(seconds: float) -> str:
-    """Returns a time in words: 45 s, 3 min, 2 h 10 min."""
+def format_duration(seconds: float) -> str:
+    """Returns a duration as text: 45 s, 3 min, 2 h 10 min."""
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -1,8 +1,8 @@
-"""Seeds for what is drawn at random."""
+"""Seeds for random numbers."""
 
 import numpy as np
 
 
 def sample_seed(*numbers: int) -> int:
-    """Mixes whole numbers (a run's seed, an epoch, a row) into one seed of 32 bits."""
+    """Returns a 32-bit seed that depends on all the numbers (a run's seed, an epoch, a row)."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

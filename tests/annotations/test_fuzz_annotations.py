@@ -1,6 +1,6 @@
-"""The readers of other programs' annotations, given files that were spoiled at random.
+"""Fuzz tests of the readers of other programs' annotations.
 
-As in test_fuzz: each file is refused in one line or read as a slow reader of the test's own does.
+As in test_fuzz, each file is refused in one line, or read as the slow readers in this file read it.
 """
 
 import copy
@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fuzz import EDITS, fuzz, refusal, slow_columns, spoil
 
-from keras_landmarks.annotations.face import Face
+from keras_landmarks.annotations.face import AnnotatedFace
 from keras_landmarks.annotations.reading import read_annotations
 
 
 def read(path, content, kind):
-    """The faces by row, as photo and points; None if the file is refused."""
+    """Returns the faces by row; None if the file is refused."""
     path.write_bytes(content)
     found = None
     with refusal():
         annotations = read_annotations(path, kind)
-        found = {f.row: f for f in annotations.faces if isinstance(f, Face)}
+        found = {f.row: f for f in annotations.faces if isinstance(f, AnnotatedFace)}
     return found
 
 
@@ -31,7 +31,7 @@ def assert_same(faces, expected):
     assert faces.keys() == expected.keys()
     for row, (photo, points) in expected.items():
         assert faces[row].photo == photo
-        np.testing.assert_array_equal(faces[row].landmarks_photo_px, points)
+        np.testing.assert_array_equal(faces[row].landmarks, points)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ VALUES = [None, 0, 1, 2, 7, -1.5, "", "1", "a.jpg", "nan", [], {}, [1, 2, 2], ["
 
 
 def places(value, path=()):
-    """Every place in a value of JSON, as a path of keys."""
+    """Yields every place in a JSON value as a path of keys."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in items:
         yield (*path, key)
@@ -81,11 +81,11 @@ def places(value, path=()):
 
 
 def edit(value, share, kind, new):
-    """Changes one place in a value of JSON: puts something there, removes it, or repeats it."""
-    every = list(places(value))
-    if not every:
+    """Changes one place in a JSON value: replaces, removes or repeats what is there."""
+    paths = list(places(value))
+    if not paths:
         return
-    *path, key = every[int(share * len(every))]
+    *path, key = paths[int(share * len(paths))]
     for step in path:
         value = value[step]
     if kind == "put":
@@ -97,7 +97,7 @@ def edit(value, share, kind, new):
 
 
 def slow_coco(content):
-    """Faces by row; None if it is no such file. For files as large as that above."""
+    """Returns photo and points of each face by row; None if refused. For files as small as COCO."""
     if not isinstance(content, dict):
         return None
     images, annotations = content.get("images"), content.get("annotations")
@@ -187,7 +187,7 @@ LISTS = [
 
 
 def slow_list(line):
-    """Photo and points of a line; None if it has none."""
+    """Returns photo and points of a line; None if it has none."""
     words = line.split()
     if len(words) < 3:
         words = line.split(",")
@@ -236,7 +236,7 @@ def check_list(path, content, edits):
     faces = read(path, spoiled, "list")
     text = spoiled.decode("utf-8-sig", errors="replace")
     if faces is None or not text.isascii() or set(text) & set("\r\v\f\x1c\x1d\x1e\x1f"):
-        return  # refused, or the lines end elsewhere
+        return  # refused, or other characters end lines
     lines = enumerate(text.splitlines(keepends=True), start=1)
     assert_same(faces, {row: face for row, line in lines if (face := slow_list(line))})
 
@@ -261,7 +261,7 @@ def test_spoiled_headers(path, content):
 
 
 def check_header(path, content, edits):
-    """Where the header is spoiled, the rows are read by it or the file is refused."""
+    """Spoils the header: the rows are read accordingly, or the file is refused."""
     header, rows = content.split(b"\n", 1)
     spoiled = spoil(header, edits)
     text = spoiled.decode(errors="replace")
@@ -275,4 +275,4 @@ def check_header(path, content, edits):
         cells = rows.decode().splitlines()[face.row - 2].split(separator)
         cells = [cell.replace(",", ".") if separator != "," else cell for cell in cells]
         numbers = [float(cells[column].strip() or "nan") for column in columns]
-        np.testing.assert_array_equal(face.landmarks_photo_px.ravel(), numbers)
+        np.testing.assert_array_equal(face.landmarks.ravel(), numbers)

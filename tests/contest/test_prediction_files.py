@@ -9,7 +9,7 @@ from keras_landmarks.contest import prediction_files
 from keras_landmarks.utils.errors import InputError
 
 
-def test_predictions_come_back(tmp_path):
+def test_written_file_is_read_back(tmp_path):
     path = tmp_path / "predictions.npz"
     landmarks = np.random.default_rng(0).uniform(-5, 500, (2, 971, 2)).astype(np.float32)
     prediction_files.write(path, ["a.jpg", "ä.jpg"], landmarks)
@@ -20,7 +20,7 @@ def test_predictions_come_back(tmp_path):
     assert table.sigmas is None
 
 
-def test_predictions_come_back_with_their_deviations(tmp_path):
+def test_sigmas_are_read_back(tmp_path):
     path = tmp_path / "predictions.npz"
     sigmas = np.random.default_rng(0).uniform(1, 9, (2, 3))
     prediction_files.write(path, ["a.jpg", "b.jpg"], np.zeros((2, 3, 2)), sigmas)
@@ -28,11 +28,11 @@ def test_predictions_come_back_with_their_deviations(tmp_path):
     np.testing.assert_array_equal(table.sigmas, sigmas.astype(np.float32))
     assert table.sigmas.dtype == np.float32
     prediction_files.write(path, ["a.jpg", "b.jpg"], np.zeros((2, 3, 2)), sigmas[:, :2])
-    with pytest.raises(InputError, match=r"\(2, 2\) sigmas and \(2, 3, 2\) landmarks do not match"):
+    with pytest.raises(InputError, match=r"predictions\.npz: .*\(2, 2\).*\(2, 3, 2\)"):
         prediction_files.read(path)
 
 
-def test_predictions_are_read_some_rows_at_a_time(tmp_path):
+def test_iterate_yields_pieces(tmp_path):
     path = tmp_path / "predictions.npz"
     landmarks = np.random.default_rng(0).uniform(-5, 500, (5, 3, 2)).astype(np.float32)
     prediction_files.write(path, list("abcde"), landmarks)
@@ -45,12 +45,12 @@ def test_predictions_are_read_some_rows_at_a_time(tmp_path):
     np.testing.assert_array_equal(np.concatenate(pieces), landmarks[..., [0, 1, 0]])
 
 
-def test_a_changed_byte_is_found_when_the_last_rows_are_read(tmp_path):
+def test_iterate_finds_changed_byte(tmp_path):
     path = tmp_path / "predictions.npz"
     prediction_files.write(path, list("abcde"), np.full((5, 3, 2), 7.0))
     content = path.read_bytes()
     path.write_bytes(content.replace(np.float32(7).tobytes(), np.float32(8).tobytes(), 1))
-    with pytest.raises(InputError, match=r"predictions\.npz: not a predictions file \(Bad CRC"):
+    with pytest.raises(InputError, match=r"predictions\.npz: .*CRC"):
         list(prediction_files.iterate(path, rows=2))
 
 
@@ -67,7 +67,7 @@ def test_a_changed_byte_is_found_when_the_last_rows_are_read(tmp_path):
     ],
     ids=["pickle", "no landmarks", "too many", "three axes", "no points", "one name", "times"],
 )
-def test_arrays_that_are_no_predictions_are_refused(tmp_path, arrays):
+def test_other_arrays_are_refused(tmp_path, arrays):
     np.savez(tmp_path / "predictions.npz", **arrays)
     for read in (prediction_files.read, prediction_files.read_names):
         with pytest.raises(InputError, match=r"predictions\.npz: ") as error:
@@ -84,7 +84,7 @@ def array_file(array, shape):
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_memory_is_not_taken_for_what_a_predictions_file_claims(tmp_path, compression):
+def test_claimed_size_takes_no_memory(tmp_path, compression):
     path = tmp_path / "predictions.npz"
     rows = 1 << 30 if compression == zipfile.ZIP_STORED else 1 << 16
     landmarks = np.zeros((1 if compression == zipfile.ZIP_STORED else rows, 3, 2), np.float32)
@@ -92,7 +92,7 @@ def test_memory_is_not_taken_for_what_a_predictions_file_claims(tmp_path, compre
         archive.writestr("file_names.npy", array_file(np.array(["a.jpg"]), (1,)))
         archive.writestr("landmarks.npy", array_file(landmarks, (rows, 3, 2)))
     tracemalloc.start()
-    with pytest.raises(InputError, match=r"predictions\.npz: not a predictions file"):
+    with pytest.raises(InputError, match=r"predictions\.npz: "):
         prediction_files.read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -100,7 +100,7 @@ def test_memory_is_not_taken_for_what_a_predictions_file_claims(tmp_path, compre
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b[40:], lambda b: b"text"])
-def test_a_damaged_predictions_file_is_refused(tmp_path, damage):
+def test_damaged_file_is_refused(tmp_path, damage):
     path = tmp_path / "predictions.npz"
     prediction_files.write(path, ["a.jpg"], np.zeros((1, 3, 2)))
     path.write_bytes(damage(path.read_bytes()))

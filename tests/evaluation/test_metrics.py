@@ -87,8 +87,8 @@ def test_summary_by_hand():
 
 
 def test_summary_by_given_regions():
-    figures = metrics.summary(DISTANCES, FACE_SIZES, regions={"ear": slice(1, 2)})
-    assert figures["regions"] == {"ear": {"mse": 1, "nme": 0.025}}  # (0 + 4 / 2) / 2; (2 / 40) / 2
+    results = metrics.summary(DISTANCES, FACE_SIZES, regions={"ear": slice(1, 2)})
+    assert results["regions"] == {"ear": {"mse": 1, "nme": 0.025}}  # (0 + 4 / 2) / 2; (2 / 40) / 2
 
 
 def test_summary_of_971_points_names_regions():
@@ -100,24 +100,24 @@ def test_summary_of_971_points_names_regions():
     assert regions["pupil_left"] == {"mse": 0, "nme": 0}
 
 
-def test_asked_summary_allows_as_many_points_an_image_as_asked():
-    figures = metrics.requested_points_summary(
+def test_requested_points_may_vary_by_image():
+    results = metrics.requested_points_summary(
         [np.array([2.0]), np.array([1.0, 3.0])], np.array([10.0, 20.0])
     )
-    assert figures["mse_asked"] == pytest.approx((4 / 2 + 10 / 4) / 2)
-    assert figures["nme_asked"] == pytest.approx((0.2 + 0.1) / 2)
-    assert figures["mse_asked_percentiles"]["50"] == pytest.approx(2.25)
+    assert results["mse_asked"] == pytest.approx((4 / 2 + 10 / 4) / 2)
+    assert results["nme_asked"] == pytest.approx((0.2 + 0.1) / 2)
+    assert results["mse_asked_percentiles"]["50"] == pytest.approx(2.25)
 
 
-def test_figures_have_intervals_where_there_are_draws():
-    """Two images drawn anew: both the first, both the second, or as they are."""
+def test_resamples_add_intervals():
+    """Draws of two images have the first twice, the second twice, or both."""
     resamples = Resamples(["a.jpg", "b.jpg"])
-    figures = metrics.summary(DISTANCES, FACE_SIZES, resamples)
-    assert figures["mse_interval"] == [6.25, 26]
-    assert figures["nme_interval"] == pytest.approx([2.5 / 60, 0.15])
-    asked = metrics.requested_points_summary(list(DISTANCES), FACE_SIZES, resamples)
-    assert asked["mse_asked_interval"] == [6.25, 26]
-    without = {name: value for name, value in figures.items() if "interval" not in name}
+    results = metrics.summary(DISTANCES, FACE_SIZES, resamples)
+    assert results["mse_interval"] == [6.25, 26]
+    assert results["nme_interval"] == pytest.approx([2.5 / 60, 0.15])
+    requested = metrics.requested_points_summary(list(DISTANCES), FACE_SIZES, resamples)
+    assert requested["mse_asked_interval"] == [6.25, 26]
+    without = {name: value for name, value in results.items() if "interval" not in name}
     assert without == metrics.summary(DISTANCES, FACE_SIZES)
 
 
@@ -126,8 +126,8 @@ def test_calibration_by_hand():
     errors = np.array([[[1, 3], [0.5, 8]], [[0, 2], [1, 1]]])
     sigmas = np.array([[2, 4], [1, 1]])
     # Errors over sigma: 0.5, 1.5, 0.125, 2 and 0, 2, 1, 1.
-    figures = metrics.calibration(errors, true, sigmas)
-    assert figures["within_1_sigma"] == (2 / 4 + 3 / 4) / 2
-    assert figures["within_2_sigma"] == 1
+    results = metrics.calibration(errors, true, sigmas)
+    assert results["within_1_sigma"] == (2 / 4 + 3 / 4) / 2
+    assert results["within_2_sigma"] == 1
     squares = 0.25 + 2.25 + 0.125**2 + 4 + 4 + 1 + 1
-    assert figures["error_by_sigma"] == pytest.approx(np.sqrt(squares / 8))
+    assert results["error_by_sigma"] == pytest.approx(np.sqrt(squares / 8))

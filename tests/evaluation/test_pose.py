@@ -16,7 +16,7 @@ def test_mean_face_by_hand():
     np.testing.assert_allclose(mean, [[-1, -1 / 6], [1, -1 / 6], [0, 1 / 3]])
 
 
-def test_with_a_mirror_map_the_mean_face_is_upright():
+def test_mirror_map_makes_mean_face_upright():
     lopsided = np.array([[0, 0], [4, 1], [1, 2]])
     mean = pose.mean_face(lopsided[None], MIRROR)
     np.testing.assert_allclose(mean[MIRROR] * [-1, 1], mean)
@@ -24,7 +24,7 @@ def test_with_a_mirror_map_the_mean_face_is_upright():
 
 
 @pytest.mark.parametrize("degrees", [-170, -30, 0, 90])
-def test_roll_is_clockwise_in_the_picture(degrees):
+def test_roll_is_clockwise_in_the_image(degrees):
     mean = pose.mean_face(FACE_PX[None], MIRROR)
     sin, cos = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
     turned = 50 + 30 * mean @ np.array([[cos, sin], [-sin, cos]])  # y is down
@@ -44,17 +44,17 @@ def test_yaw_by_hand(middle_x):
 
 
 @pytest.mark.parametrize("mirror_map", [[0, 1, 2], [1, 0, 3, 2]])
-def test_there_is_no_yaw_without_a_middle_or_sides(mirror_map):
+def test_yaw_needs_middle_and_sides(mirror_map):
     points = np.random.default_rng(0).normal(size=(1, len(mirror_map), 2))
     assert pose.yaw_deg(points, points[0], np.array(mirror_map)) is None
 
 
-def test_procedural_heads_turned_by_known_angles():
+def test_pose_of_synthetic_heads():
     rng = np.random.default_rng(0)
     angles = rng.uniform([-35, -10, -20], [35, 10, 20], (60, 3))
     heads = [faces.head_points(faces.random_face(rng)) for _ in angles]
     turned = [
-        faces.Placement(faces.rotation(*turn), distance=10)(head)[:, :2]
+        faces.Projection(faces.rotation(*turn), distance=10)(head)[:, :2]
         for turn, head in zip(angles, heads, strict=True)
     ]
     points, mirror_map = np.stack(turned), layout.mirror_map()

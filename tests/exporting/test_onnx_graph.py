@@ -7,9 +7,9 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from keras_landmarks.exporting.onnx_graph import onnx_model
+from keras_landmarks.exporting.onnx_graph import to_onnx
 
-# Every kind of layer that a network may have, beside what all of them share.
+# Every kind of layer that a network may have, besides those of `branching_model`.
 LAYERS = {
     "padded convolution": [keras.layers.ZeroPadding2D(1), keras.layers.Conv2D(4, 3, 2)],
     "uneven padding": [keras.layers.ZeroPadding2D(((0, 1), (1, 2))), keras.layers.Conv2D(4, 3, 2)],
@@ -39,18 +39,18 @@ def images(count=2):
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_a_layer_is_the_same_in_onnx(kind):
+def test_layer_computes_the_same_in_onnx(kind):
     image = keras.Input((9, 12, 3), name="image")
     x = image
     for layer in LAYERS[kind]:
         x = type(layer).from_config(layer.get_config())(x)
     model = keras.Model(image, keras.layers.Flatten()(x))
     expected = model.predict_on_batch(images())
-    np.testing.assert_allclose(run(onnx_model(model), images()), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(to_onnx(model), images()), expected, rtol=1e-5, atol=1e-5)
 
 
-def squeezing():
-    """What lies around EfficientNet's and MobileNet's attention, and a head with a variance."""
+def branching_model():
+    """Squeeze-and-excitation as in EfficientNet and MobileNet, and a head with log variances."""
     image = keras.Input((9, 12, 3), name="image")
     x = keras.layers.Rescaling([2.0, 3.0, 4.0], [0.5, 0.0, -0.5])(image)
     mean = keras.layers.GlobalAveragePooling2D()(x)
@@ -62,33 +62,33 @@ def squeezing():
     return keras.Model(image, keras.layers.Concatenate()([points, variance]))
 
 
-def test_a_graph_with_branches_is_the_same_in_onnx_for_any_batch():
-    model = squeezing()
-    proto = onnx_model(model)
+def test_branches_compute_the_same_for_any_batch_size():
+    model = branching_model()
+    proto = to_onnx(model)
     for count in (1, 3):
         got = run(proto, images(count))
         np.testing.assert_allclose(got, model.predict_on_batch(images(count)), rtol=1e-4, atol=1e-4)
 
 
-def test_halved_kernels_take_half_the_room_and_biases_do_not():
-    kinds = {
+def test_only_kernels_are_stored_in_float16():
+    dtypes = {
         array.name: numpy_helper.to_array(array).dtype
-        for array in onnx_model(squeezing(), halved=["Gemm"]).graph.initializer
+        for array in to_onnx(branching_model(), float16_kinds=["Gemm"]).graph.initializer
     }
-    kernels = [dtype for name, dtype in kinds.items() if name.endswith(".half")]
+    kernels = [dtype for name, dtype in dtypes.items() if name.endswith(".half")]
     assert kernels == [np.float16] * 2
-    assert all(dtype == np.float32 for name, dtype in kinds.items() if name.endswith(".bias"))
+    assert all(dtype == np.float32 for name, dtype in dtypes.items() if name.endswith(".bias"))
 
 
-def test_a_layer_of_another_kind_is_named():
+def test_unknown_kind_of_layer_is_named():
     image = keras.Input((9, 12, 3), name="image")
     model = keras.Model(image, keras.layers.LayerNormalization(name="odd")(image))
-    with pytest.raises(NotImplementedError, match="odd: a LayerNormalization has no ONNX form"):
-        onnx_model(model)
+    with pytest.raises(NotImplementedError, match="odd: a LayerNormalization"):
+        to_onnx(model)
 
 
-def test_the_file_says_what_it_takes_and_gives():
-    proto = onnx_model(squeezing())
+def test_file_declares_input_and_output():
+    proto = to_onnx(branching_model())
     shapes = {
         value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
         for value in [*proto.graph.input, *proto.graph.output]

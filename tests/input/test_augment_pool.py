@@ -14,12 +14,12 @@ from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.augment_pool import BATCHES_AT_ONCE, AugmentPool
 from keras_landmarks.utils.errors import InputError
 
-FRAME, POINTS, BATCH = CropSpec(32, 40), 971, 40
+CROP_SPEC, POINTS, BATCH = CropSpec(32, 40), 971, 40
 FAILS, KILLS = 10**6, 10**6 + 1  # seeds
 
 
 def invert(image, landmarks_px, seed):
-    """Stands in for the real augmenter, which takes seconds to load, where only the pool counts."""
+    """Stands in for the real augmenter, which takes seconds to import."""
     if seed == FAILS:
         raise ValueError("no such colour")
     if seed == KILLS:
@@ -33,16 +33,16 @@ def make_invert():
 
 def make_online_augmenter():
     from keras_landmarks.input.augmentation import online_augmenter
-    from keras_landmarks.input.augmentation_config import AugmentationConfig
+    from keras_landmarks.settings import AUGMENTATIONS, AugmentationSettings
 
-    return online_augmenter(AugmentationConfig(), np.arange(POINTS)[::-1])
+    return online_augmenter(AugmentationSettings(AUGMENTATIONS), np.arange(POINTS)[::-1])
 
 
 def batch_of(count, seed=0):
     """Returns random images, landmarks and seeds."""
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (count, *FRAME.shape), np.uint8)
-    landmarks_px = rng.uniform(0, FRAME.width, (count, POINTS, 2)).astype(np.float32)
+    images = rng.integers(0, 256, (count, *CROP_SPEC.shape), np.uint8)
+    landmarks_px = rng.uniform(0, CROP_SPEC.width, (count, POINTS, 2)).astype(np.float32)
     return images, landmarks_px, rng.integers(0, 1000, count)
 
 
@@ -56,7 +56,7 @@ def assert_augmented(results, batch, augmenter=invert):
 
 @pytest.fixture
 def pool():
-    with AugmentPool(make_invert, FRAME, POINTS, BATCH, processes=2) as pool:
+    with AugmentPool(make_invert, CROP_SPEC, POINTS, BATCH, processes=2) as pool:
         yield pool
 
 
@@ -64,21 +64,21 @@ def pool():
     ("make", "processes"),
     [(make_invert, 1), (make_invert, 2), (make_invert, 3), (make_online_augmenter, 2)],
 )
-def test_the_number_of_workers_does_not_show(make, processes):
-    with AugmentPool(make, FRAME, POINTS, BATCH, processes) as pool:
+def test_results_do_not_depend_on_workers(make, processes):
+    with AugmentPool(make, CROP_SPEC, POINTS, BATCH, processes) as pool:
         for count in (BATCH, BATCH, 17, 1):
             batch = batch_of(count)
             assert_augmented(pool(*batch), batch, augmenter=make())
 
 
-def test_what_is_given_is_left_as_it_is(pool):
+def test_inputs_are_not_changed(pool):
     images, landmarks_px, seeds = batch_of(BATCH)
     pool(images, landmarks_px, seeds)
     for array, before in zip((images, landmarks_px, seeds), batch_of(BATCH), strict=True):
         np.testing.assert_array_equal(array, before)
 
 
-def test_more_threads_than_batches_at_once_do_not_disturb_each_other(pool):
+def test_many_threads_share_a_pool(pool):
     batches = [batch_of(BATCH - number, seed=number) for number in range(24)]
     with ThreadPoolExecutor(BATCHES_AT_ONCE + 5) as threads:
         results = list(threads.map(lambda batch: pool(*batch), batches))
@@ -86,7 +86,7 @@ def test_more_threads_than_batches_at_once_do_not_disturb_each_other(pool):
         assert_augmented(result, batch)
 
 
-def test_an_error_in_a_worker_comes_out_and_the_pool_works_on(pool):
+def test_pool_survives_an_error_in_a_worker(pool):
     images, landmarks_px, seeds = batch_of(BATCH)
     failing = np.append(seeds[1:], FAILS)
     for _ in range(2 * BATCHES_AT_ONCE):
@@ -95,25 +95,25 @@ def test_an_error_in_a_worker_comes_out_and_the_pool_works_on(pool):
     assert_augmented(pool(images, landmarks_px, seeds), (images, landmarks_px, seeds))
 
 
-def test_a_worker_killed_at_work_is_told_then_and_ever_after(pool):
+def test_killed_worker_is_reported_every_time(pool):
     images, landmarks_px, seeds = batch_of(BATCH)
     killing = np.append(seeds[1:], KILLS)
     for _ in range(2 * BATCHES_AT_ONCE):
-        with pytest.raises(InputError, match=r"a worker process was killed; .*--processes"):
+        with pytest.raises(InputError, match="--processes"):
             pool(images, landmarks_px, killing)
 
 
-def test_a_worker_killed_while_it_waits_is_told(pool):
+def test_killed_idle_worker_is_reported(pool):
     pool(*batch_of(BATCH))
     for worker in multiprocessing.active_children():
         os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(InputError, match="a worker process was killed"):
+    with pytest.raises(InputError, match="--processes"):
         pool(*batch_of(BATCH))
 
 
-def test_there_are_no_more_workers_than_the_batches_have_tasks():
+def test_workers_do_not_exceed_the_tasks():
     before = len(multiprocessing.active_children())
-    with AugmentPool(make_invert, FRAME, POINTS, 8, processes=32) as pool:
+    with AugmentPool(make_invert, CROP_SPEC, POINTS, 8, processes=32) as pool:
         assert len(multiprocessing.active_children()) == before + BATCHES_AT_ONCE
         batch = batch_of(8)
         assert_augmented(pool(*batch), batch)
@@ -127,12 +127,12 @@ def test_closing_ends_the_workers(pool):
         pool(*batch_of(BATCH))
 
 
-# ── how the process that holds a pool may end; each is run in a process of its own ──
+# ── the ways in which the process that holds a pool may end ──
 
 
 def end(how):
-    """Uses a pool, prints what it has in shared memory, leaves it open and ends as `how` says."""
-    pool = AugmentPool(make_invert, FRAME, POINTS, BATCH, processes=2)
+    """Uses a pool, prints its files in shared memory, leaves it open and ends by calling `how`."""
+    pool = AugmentPool(make_invert, CROP_SPEC, POINTS, BATCH, processes=2)
     pool(*batch_of(BATCH))
     print(*shared_memory_files(), flush=True)
     how()
@@ -152,14 +152,14 @@ def be_killed():
 
 
 def shared_memory_files():
-    """Returns the files in shared memory that this process has mapped, whether or not removed."""
+    """Returns the files in shared memory that this process maps, even if they are removed."""
     return set(re.findall(r"/dev/shm/\S+", Path("/proc/self/maps").read_text()))
 
 
-def run_here(code):
-    """Runs code that may use this module; waits for all processes that it starts, too.
+def run_in_new_process(code):
+    """Runs code that may use this module in a new process; waits for its child processes as well.
 
-    They inherit its standard output, whose end comes when none of them is left.
+    They inherit its standard output, which ends once the last of them has ended.
     """
     own = "import sys; sys.path[1:1] = ['tests', 'tests/input']; from test_augment_pool import *"
     root = Path(__file__).parents[2]
@@ -168,7 +168,7 @@ def run_here(code):
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         start_new_session=True,
     )
 
@@ -177,19 +177,19 @@ def run_here(code):
     ("how", "status"),
     [("int", 0), ("fail", 1), ("leave_at_once", 3), ("be_killed", -9)],
 )
-def test_nothing_is_left_however_the_process_ends(how, status):
-    done = run_here(f"held = end({how})")
+def test_shared_memory_is_always_removed(how, status):
+    done = run_in_new_process(f"held = end({how})")
     assert done.returncode == status
     files = done.stdout.split()
     assert files
     assert not any(Path(file).exists() for file in files)
 
 
-def interrupt_and_go_on():
-    """Presses Ctrl-C, which reaches every process of the group, and uses the pool again."""
-    # Shells have what they start in the background ignore Ctrl-C, the tests perhaps.
+def interrupt_and_reuse():
+    """Sends Ctrl-C to every process of the group, and uses the pool again."""
+    # The tests may run in the background, where shells have processes ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with AugmentPool(make_invert, FRAME, POINTS, BATCH, processes=2) as pool:
+    with AugmentPool(make_invert, CROP_SPEC, POINTS, BATCH, processes=2) as pool:
         for _ in range(2):  # the first time the workers are still starting
             try:
                 os.killpg(0, signal.SIGINT)
@@ -199,6 +199,6 @@ def interrupt_and_go_on():
                 assert_augmented(pool(*batch), batch)
 
 
-def test_ctrl_c_is_left_to_the_process_that_holds_the_pool():
-    done = run_here("interrupt_and_go_on()")
+def test_workers_ignore_ctrl_c():
+    done = run_in_new_process("interrupt_and_reuse()")
     assert (done.returncode, done.stderr) == (0, "")

@@ -5,7 +5,7 @@ import pytest
 
 from keras_landmarks.input import augmentation
 from keras_landmarks.input.augmentation import Augmenter, ShiftScaleRotate, online_augmenter
-from keras_landmarks.input.augmentation_config import KINDS, AugmentationConfig
+from keras_landmarks.settings import AUGMENTATIONS, AugmentationSettings
 from keras_landmarks.utils.seeding import sample_seed
 
 WIDTH, HEIGHT = 160, 120
@@ -19,14 +19,14 @@ def recipe():
 
 
 def fit_affine(before, after):
-    """Returns the matrix (2, 2), the shift and the largest residual of after ~ matrix @ before."""
+    """Returns the matrix (2, 2), shift and largest residual of after ~ matrix @ before + shift."""
     columns = np.column_stack([before, np.ones(len(before))])
     solution = np.linalg.lstsq(columns, after)[0]
     return solution[:2].T, solution[2], np.abs(columns @ solution - after).max()
 
 
-def place_of(moved):
-    """Returns the degrees, scale - 1 and the shift as a share of each side that moved CORNERS."""
+def transform_of(moved):
+    """Returns rotation in degrees, scale - 1, and shift as a fraction of each side, of CORNERS."""
     matrix, shift, _ = fit_affine(CORNERS, moved)
     middle, sides = (CORNERS[0] + CORNERS[2]) / 2, [WIDTH, HEIGHT]
     degrees = np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0]))
@@ -34,20 +34,20 @@ def place_of(moved):
     return np.array([degrees, scale - 1, *((matrix @ middle + shift - middle) / sides)])
 
 
-def test_points_move_with_what_they_mark(recipe):
-    """A bright spot drawn at a point is found at the moved point."""
+def test_points_move_with_the_image(recipe):
+    """A bright spot that was drawn at a point is found at the moved point."""
     point = np.array([[70.0, 65.0]])
     x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     spot = 255 * np.exp(-((x - point[0, 0]) ** 2 + (y - point[0, 1]) ** 2) / 50)
     image = np.repeat(spot[..., None], 3, axis=-1).astype(np.uint8)
     for seed in range(20):
-        varied, moved = recipe(image, point, seed)
-        weights = varied[..., 0] / varied[..., 0].sum()
+        augmented, moved = recipe(image, point, seed)
+        weights = augmented[..., 0] / augmented[..., 0].sum()
         found = [(weights * x).sum(), (weights * y).sum()]
         np.testing.assert_allclose(found, moved[0], atol=0.1)
 
 
-def test_points_stay_in_order_even_outside_of_the_image(recipe):
+def test_points_outside_the_image_are_kept(recipe):
     outside = 0
     for seed in range(50):
         _, moved = recipe(BLANK, CORNERS, seed)
@@ -57,25 +57,25 @@ def test_points_stay_in_order_even_outside_of_the_image(recipe):
     assert outside > 100
 
 
-def test_rotation_scale_and_shift_keep_and_fill_their_limits(recipe):
-    drawn = [place_of(recipe(BLANK, CORNERS, seed)[1]) for seed in range(300)]
+def test_transforms_use_all_of_their_limits(recipe):
+    drawn = [transform_of(recipe(BLANK, CORNERS, seed)[1]) for seed in range(300)]
     limits = np.array([20, 0.1, 0.0625, 0.0625])
     assert np.all(np.abs(drawn) <= limits + 1e-4)
     assert np.all(np.max(drawn, axis=0) > 0.9 * limits)
     assert np.all(np.min(drawn, axis=0) < -0.9 * limits)
 
 
-def test_both_axes_have_one_scale(recipe):
+def test_both_axes_have_the_same_scale(recipe):
     for seed in range(20):
         matrix, _, _ = fit_affine(CORNERS, recipe(BLANK, CORNERS, seed)[1])
         np.testing.assert_allclose(matrix @ matrix.T, np.linalg.det(matrix) * np.eye(2), atol=1e-4)
 
 
-def test_the_border_is_filled(recipe):
+def test_border_is_filled(recipe):
     assert all(recipe(BLANK, CORNERS, seed)[0].min() >= 254 for seed in range(20))
 
 
-def test_the_same_seed_gives_the_same(recipe):
+def test_same_seed_gives_the_same_result(recipe):
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
     first, again, other = (recipe(image, CORNERS, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first[0], again[0])
@@ -83,16 +83,16 @@ def test_the_same_seed_gives_the_same(recipe):
     assert np.any(first[1] != other[1])
 
 
-def test_what_is_given_is_left_as_it_is(recipe):
+def test_inputs_are_not_changed(recipe):
     image, points = BLANK.copy(), CORNERS.astype(np.int16)
     recipe(image, points, seed=0)
     np.testing.assert_array_equal(image, BLANK)
     np.testing.assert_array_equal(points, CORNERS)
 
 
-def test_threads_do_not_disturb_each_other():
+def test_threads_do_not_interfere():
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
-    augmenter = online_augmenter(AugmentationConfig(), mirror_map=None)
+    augmenter = online_augmenter(AugmentationSettings(AUGMENTATIONS), mirror_map=None)
     alone = [augmenter(image, CORNERS, seed) for seed in range(150)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda seed: augmenter(image, CORNERS, seed), range(150)))
@@ -101,7 +101,7 @@ def test_threads_do_not_disturb_each_other():
         np.testing.assert_array_equal(points_beside, points)
 
 
-def test_mirror_by_hand():
+def test_mirror_equals_hand_computed_values():
     image = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
     points = np.array([[0, 1], [1.5, 0], [2, 0]], np.float32)
     mirrored, mirrored_points = augmentation.mirror(image, points, np.array([2, 1, 0]))
@@ -111,33 +111,33 @@ def test_mirror_by_hand():
 
 
 @pytest.mark.parametrize(("mirror_map", "least", "most"), [([1, 0, 2, 3], 70, 130), (None, 0, 0)])
-def test_about_half_of_the_faces_are_mirrored_if_there_is_a_map(mirror_map, least, most):
-    augmenter = online_augmenter(AugmentationConfig(), mirror_map)
+def test_half_of_the_faces_are_mirrored(mirror_map, least, most):
+    augmenter = online_augmenter(AugmentationSettings(AUGMENTATIONS), mirror_map)
     face = np.random.default_rng(0).uniform(0, HEIGHT, (4, 2)).astype(np.float32)
-    varied = [augmenter(BLANK, face, seed)[1] for seed in range(200)]
-    assert least <= sum(fit_affine(face, moved)[2] > 1 for moved in varied) <= most
+    augmented = [augmenter(BLANK, face, seed)[1] for seed in range(200)]
+    assert least <= sum(fit_affine(face, moved)[2] > 1 for moved in augmented) <= most
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_changes_what_it_is_for(kind):
-    augmenter = online_augmenter(AugmentationConfig((kind,)), np.array([1, 0, 2, 3]))
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_each_kind_changes_image_or_points(kind):
+    augmenter = online_augmenter(AugmentationSettings((kind,)), np.array([1, 0, 2, 3]))
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
-    varied = [augmenter(image, CORNERS, seed) for seed in range(50)]
+    augmented = [augmenter(image, CORNERS, seed) for seed in range(50)]
     images, points = (
-        sum(np.any(v[i] != b) for v in varied) for i, b in enumerate([image, CORNERS])
+        sum(np.any(v[i] != b) for v in augmented) for i, b in enumerate([image, CORNERS])
     )
     assert images > 5
     assert (points > 5) == (kind in ("affine", "mirror"))
 
 
-def test_nothing_asked_for_leaves_all_as_it_is():
-    image, points = online_augmenter(AugmentationConfig(()), np.arange(4))(BLANK, CORNERS, seed=3)
+def test_no_augmentation_changes_nothing():
+    image, points = online_augmenter(AugmentationSettings(()), np.arange(4))(BLANK, CORNERS, seed=3)
     np.testing.assert_array_equal(image, BLANK)
     np.testing.assert_array_equal(points, CORNERS)
 
 
-def test_online_both_axes_are_scaled_within_the_limit_each_for_itself():
-    augmenter = online_augmenter(AugmentationConfig(("affine",), 0, 0, 0.2), None)
+def test_online_axes_scale_independently():
+    augmenter = online_augmenter(AugmentationSettings(("affine",), 0, 0, 0.2), None)
     scales = np.array(
         [np.diag(fit_affine(CORNERS, augmenter(BLANK, CORNERS, seed)[1])[0]) for seed in range(200)]
     )
@@ -146,8 +146,8 @@ def test_online_both_axes_are_scaled_within_the_limit_each_for_itself():
     assert np.abs(np.diff(scales, axis=1)).max() > 0.2
 
 
-def test_a_covered_rectangle_has_one_colour_and_four_tenths_of_each_side_at_most():
-    augmenter = online_augmenter(AugmentationConfig(("cut_out",)), None)
+def test_dropout_covers_up_to_40_percent_a_side():
+    augmenter = online_augmenter(AugmentationSettings(("coarse_dropout",)), None)
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
     covered = 0
     for seed in range(40):
@@ -159,15 +159,15 @@ def test_a_covered_rectangle_has_one_colour_and_four_tenths_of_each_side_at_most
     assert 10 < covered < 30
 
 
-def test_light_and_place_are_drawn_apart():
-    augmenter = online_augmenter(AugmentationConfig(("affine", "colour")), mirror_map=None)
+def test_colour_is_independent_of_position():
+    augmenter = online_augmenter(AugmentationSettings(("affine", "colour")), mirror_map=None)
     image = np.full_like(BLANK, 90)
     image[:, np.arange(WIDTH) // 10 % 2 == 0] = 170
-    varied = [augmenter(image, CORNERS, seed) for seed in range(400)]
-    places = np.transpose([place_of(moved) for _, moved in varied])
-    middles = [image[40:80, 60:100] for image, _ in varied]  # no border comes in so far
-    lights = np.transpose([(middle.min(), middle.max()) for middle in middles])
-    assert np.abs(np.corrcoef(places, lights)[:4, 4:]).max() < 0.2
+    augmented = [augmenter(image, CORNERS, seed) for seed in range(400)]
+    transforms = np.transpose([transform_of(moved) for _, moved in augmented])
+    middles = [image[40:80, 60:100] for image, _ in augmented]  # the border does not reach it
+    colours = np.transpose([(middle.min(), middle.max()) for middle in middles])
+    assert np.abs(np.corrcoef(transforms, colours)[:4, 4:]).max() < 0.2
 
 
 def test_seeds_of_neighbours_differ():

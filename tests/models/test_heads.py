@@ -2,15 +2,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.models import heads, networks, pretrained
+from keras_landmarks.models import heads, networks, weight_files
 from keras_landmarks.models.folding import fold_batch_norm
-from keras_landmarks.models.heads import Head
+from keras_landmarks.models.heads import HeadConfig
 
-SHAPE = Head("shape", shape_components=3)
+SHAPE = HeadConfig("shape", shape_components=3)
 
 
 def build(head):
-    return networks.build("tiny", points=5, image_size=(64, 48), head=head)
+    return networks.build("tiny", num_landmarks=5, image_size=(64, 48), head=head)
 
 
 def images(count=2):
@@ -26,7 +26,7 @@ def with_basis(model):
     return mean, components
 
 
-def test_what_the_shape_head_gives_lies_in_its_basis():
+def test_shape_head_predicts_within_its_basis():
     model = build(SHAPE)
     mean, components = with_basis(model)
     landmarks = model.predict(images(), verbose=0)
@@ -37,14 +37,14 @@ def test_what_the_shape_head_gives_lies_in_its_basis():
     assert np.abs(coefficients).max() > 0
 
 
-def test_the_shape_head_begins_with_the_mean_shape():
+def test_new_shape_head_predicts_the_mean_shape():
     model = build(SHAPE)
     mean = np.arange(10.0)
     heads.set_shape_basis(model, mean, np.ones((3, 10)))
     np.testing.assert_array_equal(model.predict(images(), verbose=0).reshape(2, 10), [mean, mean])
 
 
-def test_training_leaves_the_basis_as_it_is():
+def test_training_does_not_change_the_basis():
     model = build(SHAPE)
     mean, components = with_basis(model)
     model.compile("sgd", loss="mse")
@@ -53,36 +53,37 @@ def test_training_leaves_the_basis_as_it_is():
     np.testing.assert_allclose(model.get_layer("basis").get_weights()[1], mean, rtol=1e-6)
 
 
-def test_the_shape_head_sees_where_in_the_map_a_feature_lies():
-    """The linear head's mean over the map does not."""
+def test_only_shape_head_uses_feature_positions():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(1, 2, 2, 512)).astype(np.float32)
     moved = features[:, ::-1]
-    for head, same in ((Head(), True), (SHAPE, False)):
-        model = heads_alone(head)
+    for head, same in ((HeadConfig(), True), (SHAPE, False)):
+        model = head_model(head)
         if head == SHAPE:
             with_basis(model)
         agree = np.allclose(model(features), model(moved), atol=1e-4)
         assert agree == same
 
 
-def heads_alone(head):
+def head_model(head):
     features = keras.Input((2, 2, 512))
     return keras.Model(features, heads.attach(head, features, 5))
 
 
-@pytest.mark.parametrize("kind", [Head(uncertainty=True), Head("shape", 3, uncertainty=True)])
-def test_uncertainty_is_a_third_number_and_leaves_the_points_as_they_are(kind):
-    model = build(kind)
+@pytest.mark.parametrize(
+    "head", [HeadConfig(uncertainty=True), HeadConfig("shape", 3, uncertainty=True)]
+)
+def test_uncertainty_adds_a_third_number(head):
+    model = build(head)
     assert model.output_shape == (None, 5, 3)
-    plain = build(Head(kind.kind, kind.shape_components))
+    plain = build(HeadConfig(head.kind, head.shape_components))
     for layer in filter(lambda layer: layer.weights, plain.layers):
         layer.set_weights(model.get_layer(layer.name).get_weights())
     both = model.predict(images(), verbose=0)
     np.testing.assert_allclose(both[..., :2], plain.predict(images(), verbose=0), atol=1e-5)
 
 
-def test_folding_and_weight_files_know_the_shape_head(tmp_path):
+def test_shape_head_survives_folding_and_saving(tmp_path):
     model = build(SHAPE)
     with_basis(model)
     expected = model.predict(images(), verbose=0)
@@ -90,15 +91,17 @@ def test_folding_and_weight_files_know_the_shape_head(tmp_path):
     np.testing.assert_allclose(folded, expected, atol=1e-3)
     model.save_weights(tmp_path / "best.weights.h5")
     again = build(SHAPE)
-    pretrained.load_weights(again, tmp_path)
+    weight_files.load_weights(again, tmp_path)
     np.testing.assert_array_equal(again.predict(images(), verbose=0), expected)
 
 
-def test_weights_with_another_kind_of_head_initialise_the_rest(tmp_path):
-    linear = build(Head())
-    pretrained.save_safetensors(linear, tmp_path / "linear.safetensors")
+def test_weights_of_another_head_load_partially(tmp_path):
+    linear = build(HeadConfig())
+    weight_files.save_safetensors(linear, tmp_path / "linear.safetensors")
     model = build(SHAPE)
-    left = pretrained.load_weights(model, tmp_path / "linear.safetensors", any_head=True)
+    left = weight_files.load_weights(
+        model, tmp_path / "linear.safetensors", skip_mismatched_head=True
+    )
     assert left == ["coefficients.weight", "coefficients.bias", "basis.weight", "basis.bias"]
     for layer in ("conv1", "layer4.0.conv2"):
         ours, theirs = (m.get_layer(layer).get_weights() for m in (model, linear))

@@ -1,7 +1,6 @@
-"""Keras's global settings: a user's keras.json and a host program's choices change nothing here."""
+"""A user's keras.json and a host program's Keras settings do not change what our models compute."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import subprocess
@@ -12,14 +11,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks import config
 from keras_landmarks.contest import prediction_files
 from keras_landmarks.images import geometry
+from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
 from keras_landmarks.inference.predictor import Predictor
-from keras_landmarks.models.keras_settings import own_settings
+from keras_landmarks.models.keras_settings import pinned_settings
 from keras_landmarks.models.spec import load_trained
 from keras_landmarks.models.stock_layers import stock_model
-from keras_landmarks.predict import PredictSettings, predict
+from keras_landmarks.settings import PredictSettings
+from keras_landmarks.training.work_directory import write_flagfile
 
 OURS = {
     "image_data_format": "channels_last",
@@ -51,7 +51,7 @@ def choose(settings):
 
 @contextlib.contextmanager
 def host_program():
-    """Within, a program around ours has chosen everything otherwise."""
+    """Within, a program around ours has chosen other settings."""
     choose(THEIRS)
     try:
         yield
@@ -61,12 +61,12 @@ def host_program():
     assert left == THEIRS
 
 
-def test_own_settings_hold_within_and_the_hosts_after():
-    with host_program(), own_settings():
+def test_settings_are_pinned_and_restored():
+    with host_program(), pinned_settings():
         assert settings_now() == OURS
-    with host_program(), own_settings("mixed_bfloat16"):
+    with host_program(), pinned_settings("mixed_bfloat16"):
         assert settings_now() == OURS | {"dtype_policy": "mixed_bfloat16"}
-    with host_program(), pytest.raises(KeyError), own_settings():
+    with host_program(), pytest.raises(KeyError), pinned_settings():
         raise KeyError
 
 
@@ -75,52 +75,51 @@ def crops():
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
 
-def test_predictor_is_the_same_in_a_host_program(tiny_run, crops):
-    workdir = Path(tiny_run[0].workdir)
-    framing = geometry.CropTransform(np.ones((3, 2)), np.zeros((3, 2)))
-    expected = Predictor(workdir)(crops, framing)
+def test_predictor_ignores_host_settings(tiny_run, crops):
+    workdir = Path(tiny_run[0].files.workdir)
+    transform = geometry.CropTransform(np.ones((3, 2)), np.zeros((3, 2)))
+    expected = Predictor(workdir)(crops, transform)
     with host_program():
-        np.testing.assert_array_equal(Predictor(workdir)(crops, framing), expected)
+        np.testing.assert_array_equal(Predictor(workdir)(crops, transform), expected)
 
 
-def test_exported_network_is_the_same_in_a_host_program(tiny_run, crops):
-    workdir = Path(tiny_run[0].workdir)
+def test_exported_network_ignores_host_settings(tiny_run, crops):
+    workdir = Path(tiny_run[0].files.workdir)
     expected = stock_model(load_trained(workdir)[1]).predict_on_batch(crops)
     with host_program():
         stock = stock_model(load_trained(workdir)[1])
-        with own_settings():
+        with pinned_settings():
             np.testing.assert_array_equal(stock.predict_on_batch(crops), expected)
 
 
 TRAIN_AND_PREDICT = """
 import sys
 from pathlib import Path
-from absl import flags
-from keras_landmarks import config
-from keras_landmarks.augment import AugmentSettings
-from keras_landmarks.predict import PredictSettings, predict
+from keras_landmarks import flags
+from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
+from keras_landmarks.settings import PredictSettings, TrainSettings
 from keras_landmarks.train import train
-from keras_landmarks.training.settings import TrainSettings
 
 flags.FLAGS(["train", *sys.argv[1:]])
-settings = config.read(TrainSettings)
-train(settings, AugmentSettings(0))
-workdir = Path(settings.workdir)
-predict(workdir, Path(settings.data), "test", None, workdir / "p.npz", PredictSettings())
+settings = flags.read(TrainSettings)
+train(settings)
+workdir = Path(settings.files.workdir)
+data = Path(settings.files.data)
+predict_split(workdir, data, "test", None, workdir / "p.npz", PredictSettings())
 
 import keras
 print(keras.config.image_data_format(), keras.config.floatx(), keras.config.dtype_policy().name)
 """
 
 
-def test_keras_json_of_the_user_changes_nothing(tiny_run, settings, faces, tmp_path):
-    done = Path(tiny_run[0].workdir)
+def test_keras_json_is_ignored(tiny_run, settings, faces, tmp_path):
+    done = Path(tiny_run[0].files.workdir)
     home = tmp_path / "home"
     home.mkdir()
     names = ("floatx", "epsilon", "image_data_format")
     theirs = {name: THEIRS[name] for name in names} | {"backend": "torch"}
     (home / "keras.json").write_text(json.dumps(theirs))
-    config.write_flagfile(tmp_path / "flags.cfg", dataclasses.asdict(settings))
+    write_flagfile(tmp_path / "flags.cfg", settings)
     ended = subprocess.run(
         [sys.executable, "-c", TRAIN_AND_PREDICT, f"--flagfile={tmp_path / 'flags.cfg'}"],
         env=os.environ | {"KERAS_HOME": str(home)},
@@ -129,9 +128,9 @@ def test_keras_json_of_the_user_changes_nothing(tiny_run, settings, faces, tmp_p
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["channels_first", "float16", "float16"]
-    ours = Path(settings.workdir)
+    ours = Path(settings.files.workdir)
     last = "last.safetensors"
     assert (ours / last).read_bytes() == (done / last).read_bytes()
-    predict(done, faces, "test", None, tmp_path / "p.npz", PredictSettings())
+    predict_split(done, faces, "test", None, tmp_path / "p.npz", PredictSettings())
     expected, predicted = (prediction_files.read(folder / "p.npz") for folder in (tmp_path, ours))
     np.testing.assert_array_equal(predicted.points, expected.points)

@@ -1,17 +1,17 @@
 import keras
 import numpy as np
-from test_folding import MEMBERS
+from small_networks import CONFIGS
 
 from keras_landmarks.models import networks
-from keras_landmarks.models.heads import Head
+from keras_landmarks.models.heads import HeadConfig
 from keras_landmarks.models.stock_layers import stock_model
 
 
-def test_a_stock_model_predicts_the_same_without_our_layers():
+def test_stock_model_predicts_the_same():
     keras.utils.set_random_seed(0)
-    # Odd sides: at stride 2 the padding is another than Keras's own.
-    head = Head(uncertainty=True)
-    model = networks.build(MEMBERS["grouped"], 5, (33, 38), head=head)
+    # With odd sides, the padding at stride 2 differs from Keras's own.
+    head = HeadConfig(uncertainty=True)
+    model = networks.build(CONFIGS["grouped"], 5, (33, 38), head=head)
     images = np.random.default_rng(1).integers(0, 256, (3, 33, 38, 3)).astype(np.float32)
     stock = stock_model(model)
     np.testing.assert_allclose(

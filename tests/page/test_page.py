@@ -1,4 +1,4 @@
-"""The page in a real browser, and its framing under Node, beside Python's."""
+"""The page in a real browser, and its JavaScript modules under Node, compared with Python."""
 
 import base64
 import dataclasses
@@ -17,14 +17,15 @@ import pytest
 from browser import chromium, needs_chromium
 
 from keras_landmarks.contest import landmark_tables, listed_images
-from keras_landmarks.export import export
+from keras_landmarks.exporting.exporter import export
 from keras_landmarks.images import decoding
 from keras_landmarks.images.geometry import CropSpec, to_crop
-from keras_landmarks.models.pretrained import BEST_WEIGHTS
+from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
 from keras_landmarks.models.spec import ModelSpec, claim_workdir, load_trained
-from keras_landmarks.predict import predict
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
+from keras_landmarks.settings import PredictSettings
 
-WEB = Path(__file__).parents[2] / "keras_landmarks" / "page"
+PAGE = Path(__file__).parents[2] / "keras_landmarks" / "page"
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 needs_npm = pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed")
 
@@ -35,73 +36,73 @@ def smooth_photo(rng, width, height):
 
 
 @needs_node
-def test_framing_is_pythons_to_a_step_of_brightness(tmp_path):
-    """Smaller, larger, equal, by whole factors, one side only; with bands and without."""
+def test_crops_match_python(tmp_path):
+    """Photos smaller than, larger than and equal to the crop; by whole factors; with bands."""
     rng = np.random.default_rng(0)
     sizes = [(64, 64), (128, 128), (37, 51), (300, 225), (63, 200), (96, 64), (150, 40)]
-    frames = [
+    crop_specs = [
         CropSpec(*size, framing, trim_bands)
         for size, framing, trim_bands in itertools.product(
             [(64, 64), (48, 64)], ["crop", "stretch", "pad"], [False, True]
         )
     ]
     jobs, expected = [], []
-    for number, (size, frame) in enumerate(itertools.product(sizes, frames)):
+    for number, (size, crop_spec) in enumerate(itertools.product(sizes, crop_specs)):
         photo = smooth_photo(rng, *size)
-        if frame.trim_bands:
+        if crop_spec.trim_bands:
             photo[: len(photo) // 8], photo[:, -(size[0] // 7) :] = 9, 0
         files = {"photo": tmp_path / f"{number}.photo", "input": tmp_path / f"{number}.input"}
         files["photo"].write_bytes(photo.tobytes())
         names = {name: str(path) for name, path in files.items()}
         photo_size = {"width": size[0], "height": size[1]}
-        jobs.append({**names, **photo_size, "frame": dataclasses.asdict(frame)})
-        expected.append(frame.apply(photo))
+        jobs.append({**names, **photo_size, "spec": dataclasses.asdict(crop_spec)})
+        expected.append(crop_spec.apply(photo))
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
-    script = ["node", Path(__file__).with_name("frame.mjs"), tmp_path / "jobs.json"]
-    framings = json.loads(subprocess.run(script, capture_output=True, check=True).stdout)
-    for job, framed, (crop, framing) in zip(jobs, framings, expected, strict=True):
-        got = np.fromfile(job["input"], np.uint8).reshape(crop.shape).astype(int)
-        off = np.abs(got - crop)
-        assert off.max() <= 2, job
-        assert off.mean() < 0.2, job
-        np.testing.assert_allclose(framed["scale"], framing.scale)
-        np.testing.assert_allclose(framed["offset"], framing.offset)
+    script = ["node", Path(__file__).with_name("crop.mjs"), tmp_path / "jobs.json"]
+    transforms = json.loads(subprocess.run(script, capture_output=True, check=True).stdout)
+    for job, found, (crop, transform) in zip(jobs, transforms, expected, strict=True):
+        pixels = np.fromfile(job["input"], np.uint8).reshape(crop.shape).astype(int)
+        difference = np.abs(pixels - crop)
+        assert difference.max() <= 2, job
+        assert difference.mean() < 0.2, job
+        np.testing.assert_allclose(found["scale"], transform.scale)
+        np.testing.assert_allclose(found["offset"], transform.offset)
 
 
 def run_in_node(script):
-    """Returns what a module in the page's folder prints as JSON."""
+    """Runs a module in the page's folder; returns the JSON that it prints."""
     command = ["node", "--input-type=module", "-e", script]
-    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=PAGE, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
 @needs_node
-def test_the_next_box_has_the_face_where_faces_lie_as_a_rule():
-    """A face 40 x 20 px about (100, 50); faces fill the upper left quarter of a 64 x 32 input."""
+def test_next_box_frames_the_face():
+    """A face of 40 x 20 px at (100, 50); faces fill the upper left quarter of a 64 x 32 input."""
     script = """
         import { nextBox } from "./tracking.js";
-        const frame = {width: 64, height: 32, face_box: [0, 0, 0.5, 0.5]};
-        const earlier = {left: 0, top: 0, right: 100, bottom: 100};
+        const spec = {width: 64, height: 32, face_box: [0, 0, 0.5, 0.5]};
+        const previous = {left: 0, top: 0, right: 100, bottom: 100};
         const box = (width, height) =>
-            nextBox([80, 40, 120, 60, 100, 50], {width, height}, frame, earlier);
+            nextBox([80, 40, 120, 60, 100, 50], {width, height}, spec, previous);
         console.log(JSON.stringify([box(200, 100), box(90, 100), box(2000, 1000)]));
     """
     inside, outside, small = run_in_node(script)
-    # All of it 80 x 40 from (80, 40) on; 0.6 of the way there from the box before.
+    # Fits exactly at 80 x 40 from (80, 40); the result is 0.6 of the way from the previous box.
     assert inside == pytest.approx({"left": 48.0, "top": 24.0, "right": 136.0, "bottom": 88.0})
     assert (outside, small) == (None, None)
 
 
 @needs_node
-@pytest.mark.parametrize("tells_sigmas", [True, False])
-def test_a_face_is_found_wherever_it_is_and_none_where_there_is_none(tells_sigmas):
-    """A network that sees a face, 60 px about (420, 90), where it takes 0.3 to 0.9 of the box.
+@pytest.mark.parametrize("has_sigmas", [True, False])
+def test_search_finds_only_real_faces(has_sigmas):
+    """A fake network that sees a face of 60 px at (420, 90) if it takes 0.3 to 0.9 of the box.
 
-    Elsewhere it says the usual face, as real ones do, in the middle half of the box.
+    Otherwise it predicts an average face in the central half of the box, as real networks do.
     """
     script = """
-        import { LIMIT, findAnywhere, lookCloser } from "./finding.js";
-        const tells = TELLS;
+        import { MAX_DOUBT, findFace, refineBox } from "./search.js";
+        const hasSigmas = HAS_SIGMAS;
         const description = {width: 64, height: 64, face_box: [0.25, 0.25, 0.75, 0.75]};
         const square = (x, y, size) => [[-1, -1], [1, -1], [0, 0], [-1, 1], [1, 1]]
             .flatMap(([a, b]) => [x + (a * size) / 2, y + (b * size) / 2]);
@@ -113,26 +114,27 @@ def test_a_face_is_found_wherever_it_is_and_none_where_there_is_none(tells_sigma
             const sigma = face && (0.015 + 0.1 * Math.abs(Math.log(face.size / side / 0.5))) * 60;
             return {
                 points: seen ? square(face.x, face.y, face.size) : square(x, y, side / 2),
-                sigmas: tells ? new Array(5).fill(seen ? sigma : 0.1 * side) : null,
+                sigmas: hasSigmas ? new Array(5).fill(seen ? sigma : 0.1 * side) : null,
             };
         } });
         const picture = { canvas: {width: 500, height: 300} };
         const face = {x: 420, y: 90, size: 60};
         const tight = {left: 382, top: 58, right: 452, bottom: 128};
         const results = [
-            await findAnywhere(networkOf(face), picture, () => true),
-            await findAnywhere(networkOf(null), picture, () => true),
-            await lookCloser(networkOf(face), picture, tight),
+            await findFace(networkOf(face), picture, () => true),
+            await findFace(networkOf(null), picture, () => true),
+            await refineBox(networkOf(face), picture, tight),
         ];
-        console.log(JSON.stringify(results.map(({box, doubt}) => ({box, sure: doubt < LIMIT}))));
+        const summaries = results.map(({box, doubt}) => ({box, sure: doubt < MAX_DOUBT}));
+        console.log(JSON.stringify(summaries));
     """
-    face, none, in_tight_box = run_in_node(script.replace("TELLS", json.dumps(tells_sigmas)))
+    face, none, in_tight_box = run_in_node(script.replace("HAS_SIGMAS", json.dumps(has_sigmas)))
     assert not none["sure"]
     assert in_tight_box["sure"]
-    if tells_sigmas:  # a box that shows the face in its middle is surer
+    if has_sigmas:  # a box that is centred on the face is surer
         around = {"left": 360, "top": 30, "right": 480, "bottom": 150}
         assert in_tight_box["box"] == face["box"] == around
-    else:  # no box is surer than another: not all are tried
+    else:  # no box is surer than another: there is no search
         assert not face["sure"]
 
 
@@ -141,10 +143,10 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not in
 
 @needs_make
 @needs_npm
-def test_make_page_says_that_a_work_directory_has_no_model():
+def test_make_page_needs_a_model():
     done = subprocess.run(
         ["make", "--no-print-directory", "page", "WORKDIR=nope"],
-        cwd=WEB.parents[1],
+        cwd=PAGE.parents[1],
         capture_output=True,
         text=True,
         check=False,
@@ -155,11 +157,11 @@ def test_make_page_says_that_a_work_directory_has_no_model():
 
 
 @needs_make
-def test_make_page_says_that_it_needs_node():
+def test_make_page_needs_node():
     make = shutil.which("make")
     done = subprocess.run(
         [make, "page"],
-        cwd=WEB.parents[1],
+        cwd=PAGE.parents[1],
         env={"PATH": "/nowhere"},
         capture_output=True,
         text=True,
@@ -171,13 +173,13 @@ def test_make_page_says_that_it_needs_node():
 
 @pytest.fixture(scope="module")
 def unsure_run(faces, tmp_path_factory):
-    """A model that says the mean shape, a little varied, and how sure it is."""
+    """A model that predicts roughly a mean shape, and standard deviations."""
     keras.utils.set_random_seed(0)
     spec = ModelSpec("tiny", 971, "48x64", "pad", uncertainty=True)
     model = spec.build()
     photo = listed_images.read_image(faces / "train" / "images", "face_000000.jpg")
     table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
-    shape = to_crop(table.points[0], spec.frame.apply(photo)[1])
+    shape = to_crop(table.points[0], spec.crop_spec.apply(photo)[1])
     for name, bias, spread in [("fc", shape.ravel(), 0.5), ("log_variance", -1.5, 0.2)]:
         kernel, zeros = model.get_layer(name).get_weights()
         model.get_layer(name).set_weights([spread * kernel, zeros + bias])
@@ -189,23 +191,24 @@ def unsure_run(faces, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictions(unsure_run, faces, tmp_path_factory):
-    """What Python predicts of the test photos."""
+    """What Python predicts for the test photos."""
     folder = tmp_path_factory.mktemp("predictions")
-    predict(unsure_run, faces, "test", folder / "s.csv", folder / "p.npz")
+    paths = folder / "s.csv", folder / "p.npz"
+    predict_split(unsure_run, faces, "test", *paths, PredictSettings())
     return dict(np.load(folder / "p.npz"))
 
 
 def build_page(workdir, folder):
-    if not (WEB / "node_modules").exists():
-        subprocess.run(["npm", "ci"], cwd=WEB, check=True)
+    if not (PAGE / "node_modules").exists():
+        subprocess.run(["npm", "ci"], cwd=PAGE, check=True)
     export(workdir, folder / "exported", "onnx")
-    build = ["node", WEB / "build.mjs", folder / "exported", folder / "index.html"]
+    build = ["node", PAGE / "build.mjs", folder / "exported", folder / "index.html"]
     subprocess.run(build, cwd=folder, check=True)
 
 
 @pytest.fixture(scope="module")
 def browser(unsure_run, faces, tmp_path_factory):
-    """A browser with the page, opened from disk, and a camera that shows a test photo."""
+    """A browser with the page, opened from disk, and a fake camera that shows a test photo."""
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("page")
     build_page(unsure_run, folder)
@@ -225,7 +228,7 @@ def browser(unsure_run, faces, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def faceless(browser, mean_face, tmp_path_factory):
-    """The page of a model that sees no face anywhere, nor says how sure it is."""
+    """The page with a model that sees no face and predicts no standard deviations."""
     folder = tmp_path_factory.mktemp("faceless")
     build_page(mean_face, folder)
     browser.open(f"file://{folder / 'index.html'}", 900, 900)
@@ -235,14 +238,14 @@ def faceless(browser, mean_face, tmp_path_factory):
 
 @pytest.fixture
 def cameras(browser):
-    """Cameras of the page's that open when the test says so: answer(0) the first asked for."""
+    """Fake cameras that open when the test calls answer(i), for the i-th request."""
     browser.run("""
         const [devices, real] = [navigator.mediaDevices, navigator.mediaDevices.getUserMedia];
         globalThis.streams = [];
         globalThis.answers = [];
         globalThis.answer = (i) => answers[i]();
-        devices.getUserMedia = (wanted) => new Promise((resolve) => answers.push(async () => {
-            streams.push(await real.call(devices, wanted));
+        devices.getUserMedia = (constraints) => new Promise((resolve) => answers.push(async () => {
+            streams.push(await real.call(devices, constraints));
             resolve(streams.at(-1));
         }));
         globalThis.live = () =>
@@ -260,8 +263,8 @@ def click(browser, name):
 
 
 def wait(browser, script):
-    """Returns what a script in the page returns, once it is something."""
-    end = time.monotonic() + 60
+    """Waits until a script in the page returns something truthy; returns that."""
+    end = time.monotonic() + 600
     while time.monotonic() < end:
         if value := browser.run(script):
             return value
@@ -291,7 +294,7 @@ def wait_for_status(browser, words):
 
 
 def draw(browser, first, last):
-    """Drags from one place of the picture to another, as shares of its sides."""
+    """Drags from one position in the picture to another, as shares of its sides."""
     script = """
         const canvas = document.getElementById("picture");
         const { left, top, width, height } = canvas.getBoundingClientRect();
@@ -311,7 +314,7 @@ def points_of(found):
 
 
 def saved(browser):
-    """Presses "Save points"; returns the file's name and text."""
+    """Clicks "Save points"; returns the file's name and text."""
     script = """
         const [url, press] = [URL.createObjectURL, HTMLAnchorElement.prototype.click];
         URL.createObjectURL = (blob) => ((globalThis.blob = blob), url(blob));
@@ -328,19 +331,17 @@ def saved(browser):
 @needs_npm
 class TestPage:
     @pytest.mark.parametrize("row", [0, 3, 5])
-    def test_points_of_a_dropped_photo_are_pythons_to_a_pixel(
-        self, browser, predictions, faces, row
-    ):
+    def test_points_match_python(self, browser, predictions, faces, row):
         name = str(predictions["file_names"][row])
         drop(browser, name, (faces / "test" / "images" / name).read_bytes())
         found = wait(browser, "return globalThis.landmarks")
         expected = predictions["landmarks"][row]
         assert np.abs(points_of(found) - expected).max() < 1
         np.testing.assert_allclose(found["sigmas"], predictions["sigmas"][row], rtol=0.05)
-        wait_for_status(browser, "Likely error of a point, by the model's own word: ±")
+        wait_for_status(browser, "Likely error of a point, by the model's own estimate: ±")
         assert status(browser).startswith(name)
 
-    def test_in_a_box_that_is_drawn_they_are_pythons_of_that_part(self, browser, unsure_run, faces):
+    def test_points_in_a_drawn_box_match_python(self, browser, unsure_run, faces):
         folder, name = faces / "test" / "images", "face_000001.jpg"
         drop(browser, name, (folder / name).read_bytes())
         wait(browser, "return globalThis.landmarks")
@@ -351,22 +352,22 @@ class TestPage:
         assert abs(box["bottom"] - 0.8 * photo.shape[0]) <= 1
         spec, model = load_trained(unsure_run)
         part = photo[box["top"] : box["bottom"], box["left"] : box["right"]]
-        crop, (scale, offset) = spec.frame.apply(part)
+        crop, (scale, offset) = spec.crop_spec.apply(part)
         predicted = model.predict_on_batch(crop[None])[0, :, :2]
         expected = (predicted - offset) / scale + [box["left"], box["top"]]
         assert np.abs(points_of(found) - expected).max() < 1
 
-    def test_a_file_that_is_no_picture_changes_nothing_but_the_status(self, browser, faces):
+    def test_non_pictures_change_only_the_status(self, browser, faces):
         drop(browser, "face.jpg", (faces / "test" / "images" / "face_000001.jpg").read_bytes())
         wait_for_status(browser, "Likely error")
-        shown = "return document.getElementById('picture').toDataURL()"
-        before = browser.run(shown)
+        picture = "return document.getElementById('picture').toDataURL()"
+        before = browser.run(picture)
         drop(browser, "notes.txt", b"no picture")
         wait_for_status(browser, "notes.txt is not a picture")
-        assert browser.run(shown) == before
+        assert browser.run(picture) == before
         assert saved(browser)[0] == "face.tsv"
 
-    def test_a_swipe_leaves_the_box_and_a_click_takes_it_away(self, browser, faces):
+    def test_click_removes_the_box(self, browser, faces):
         drop(browser, "face.jpg", (faces / "test" / "images" / "face_000001.jpg").read_bytes())
         wait_for_status(browser, "Likely error")
         draw(browser, (0.1, 0.2), (0.9, 0.8))
@@ -378,7 +379,7 @@ class TestPage:
         draw(browser, (0.5, 0.5), (0.5, 0.5))
         assert wait(browser, "return globalThis.landmarks")["box"]["left"] == 0
 
-    def test_the_photo_dropped_last_stays(self, browser, faces):
+    def test_last_dropped_photo_wins(self, browser, faces):
         large = decoding.encode_jpeg(np.full((4000, 6000, 3), 90, np.uint8))
         small = (faces / "test" / "images" / "face_000001.jpg").read_bytes()
         drop(browser, "large.jpg", large)
@@ -388,7 +389,7 @@ class TestPage:
         assert status(browser).startswith("small.jpg")
         assert browser.run("return globalThis.landmarks.width") < 6000
 
-    def test_a_photo_that_is_pasted_is_shown(self, browser, faces):
+    def test_pasted_photo_is_shown(self, browser, faces):
         script = """
             const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
             const clipboardData = new DataTransfer();
@@ -402,7 +403,7 @@ class TestPage:
             browser, "return document.getElementById('status').textContent.startsWith('image.png')"
         )
 
-    def test_what_is_saved_has_number_region_and_deviation_of_each_point(self, browser, faces):
+    def test_saved_points_are_complete(self, browser, faces):
         drop(browser, "a.face.jpg", (faces / "test" / "images" / "face_000001.jpg").read_bytes())
         found = wait(browser, "return globalThis.landmarks")
         wait_for_status(browser, "Likely error")
@@ -416,14 +417,14 @@ class TestPage:
         np.testing.assert_allclose(numbers[:, :2], points_of(found), atol=0.01)
         np.testing.assert_allclose(numbers[:, 2], found["sigmas"], atol=0.01)
 
-    def test_the_camera_shows_points_that_follow_the_face(self, browser):
+    def test_camera_points_follow_the_face(self, browser):
         browser.run("globalThis.landmarks = null; document.getElementById('camera').click()")
         wait(browser, "return globalThis.landmarks?.frames > 10")
         found = browser.run("return globalThis.landmarks")
         points, box = points_of(found), found["box"]
         assert found["width"] == 240
-        # The model says much the same shape wherever it looks, so the box stays as it began: 0.9 of
-        # the picture.
+        # The model predicts much the same shape in every box, so the box keeps its size: 0.9 of the
+        # picture.
         assert abs(box["right"] - box["left"] - 0.9 * 240) < 24
         assert abs(box["bottom"] - box["top"] - 0.9 * 320) < 32
         assert np.all(
@@ -431,7 +432,7 @@ class TestPage:
         )
         assert "Lost" not in status(browser)
         assert re.search(
-            r"frames a second: \d+ ms each, of that \d+ ms the network", status(browser)
+            r"frames per second: \d+ ms each, of which \d+ ms in the network", status(browser)
         )
         drop(browser, "notes.txt", b"no picture")
         wait_for_status(browser, "notes.txt is not a picture")
@@ -442,17 +443,17 @@ class TestPage:
         assert browser.run("return globalThis.landmarks.frames") <= frames + 1
         assert status(browser) == "Camera stopped."
 
-    def test_a_camera_asked_for_twice_runs_once(self, cameras):
+    def test_camera_requested_twice_runs_once(self, cameras):
         click(cameras, "camera")
         click(cameras, "camera")
         assert status(cameras) == "Asking for the camera …"
         cameras.run("answer(0); answer(1)")
-        wait_for_status(cameras, "frames a second")
+        wait_for_status(cameras, "frames per second")
         wait(cameras, "return streams.length === 2 && live() === 1")
         click(cameras, "camera")
         assert cameras.run("return live()") == 0
 
-    def test_a_photo_dropped_while_the_camera_is_asked_for_stays(self, cameras, faces):
+    def test_photo_wins_over_earlier_camera(self, cameras, faces):
         click(cameras, "camera")
         drop(cameras, "face.jpg", (faces / "test" / "images" / "face_000001.jpg").read_bytes())
         wait_for_status(cameras, "Likely error")
@@ -460,32 +461,32 @@ class TestPage:
         wait(cameras, "return streams.length === 1 && live() === 0")
         assert status(cameras).startswith("face.jpg")
 
-    def test_a_camera_that_goes_is_told(self, cameras):
+    def test_disconnected_camera_is_reported(self, cameras):
         click(cameras, "camera")
         cameras.run("answer(0)")
-        wait_for_status(cameras, "frames a second")
+        wait_for_status(cameras, "frames per second")
         cameras.run("streams[0].getTracks()[0].dispatchEvent(new Event('ended'))")
-        assert "The camera has gone" in status(cameras)
+        assert "The camera was disconnected" in status(cameras)
         assert cameras.run("return live()") == 0
 
     @pytest.mark.parametrize(
         ("devices", "words"),
         [
-            ("undefined", "Browsers give the camera only to pages from https, localhost or disk."),
+            ("undefined", "Browsers allow the camera only on pages from https, localhost or disk."),
             (
                 "{getUserMedia: async () => { throw new DOMException('', 'NotAllowedError'); }}",
-                "Allow it by the sign beside this page's address",
+                "Allow it beside this page's address",
             ),
         ],
     )
-    def test_why_there_is_no_camera_is_told(self, browser, devices, words):
+    def test_camera_errors_are_explained(self, browser, devices, words):
         value = "Object.defineProperty(navigator, 'mediaDevices', {configurable: true, value: %s})"
         browser.run(value % devices)
         click(browser, "camera")
         wait_for_status(browser, words)
         browser.run("delete navigator.mediaDevices")
 
-    def test_colours_show_regions_or_confidence(self, browser, faces):
+    def test_colours_show_region_or_confidence(self, browser, faces):
         content = (faces / "test" / "images" / "face_000002.jpg").read_bytes()
         drop(browser, "face.jpg", content)
         wait(browser, "return document.getElementById('status').textContent.startsWith('face.jpg')")
@@ -497,7 +498,7 @@ class TestPage:
         plain = browser.run(picture)
         assert len({by_region, by_confidence, plain}) == 3
 
-    def test_the_legend_says_what_the_colours_stand_for(self, browser):
+    def test_legend_explains_the_colours(self, browser):
         legend = "return [...document.querySelectorAll('#legend li')].map((li) => li.textContent)"
         confidence = "document.getElementById('confidence')"
         browser.run(f"if ({confidence}.checked) {confidence}.click()")
@@ -508,20 +509,20 @@ class TestPage:
         assert sure == "sure, by the model's own estimate: ± 1 % of the face or less"
         assert (between, unsure) == ("± 2 %", "unsure: ± 4 % or more")
 
-    def test_nothing_is_fetched_or_sent(self, browser):
+    def test_page_makes_no_requests(self, browser):
         assert browser.run("return performance.getEntriesByType('resource').length") == 0
         assert browser.messages() == []
-        browser.run("fetch('http://127.0.0.1:9').catch((e) => (globalThis.refused = e.message))")
-        wait(browser, "return globalThis.refused")
+        browser.run("fetch('http://127.0.0.1:9').catch((e) => (globalThis.blocked = e.message))")
+        wait(browser, "return globalThis.blocked")
         assert any("Content Security Policy" in message for message in browser.messages())
 
-    def test_a_photo_chosen_before_the_model_is_there_is_shown_once_it_is(self, browser, faces):
+    def test_early_photo_is_shown_when_ready(self, browser, faces):
         browser.open(browser.page, 900, 900)
         drop(browser, "early.jpg", (faces / "test" / "images" / "face_000001.jpg").read_bytes())
         wait_for_status(browser, "Likely error")
         assert status(browser).startswith("early.jpg")
 
-    def test_on_a_phone_all_fits(self, browser, faces):
+    def test_page_fits_a_phone(self, browser, faces):
         browser.open(browser.page, 320, 640)
         name = f"{'long_name' * 8}.jpg"
         drop(browser, name, (faces / "test" / "images" / "face_000001.jpg").read_bytes())
@@ -531,7 +532,7 @@ class TestPage:
         place = "return document.getElementById('camera').getBoundingClientRect().bottom"
         assert browser.run(place) < 390
 
-    def test_where_there_is_no_face_none_is_shown(self, faceless, faces):
+    def test_no_face_is_reported(self, faceless, faces):
         drop(faceless, "room.jpg", (faces / "test" / "images" / "face_000001.jpg").read_bytes())
         wait_for_status(faceless, "no face found in the whole photo. Draw a box")
         assert not faceless.run("return landmarks.isFace")
@@ -539,7 +540,7 @@ class TestPage:
         draw(faceless, (0.1, 0.2), (0.9, 0.8))
         wait_for_status(faceless, "no face found in the box")
 
-    def test_a_camera_that_sees_no_face_looks_here_and_there(self, faceless):
+    def test_camera_without_face_keeps_searching(self, faceless):
         click(faceless, "camera")
         wait(faceless, "return globalThis.landmarks?.frames")
         wait_for_status(faceless, "Lost")

@@ -23,7 +23,7 @@ class StepLosses(keras.callbacks.Callback):
         self.epochs.append(np.diff(self.sums))
 
 
-def test_losses_follow_pytorch_over_epochs_with_the_optimiser_built_anew():
+def test_losses_follow_pytorch():
     golden = golden_models.values("training")
     model = golden_models.build("basic", golden["images"].shape[1:3])
     model.compile(recipe(), loss="mse")
@@ -45,8 +45,8 @@ def test_losses_follow_pytorch_over_epochs_with_the_optimiser_built_anew():
     np.testing.assert_allclose(losses.epochs, golden["losses"], rtol=1e-4)
 
 
-def test_the_optimiser_is_amsgrad_as_pytorch_writes_it():
-    """A large gradient first: AMSGrad remembers it, plain Adam takes ever larger steps after it."""
+def test_optimiser_is_pytorchs_amsgrad():
+    """After a large gradient, AMSGrad keeps its steps small where plain Adam's grow again."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
     model.compile(recipe(), loss="mse")
     optimizer, weight = model.optimizer, model.trainable_variables[0]
@@ -62,4 +62,4 @@ def test_the_optimiser_is_amsgrad_as_pytorch_writes_it():
         root = np.sqrt(largest / (1 - 0.999**step)) + 1e-8
         expected -= 0.1 * mean / (1 - 0.9**step) / root
     np.testing.assert_allclose(weight.numpy(), [[expected]], rtol=1e-4)
-    assert largest > 1.2 * square  # else this would be Adam, too
+    assert largest > 1.2 * square  # otherwise Adam would pass as well

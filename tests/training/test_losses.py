@@ -26,17 +26,17 @@ ERROR_PX = np.array([[[0.0, 0.5], [-2.0, 14.0]], [[1.0, -1.0], [1.0, -1.0]]], np
         ("log_mse", [math.log(1 + 200.25 / 4), math.log(2)]),
     ],
 )
-def test_values_by_hand(name, expected):
+def test_losses_equal_hand_computed_values(name, expected):
     np.testing.assert_allclose(np.asarray(LOSSES[name](ERROR_PX)), expected, rtol=1e-6)
 
 
-def test_wing_has_no_step_where_it_becomes_linear():
+def test_wing_loss_is_continuous():
     error_px = np.array([[[9.9999, 9.9999]], [[10.0001, 10.0001]]], np.float32)
     below, above = np.asarray(LOSSES["wing"](error_px))
     assert above - below == pytest.approx(2e-4, abs=1e-4)
 
 
-def test_the_likelihood_by_hand():
+def test_nll_equals_hand_computed_values():
     # Variances 1 and 4 for the points of each image.
     log_variance = np.log([[1.0, 4.0], [1.0, 4.0]]).astype(np.float32)
     first = (0.25 + (4 + 196) / 4 + 2 * math.log(4)) / 4 / 2
@@ -45,7 +45,7 @@ def test_the_likelihood_by_hand():
     np.testing.assert_allclose(losses, [first, second], rtol=1e-6)
 
 
-def test_the_likelihood_is_best_at_the_errors_own_variance():
+def test_nll_is_lowest_at_the_true_variance():
     error_px = np.full((3, 1, 2), 3.0, np.float32)
     log_variance = np.log([[8.0], [9.0], [10.0]]).astype(np.float32)
     low, best, high = np.asarray(LOSSES["nll"](error_px, log_variance))

@@ -1,5 +1,3 @@
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ def model_of_one_weight(built):
 
 
 def train(model, steps):
-    """The gradient of (w x - 0)^2 at x = 1 is 2 w."""
+    """Trains on (w x - 0)^2 at x = 1, whose gradient is 2 w, and returns the weight w."""
     for _ in range(steps):
         model.train_on_batch(np.ones((4, 1)), np.zeros((4, 1)))
     return model.layers[0].get_weights()[0].item()
@@ -26,72 +24,89 @@ def train(model, steps):
 @pytest.fixture
 def own_settings(tiny_settings):
     def make(**changes):
-        return dataclasses.replace(tiny_settings, **{"weight_decay": 0.0, **changes})
+        return tiny_settings.replace(**{"weight_decay": 0.0, **changes})
 
     return make
 
 
-def test_sgd_by_hand(own_settings):
+def test_sgd_equals_hand_computed_steps(own_settings):
     settings = own_settings(optimizer="sgd", schedule="one_cycle", learning_rate=0.1, epochs=10)
-    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=1))
+    model = model_of_one_weight(
+        optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=1)
+    )
     # One cycle of 10 steps: 0, 0.1 / 3, ...; Nesterov's first move is (1 + 0.9) times as long.
     weight = train(model, 2)
     assert weight == pytest.approx(1 - 0.1 / 3 * 2 * 1.9, rel=1e-5)
 
 
-def test_adamw_decays_weights_and_no_bias(own_settings):
+def test_adamw_decays_weights_but_no_bias(own_settings):
     settings = own_settings(
         optimizer="adamw", schedule="cosine", learning_rate=0.1, weight_decay=0.5
     )
-    built = optimizer.build(settings, steps_per_epoch=100)
+    built = optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=100)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(built, loss="mse")
     model.layers[0].set_weights([np.array([[1.0]]), np.array([1.0])])
-    model.train_on_batch(np.zeros((4, 1)), np.ones((4, 1)))  # the error is 0, and so the gradients
+    model.train_on_batch(np.zeros((4, 1)), np.ones((4, 1)))  # error and gradients are 0
     weight, bias = model.layers[0].get_weights()
     assert weight.item() == pytest.approx(1 - 0.1 * 0.5, rel=1e-5)
     assert bias.item() == 1
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-def test_every_optimiser_does_without_decay(own_settings, name):
+def test_optimisers_train_without_decay(own_settings, name):
     settings = own_settings(optimizer=name, schedule="cosine", learning_rate=0.1)
-    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=100))
+    model = model_of_one_weight(
+        optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=100)
+    )
     assert train(model, 3) < 1
 
 
-def test_a_long_gradient_is_clipped(own_settings):
-    settings = own_settings(optimizer="sgd", schedule="cosine", learning_rate=0.1, clip_norm=0.5)
-    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=100))
+def test_gradient_norm_is_clipped(own_settings):
+    settings = own_settings(
+        optimizer="sgd", schedule="cosine", learning_rate=0.1, grad_clip_norm=0.5
+    )
+    model = model_of_one_weight(
+        optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=100)
+    )
     assert train(model, 1) == pytest.approx(1 - 0.1 * 0.5 * 1.9, rel=1e-5)
 
 
-def test_accumulated_steps_move_the_weights_once(own_settings):
-    settings = own_settings(optimizer="sgd", schedule="cosine", learning_rate=0.1, accumulate=3)
-    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000))
+def test_accumulated_steps_update_once(own_settings):
+    settings = own_settings(
+        optimizer="sgd", schedule="cosine", learning_rate=0.1, grad_accum_steps=3
+    )
+    model = model_of_one_weight(
+        optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=10_000)
+    )
     assert train(model, 2) == 1
     assert train(model, 1) == pytest.approx(1 - 0.1 * 2 * 1.9, rel=1e-4)
 
 
-def test_the_moving_average_is_there_within_and_the_weights_after(own_settings):
+def test_averaged_weights_are_restored_after(own_settings):
     settings = own_settings(optimizer="sgd", schedule="cosine", learning_rate=0.1, ema_momentum=0.2)
-    model = model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000))
+    model = model_of_one_weight(
+        optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=10_000)
+    )
     weights = [train(model, 1) for _ in range(3)]
-    average = weights[0]  # the first step's; then the memory grows, up to 0.2
+    average = weights[0]  # of the first step; then the momentum grows, up to 0.2
     for weight, momentum in zip(weights[1:], [2 / 11, 0.2], strict=True):
         average = momentum * average + (1 - momentum) * weight
     with averaged_weights(model):
         assert model.layers[0].get_weights()[0].item() == pytest.approx(average, rel=1e-6)
     assert model.layers[0].get_weights()[0].item() == weights[-1]
-    train(model, 1)  # no buffer was freed
+    train(model, 1)  # works: restoring freed no buffer
 
 
-def test_the_mean_of_the_last_epochs_weights(own_settings):
+def test_weights_of_last_epochs_are_averaged(own_settings):
     settings = own_settings(
         optimizer="sgd", schedule="cosine", learning_rate=0.1, average_last_epochs=3
     )
     averaged, stepped = (
-        model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000)) for _ in range(2)
+        model_of_one_weight(
+            optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=10_000)
+        )
+        for _ in range(2)
     )
     data = np.ones((8, 1)), np.zeros((8, 1))
     options = {"batch_size": 4, "epochs": 5, "verbose": 0, "shuffle": False}
@@ -102,12 +117,15 @@ def test_the_mean_of_the_last_epochs_weights(own_settings):
     assert average == pytest.approx(np.mean(after_each_epoch[2:]), rel=1e-6)
 
 
-def test_fit_leaves_the_weights_and_not_their_average(own_settings):
+def test_fit_ends_with_the_weights_themselves(own_settings):
     settings = own_settings(
         optimizer="sgd", schedule="cosine", learning_rate=0.1, ema_momentum=0.75
     )
     fitted, stepped = (
-        model_of_one_weight(optimizer.build(settings, steps_per_epoch=10_000)) for _ in range(2)
+        model_of_one_weight(
+            optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=10_000)
+        )
+        for _ in range(2)
     )
     fitted.fit(np.ones((12, 1)), np.zeros((12, 1)), batch_size=4, verbose=0, shuffle=False)
     assert fitted.layers[0].get_weights()[0].item() == pytest.approx(train(stepped, 3), rel=1e-6)
@@ -137,15 +155,15 @@ def weight_of(model):
     return model.layers[0].get_weights()[0].item()
 
 
-def fit_as_a_run_does(settings, steps):
-    """Returns the weight after each step and the average that is kept at the end."""
-    model = model_of_one_weight(optimizer.build(settings, steps))
+def fit_as_in_training(settings, steps):
+    """Returns the weight after each step and the average at the end."""
+    model = model_of_one_weight(optimizer.build(settings.optimizer, settings.schedule, steps))
     after_steps = WeightAfterEachStep()
     model.fit(
         np.ones((4 * steps, 1)),
         np.zeros((4 * steps, 1)),
         batch_size=4,
-        epochs=settings.epochs,
+        epochs=settings.schedule.epochs,
         shuffle=False,
         verbose=0,
         callbacks=[*trainer.weight_callbacks(settings, steps, Position(0)), after_steps],
@@ -167,7 +185,7 @@ def test_ema_equals_hand_computed_mean(own_settings, schedule, optimizer_name):
         epochs=3,
         **schedule,
     )
-    (average, *weights), kept = fit_as_a_run_does(settings, steps=4)
+    (average, *weights), kept = fit_as_in_training(settings, steps=4)
     for step, weight in enumerate(weights, start=1):
         momentum = min(0.6, (1 + step) / (10 + step))
         average = momentum * average + (1 - momentum) * weight
@@ -178,7 +196,7 @@ def test_ema_equals_hand_computed_mean(own_settings, schedule, optimizer_name):
 @pytest.mark.parametrize(
     "schedule", SCHEDULES, ids=lambda given: "-".join(map(str, given.values()))
 )
-def test_average_of_last_epochs_equals_hand_computed_mean(own_settings, schedule):
+def test_epoch_mean_equals_hand_computed_mean(own_settings, schedule):
     settings = own_settings(
         average_last_epochs=3,
         learning_rates="0:0.1,2:0.05",
@@ -186,15 +204,15 @@ def test_average_of_last_epochs_equals_hand_computed_mean(own_settings, schedule
         epochs=5,
         **schedule,
     )
-    weights, kept = fit_as_a_run_does(settings, steps=4)
+    weights, kept = fit_as_in_training(settings, steps=4)
     assert kept == pytest.approx(np.mean(weights[11::4]), rel=1e-5)
 
 
-def test_accumulated_steps_count_once_in_the_average(own_settings):
+def test_ema_counts_accumulated_steps_once(own_settings):
     settings = own_settings(
-        optimizer="sgd", accumulate=2, ema_momentum=0.6, learning_rates="0:0.1", epochs=2
+        optimizer="sgd", grad_accum_steps=2, ema_momentum=0.6, learning_rates="0:0.1", epochs=2
     )
-    (average, *weights), kept = fit_as_a_run_does(settings, steps=4)
+    (average, *weights), kept = fit_as_in_training(settings, steps=4)
     for step, weight in enumerate(weights, start=1):
         updates = step // 2
         momentum = min(0.6, (1 + updates) / (10 + updates)) if updates else 0.0

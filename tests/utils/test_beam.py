@@ -6,10 +6,9 @@ import sys
 import pytest
 from folders import contents, no_file_beyond
 
-from keras_landmarks import augment as augment_module
-from keras_landmarks.augment import AugmentSettings, augment
 from keras_landmarks.images.geometry import CropSpec
-from keras_landmarks.input import cache
+from keras_landmarks.input import cache, extra_images
+from keras_landmarks.input.extra_images import ExtraImageSpec, make_extra_images
 from keras_landmarks.input.photos import Photos
 from keras_landmarks.input.samples import load_samples
 from keras_landmarks.train import train
@@ -19,15 +18,15 @@ from keras_landmarks.utils.errors import InputError
 # What DirectRunner comes down to without a network: with one it fetches a program of Beam's first.
 DIRECT = "FnApiRunner"
 TWO_PROCESSES = "--direct_num_workers=2 --direct_running_mode=multi_processing"
-FRAME = CropSpec(48, 48)
+CROP_SPEC = CropSpec(48, 48)
 # So far to the side that about half of the faces lose a point.
-ROUGH = AugmentSettings(augment_count=40, shift_limit=0.2)
+ROUGH = ExtraImageSpec(count=40, shift_limit=0.2)
 
 
 @pytest.fixture
 def for_each():
     pytest.importorskip("apache_beam")
-    return beam.workers(DIRECT)
+    return beam.make_for_each(DIRECT)
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def small_pieces(monkeypatch):
     record_bytes = 3 * 48**2 + 8 * 971 + 160
     monkeypatch.setattr(cache, "_SHARD_BYTES", 10 * record_bytes + 1)
     monkeypatch.setattr(cache, "_ROWS_PER_TASK", 1)
-    monkeypatch.setattr(augment_module, "_ATTEMPTS_PER_PIECE", 7)
+    monkeypatch.setattr(extra_images, "_ATTEMPTS_PER_PIECE", 7)
 
 
 def prepare(data, prepared, for_each=None):
@@ -44,7 +43,7 @@ def prepare(data, prepared, for_each=None):
 
 
 def prepare_samples(samples, prepared, for_each=None):
-    return cache.build_cache(Photos(samples, FRAME), prepared, threads=1, for_each=for_each)
+    return cache.build_cache(Photos(samples, CROP_SPEC), prepared, threads=1, for_each=for_each)
 
 
 def make_extra(data, prepared, settings, for_each=None):
@@ -52,7 +51,7 @@ def make_extra(data, prepared, settings, for_each=None):
 
 
 def make_extra_of(samples, prepared, settings, for_each=None):
-    return augment(samples, prepared, settings, processes=1, for_each=for_each)
+    return make_extra_images(samples, prepared, settings, processes=1, for_each=for_each)
 
 
 class Killed:
@@ -81,7 +80,7 @@ def test_the_store_is_the_same_to_the_byte(faces, tmp_path, for_each):
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("refill", [False, True])
 def test_the_extra_images_are_the_same_to_the_byte(faces, tmp_path, for_each, refill):
-    settings = dataclasses.replace(ROUGH, augment_refill=refill)
+    settings = dataclasses.replace(ROUGH, refill=refill)
     figures = make_extra(faces, tmp_path / "ordinary", settings)
     on_beam = make_extra(faces, tmp_path / "beam", settings, for_each)
     assert figures["dropped"] == on_beam["dropped"] > 3
@@ -110,8 +109,8 @@ def test_each_way_goes_on_with_the_shards_of_the_other(
 @pytest.mark.usefixtures("small_pieces")
 def test_extra_images_go_on_with_the_pieces_that_are_there(faces, tmp_path, for_each, monkeypatch):
     make_extra(faces, tmp_path / "straight", ROUGH)
-    make = Killed(augment_module._make_image, lambda settings, folder, attempt: attempt[0])
-    monkeypatch.setattr(augment_module, "_make_image", lambda *arguments: make(*arguments))
+    make = Killed(extra_images._make_image, lambda settings, folder, attempt: attempt[0])
+    monkeypatch.setattr(extra_images, "_make_image", lambda *arguments: make(*arguments))
     make.at = 30
     with pytest.raises(InputError, match="killed at 30"):
         make_extra(faces, tmp_path / "beam", ROUGH, for_each)
@@ -138,14 +137,14 @@ def test_a_full_disk_is_told_as_the_ordinary_way_does(faces, tmp_path, for_each)
 
 
 def test_no_runner_is_the_ordinary_way():
-    assert beam.workers(None) is None
+    assert beam.make_for_each(None) is None
 
 
 def test_what_to_install_is_said_where_beam_is_missing(monkeypatch):
     for name in ["apache_beam", *(name for name in sys.modules if name.startswith("apache_beam."))]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match=r"not installed: pip install -e \"\.\[beam\]\"$"):
-        beam.workers(DIRECT)
+        beam.make_for_each(DIRECT)
 
 
 @pytest.mark.parametrize(
@@ -159,22 +158,22 @@ def test_what_to_install_is_said_where_beam_is_missing(monkeypatch):
 )
 def test_a_mistake_is_told_before_the_work_begins(for_each, runner, options, says):
     with pytest.raises(InputError, match=says):
-        beam.workers(runner, options)
+        beam.make_for_each(runner, options)
 
 
 def test_a_runner_that_fails_is_named(tmp_path, for_each):
     """A port that nobody listens at, and no time to wait for somebody."""
     options = "--job_endpoint=localhost:1 --job_server_timeout=1 --environment_type=LOOPBACK"
     with pytest.raises(InputError, match=r"^--beam_runner=PortableRunner failed: .*[a-z]"):
-        beam.workers("PortableRunner", options)(os.fspath, [tmp_path])
+        beam.make_for_each("PortableRunner", options)(os.fspath, [tmp_path])
 
 
 def test_train_makes_extra_images_and_crops_on_the_runner(settings, tmp_path, for_each, caplog):
     """With so large a batch it ends where the training would begin."""
     caplog.set_level("INFO")
-    settings = dataclasses.replace(settings, prepared=str(tmp_path), batch_size=1000)
+    settings = settings.replace(prepared=str(tmp_path), batch_size=1000)
     with pytest.raises(InputError, match="--batch_size=1000: only"):
-        train(settings, AugmentSettings(augment_count=4), for_each)
+        train(settings.replace(augment_count=4), for_each)
     assert caplog.messages.count(f"{DIRECT}: 1 pieces of work") == 3
 
 
@@ -190,7 +189,7 @@ def test_train_reads_the_flags(faces):
 def test_the_command_with_two_worker_processes(faces, tmp_path, for_each):
     make_extra(faces, tmp_path / "ordinary", ROUGH)
     flags = [f"--data={faces}", f"--prepared={tmp_path / 'beam'}"]
-    flags += [f"--augment_count={ROUGH.augment_count}", f"--shift_limit={ROUGH.shift_limit}"]
+    flags += [f"--augment_count={ROUGH.count}", f"--shift_limit={ROUGH.shift_limit}"]
     flags += [f"--beam_runner={DIRECT}", f"--beam_options={TWO_PROCESSES}"]
     subprocess.run([sys.executable, "-m", "keras_landmarks.augment", *flags], check=True)
     assert contents(tmp_path / "beam") == contents(tmp_path / "ordinary")

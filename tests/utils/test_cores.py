@@ -9,7 +9,7 @@ from keras_landmarks.utils import cores
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Returns the cores that may be used on a machine that has 64, by its files and variables."""
+    """Returns `cores.usable()` on a machine of 64 cores with these files and variables."""
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     monkeypatch.setattr(cores, "_CGROUPS", tmp_path / "cgroup")
@@ -38,7 +38,7 @@ def machine(monkeypatch, tmp_path):
         ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
         ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
         ("0::/\n", {"cpu.max": "5000 100000\n"}, 1),
-        # The quota of a group that the process's group lies in counts, too.
+        # Quotas of the groups around the process's group count, too.
         ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000"}, 3),
         # In a container the path is the host's.
         ("0::/docker/0123\n", {"cpu.max": "200000 100000"}, 2),
@@ -54,7 +54,7 @@ def machine(monkeypatch, tmp_path):
         ("3:cpuset:/job\n", {"cpu.max": "100000 100000"}, 64),
     ],
 )
-def test_a_containers_quota_is_a_limit(machine, own, files, expected):
+def test_cgroup_quota_is_a_limit(machine, own, files, expected):
     assert machine(own, files) == expected
 
 
@@ -70,12 +70,12 @@ def test_a_containers_quota_is_a_limit(machine, own, files, expected):
         ({"SLURM_CPUS_PER_TASK": "many"}, 64),
     ],
 )
-def test_slurms_share_is_a_limit(machine, variables, expected):
+def test_slurm_share_is_a_limit(machine, variables, expected):
     assert machine(variables=variables) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_the_affinity_is_a_limit():
+def test_affinity_is_a_limit():
     program = (
         "import os\n"
         "os.cpu_count = lambda: 32\n"

@@ -1,4 +1,4 @@
-"""Signals in a process of their own, as they come to a command."""
+"""Signals sent to a process of their own, as a command receives them."""
 
 import signal
 import subprocess
@@ -6,23 +6,23 @@ import sys
 
 import pytest
 
-# Swallows exceptions as a destructor does, says when it is ready, then waits for its signals.
+# Says when it is ready for a signal: in a destructor, which swallows exceptions, or outside of one.
 SCRIPT = """
 import sys, time
 from keras_landmarks.utils import interruption
 
-interruption.listen()
+interruption.install_handlers()
 
 class Swallows:
     def __del__(self):
         print("ready", flush=True)
-        time.sleep(0.5)
+        while not interruption.is_requested():
+            time.sleep(0.01)
 
 def work():
     Swallows()
-    for _ in range(100):
-        time.sleep(0.1)
-        interruption.check()
+    interruption.raise_if_requested()
+    print("not raised", flush=True)
 
 try:
     if sys.argv[1] == "deferred":
@@ -30,36 +30,43 @@ try:
             work()
     else:
         print("ready", flush=True)
-        time.sleep(10)
+        time.sleep(3600)
 except KeyboardInterrupt:
-    print("left in order", flush=True)
-    print("ready", flush=True)
-    time.sleep(10)
+    print("stopped in good order", flush=True)
+    time.sleep(3600)
 """
 
 
-@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
-def number(request):
-    return request.param
-
-
-def start(mode):
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, mode],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("mode", ["deferred", "at once"])
-def test_the_first_signal_leaves_in_order_and_the_second_at_once(mode, number):
-    process = start(mode)
-    process.send_signal(number)
-    assert process.stdout.readline() == "left in order\n"
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=9)
+def test_second_signal_exits_at_once(mode, number):
+    command = [sys.executable, "-c", SCRIPT, mode]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "stopped in good order\n"
+        process.send_signal(number)
+        output, errors = process.communicate()
     assert (process.returncode, output, errors) == (130, "", "")
+
+
+EARLY = """
+import time
+from keras_landmarks.utils import interruption
+
+interruption.exit_on_signal()
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_exits_while_importing(number):
+    command = [sys.executable, "-c", EARLY]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        output, errors = process.communicate()
+    assert (process.returncode, output, errors) == (130, "", "stopped\n")

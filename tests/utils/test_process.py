@@ -1,4 +1,4 @@
-"""Whose process it is: a command's own, or a program's that uses the package."""
+"""The package in a process of its own command, and in a program that uses it."""
 
 import os
 import subprocess
@@ -6,24 +6,23 @@ import sys
 
 import pytest
 
-from keras_landmarks import config
+from keras_landmarks import flags
 from keras_landmarks.__main__ import commands
 from keras_landmarks.utils import process
 
 
-def start(*arguments, folder, **environment):
+def run(*arguments, folder, **environment):
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=folder,
-        timeout=120,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])} | environment,
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "is_ours"),
+    ("arguments", "is_command"),
     [
         (["-m", "keras_landmarks.train", "--data=faces"], True),
         (["-m", "keras_landmarks"], True),
@@ -39,9 +38,9 @@ def start(*arguments, folder, **environment):
         ([], False),
     ],
 )
-def test_a_process_is_a_commands_own_by_how_it_was_started(monkeypatch, arguments, is_ours):
+def test_command_is_known_by_its_arguments(monkeypatch, arguments, is_command):
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, *arguments])
-    assert process.is_command() == is_ours
+    assert process.is_command() == is_command
 
 
 SERVE = """
@@ -70,21 +69,21 @@ finally:
 
 
 @pytest.mark.parametrize("backend", [{}, {"KERAS_BACKEND": "torch"}])
-def test_a_program_that_imports_the_package_keeps_its_signals_and_environment(tmp_path, backend):
+def test_import_leaves_signals_and_environment(tmp_path, backend):
     (tmp_path / "somebody").mkdir()
     (tmp_path / "somebody" / "serve.py").write_text(SERVE)
-    done = start("-m", "somebody.serve", folder=tmp_path, **backend)
+    done = run("-m", "somebody.serve", folder=tmp_path, **backend)
     assert done.stdout == "imported\nfinally\n", done.stderr
     assert done.stderr.endswith("KeyboardInterrupt\n")
 
 
-def test_a_command_runs_keras_on_jax_whatever_the_user_uses_elsewhere(monkeypatch):
+def test_commands_override_the_backend(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     process.set_up()
     assert os.environ["KERAS_BACKEND"] == "jax"
 
 
-def test_keras_on_another_backend_is_told_in_one_line(tmp_path):
+def test_other_backend_is_an_error_of_one_line(tmp_path):
     program = """
 import keras
 from keras_landmarks import Landmarker
@@ -93,14 +92,13 @@ try:
 except ValueError as error:
     print(type(error).__name__, error)
 """
-    done = start("-c", program, folder=tmp_path, KERAS_BACKEND="numpy")
-    assert done.stdout == (
-        "InputError Keras runs on numpy, and keras_landmarks on JAX alone: in a new process set"
-        " KERAS_BACKEND=jax, or import Landmarker from keras_landmarks before keras\n"
-    ), done.stderr
+    done = run("-c", program, folder=tmp_path, KERAS_BACKEND="numpy")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("InputError Keras runs on numpy"), done.stderr
+    assert "KERAS_BACKEND=jax" in line
 
 
-def test_variables_are_set_within_and_restored_afterwards(monkeypatch):
+def test_environment_is_restored(monkeypatch):
     monkeypatch.setenv("HERE", "1")
     monkeypatch.delenv("THERE", raising=False)
     with process.environment(HERE="2", THERE="3"):
@@ -109,14 +107,14 @@ def test_variables_are_set_within_and_restored_afterwards(monkeypatch):
     assert "THERE" not in os.environ
 
 
-def test_albumentations_asks_nothing_of_the_network(tmp_path):
+def test_albumentations_makes_no_request(tmp_path):
     program = """
 import urllib.request
 urllib.request.urlopen = lambda *_, **__: print("asked")
 from keras_landmarks.input import augmentation
 """
     environment = {"NO_ALBUMENTATIONS_UPDATE": "0"}
-    assert start("-c", program, folder=tmp_path, **environment).stdout == ""
+    assert run("-c", program, folder=tmp_path, **environment).stdout == ""
 
 
 # ── systems that are not supported ──
@@ -125,19 +123,19 @@ WINDOWS = "import sys\nfor name in ('fcntl', 'resource'):\n    sys.modules[name]
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_says_in_one_line_which_systems_are_supported(tmp_path, command):
+def test_unsupported_system_ends_a_command(tmp_path, command):
     (tmp_path / "sitecustomize.py").write_text(WINDOWS)
-    done = start("-m", f"keras_landmarks.{command}", "--help", folder=tmp_path)
-    assert done.stderr == "error: keras_landmarks runs on Linux and macOS; on Windows use WSL\n"
+    done = run("-m", f"keras_landmarks.{command}", "--help", folder=tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: keras_landmarks runs on Linux and macOS")
     assert (done.returncode, done.stdout) == (1, "")
 
 
-def test_an_import_says_which_systems_are_supported(tmp_path):
+def test_unsupported_system_fails_the_import(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(WINDOWS)
-    done = start("-c", "from keras_landmarks import Landmarker", folder=tmp_path)
-    assert done.stderr.endswith(
-        "ImportError: keras_landmarks runs on Linux and macOS; on Windows use WSL\n"
-    )
+    done = run("-c", "from keras_landmarks import Landmarker", folder=tmp_path)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: keras_landmarks runs on Linux and macOS")
 
 
 # ── commands within a program ──
@@ -166,8 +164,8 @@ assert handlers == [
 """
 
 
-def test_a_program_outlives_the_commands_that_it_runs(faces, tmp_path):
-    done = start("-c", NOTEBOOK, faces, folder=tmp_path)
+def test_program_survives_commands_within_it(faces, tmp_path):
+    done = run("-c", NOTEBOOK, faces, folder=tmp_path)
     statuses = [line for line in done.stdout.splitlines() if line.startswith("status")]
     assert statuses == ["status None", "status 1", "status 1", "status 1", "status None"], done
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -176,14 +174,14 @@ def test_a_program_outlives_the_commands_that_it_runs(faces, tmp_path):
     assert "python -m keras_landmarks.check --data=contest" in done.stdout
 
 
-def test_a_command_in_a_program_does_not_start_that_anew(monkeypatch):
+def test_command_does_not_restart_a_program(monkeypatch):
     started = []
     monkeypatch.setattr(os, "execv", lambda *_: started.append("anew"))
-    config.use_huge_pages()
+    flags.use_huge_pages()
     assert not started
 
 
-def test_a_kernel_outlives_a_mistake_of_a_command(faces, tmp_path):
+def test_kernel_survives_a_failed_command(faces, tmp_path):
     pytest.importorskip("IPython")
     (tmp_path / "cells.ipy").write_text(
         f"%run -m keras_landmarks.check -- --data={faces}\n"
@@ -191,26 +189,23 @@ def test_a_kernel_outlives_a_mistake_of_a_command(faces, tmp_path):
         "%run -m keras_landmarks.check -- --data=nowhere\n"
         "print('alive')\n"
     )
-    done = start(
-        "-m", "IPython", "cells.ipy", folder=tmp_path, IPYTHONDIR=str(tmp_path / "ipython")
-    )
+    done = run("-m", "IPython", "cells.ipy", folder=tmp_path, IPYTHONDIR=str(tmp_path / "ipython"))
     assert "first\n" in done.stdout
     assert done.stdout.splitlines()[-1] == "alive"
     assert "error: nowhere/train/images: no such folder" in done.stderr
 
 
-def test_reloading_the_flags_says_that_it_cannot_be_done(tmp_path):
+def test_reloading_the_flags_is_an_error(tmp_path):
     program = """
 import importlib
-from keras_landmarks import config
+from keras_landmarks import flags
 try:
-    importlib.reload(config)
+    importlib.reload(flags)
 except ImportError as error:
     print(error)
-print(config.FLAGS["workdir"].default)
+print(flags.FLAGS["workdir"].default)
 """
-    done = start("-c", program, folder=tmp_path)
-    assert done.stdout == (
-        "keras_landmarks.config defines its flags once: start Python anew rather than reload it\n"
-        "work\n"
-    ), done.stderr
+    done = run("-c", program, folder=tmp_path)
+    error, default = done.stdout.splitlines()
+    assert error.startswith("keras_landmarks.flags "), done.stderr
+    assert default == "work"

@@ -1,0 +1,284 @@
+"""Converts annotations to a split of a data folder in the contest's format."""
+
+import contextlib
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from keras_landmarks.annotations import cropping, plausibility, units, validation
+from keras_landmarks.annotations.cropping import FaceCrop
+from keras_landmarks.annotations.face import AnnotatedFace, describe_point
+from keras_landmarks.annotations.reading import read_annotations
+from keras_landmarks.contest import grouping, invalid_samples, landmark_tables, table_files
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.images import decoding
+from keras_landmarks.layouts import layout, mirror_estimation, standard_layouts
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import write_json
+from keras_landmarks.utils.folders import atomic_folder
+from keras_landmarks.utils.parallel import parallel_map
+from keras_landmarks.utils.progress import progress
+
+_Faces = Sequence[AnnotatedFace | InvalidSample]
+
+
+def convert(
+    source: Path,
+    data: Path,
+    split: str = "train",
+    source_format: str = "auto",
+    photos: Path | None = None,
+    face_share: float = 0.6,
+    processes: int | None = None,
+    points_unit: str = "auto",
+) -> dict:
+    """Writes the faces of `source` as `data`/`split`; the command's --help lists the files.
+
+    Args:
+        source: a file or folder of annotations.
+        data: the data folder.
+        split: the split to write.
+        source_format: a key of `annotations.reading.READERS`, or "auto".
+        photos: the folder that the photos' names are relative to; None for that of the annotations.
+        face_share: the share of a crop's width and height that the face takes; 0 for whole photos.
+        processes: the number of worker processes; None for all cores.
+        points_unit: "pixel", "share" (0 to 1 of the photo's width and height), "percent", or
+            "auto": pixels, and an error if the landmarks look like one of the others.
+
+    Returns:
+        data, split, the numbers of faces, points and rejected faces, and whether a mirror map is
+        known, by name.
+
+    Raises:
+        InputError: the split exists; the annotations cannot be read; no face can be used; the
+            numbers cannot be landmarks; or they are other landmarks than those in `data`.
+    """
+    folder = data / split
+    if folder.exists():
+        raise InputError(f"{folder}: it exists already; remove it, or give another --split")
+    is_photos_given = photos is not None
+    photos = photos or (source if source.is_dir() else source.parent)
+    if not photos.is_dir():
+        raise InputError(f"{photos}: no such folder; --photos says where the photos are")
+    annotations = read_annotations(source, source_format, photos)
+    if annotations.ignored:
+        logging.info("Columns that are not used: %s", ", ".join(annotations.ignored)[:200])
+    annotated = list(annotations.faces)
+    faces = list(validation.validate_faces(annotated, photos))
+    num_landmarks, names = _check_landmarks(source, faces, annotations.names, points_unit)
+    if num_landmarks:
+        _check_same_landmarks(data, num_landmarks, names, source)
+    faces, face_share = _choose_crops(faces, face_share)
+    crop = functools.partial(cropping.crop_face, photos, face_share, points_unit)
+    crops = parallel_map(crop, faces, processes)
+    with _removed_if_new(data), atomic_folder(folder) as partial:
+        crops = progress(crops, "cropping", "faces", len(faces))
+        written, invalid = _write_faces(partial, faces, crops)
+        summary = _summarise(invalid) + _describe_gaps(annotated, annotations.names)
+        if not written:
+            raise InputError(_describe_failure(source, invalid, summary, is_photos_given))
+        if points_unit == "auto":
+            _check_not_percent(source, written)
+    known = _write_layout(data / "layout.json", _crop_landmarks(written), names)
+    if invalid:
+        logging.warning("faces that cannot be used: %d (%s)", len(invalid), summary)
+    return {
+        "data": str(data),
+        "split": split,
+        "faces": len(written),
+        "points": num_landmarks,
+        "rejected": len(invalid),
+        "mirror": "mirror" in known,
+    }
+
+
+# ── checks of all faces together ──
+
+
+def _check_landmarks(
+    source: Path, faces: _Faces, names: Sequence[str] | None, unit: str
+) -> tuple[int, Sequence[str] | None]:
+    """Returns the number of landmarks of a face, and their names if there are as many.
+
+    Raises:
+        InputError: the numbers of all faces taken together cannot be landmarks in this unit.
+    """
+    usable = [face.landmarks for face in faces if isinstance(face, AnnotatedFace)]
+    if not usable:
+        return 0, None
+    landmarks = np.stack(usable)
+    num_landmarks = landmarks.shape[1]
+    if unit == "auto" and units.look_like_shares(landmarks):
+        raise InputError(
+            f"{source}: all coordinates are about 0 to 1, so they are not pixels; if they are"
+            " shares of the photo's width and height, give --points_unit=share"
+        )
+    names = names if names and len(names) == num_landmarks else None
+    if problem := plausibility.find_problem(landmarks, names):
+        raise InputError(
+            f"{source}: {problem}; write a table whose header names x and y of each point"
+        )
+    return num_landmarks, names
+
+
+def _check_same_landmarks(
+    data: Path, num_landmarks: int, names: Sequence[str] | None, source: Path
+) -> None:
+    """Raises InputError if the layout or another split in `data` has other landmarks."""
+    hint = "; give another --data"
+    for table in sorted(data.glob("[!.]*/landmarks.csv")):
+        if (count := landmark_tables.count_points(table)) != num_landmarks:
+            raise InputError(f"{source} has {num_landmarks} points, {table} has {count}{hint}")
+    path = data / "layout.json"
+    known = layout.read_json(path) if path.exists() else {}
+    earlier = known.get("points") or known.get("mirror") or [] if isinstance(known, dict) else []
+    if earlier and len(earlier) != num_landmarks:
+        raise InputError(f"{source} has {num_landmarks} points, {path} has {len(earlier)}{hint}")
+    if not (
+        names
+        and standard_layouts.are_descriptive(names)
+        and standard_layouts.are_descriptive(earlier)
+    ):
+        return
+    for point, (name, other) in enumerate(zip(names, earlier, strict=True)):
+        if name != other:
+            raise InputError(f"{source}: point {point} is {name!r}, but {other!r} in {path}{hint}")
+
+
+def _check_not_percent(source: Path, crops: Sequence[FaceCrop]) -> None:
+    landmarks = [crop.landmarks_photo_px for crop in crops]
+    if units.look_like_percent(landmarks, [crop.photo_size_px for crop in crops]):
+        raise InputError(
+            f"{source}: all coordinates are 0 to 100, in photos that are larger; give"
+            " --points_unit=percent if they are percent of the photo's width and height, or"
+            " --points_unit=pixel"
+        )
+
+
+def _choose_crops(faces: _Faces, face_share: float) -> tuple[_Faces, float]:
+    """Returns the faces and the share to crop them by, which is 0 if none has an extent."""
+    if face_share and any(map(cropping.has_extent, faces)):
+        return faces, face_share
+    whole = list(validation.reject_shared_photos(faces))
+    if face_share and any(isinstance(face, AnnotatedFace) for face in faces):
+        logging.warning(
+            "faces of fewer than 3 points have no extent, and there are no boxes:"
+            " the photos are not cropped"
+        )
+    return whole, 0
+
+
+# ── writing ──
+
+
+@contextlib.contextmanager
+def _removed_if_new(folder: Path) -> Iterator[None]:
+    """Removes `folder` if the block fails, it is empty, and it did not exist before."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _write_faces(
+    folder: Path, faces: _Faces, crops: Iterable[FaceCrop | InvalidSample]
+) -> tuple[list[FaceCrop], list[InvalidSample]]:
+    """Writes the images and tables of a split; returns the crops, without JPEGs, and the rest."""
+    images = folder / "images"
+    images.mkdir(parents=True)
+    written, rows, invalid = [], [], []
+    for face, crop in zip(faces, crops, strict=True):
+        if isinstance(crop, InvalidSample):
+            invalid.append(crop)
+            continue
+        name = f"face_{len(written):06d}.jpg"
+        (images / name).write_bytes(crop.jpeg)
+        written.append(crop._replace(jpeg=b""))
+        rows.append((name, face.photo, face.id or str(face.row), *map(str, crop.offset_px)))
+    if written:
+        names, photos = ([row[column] for row in rows] for column in (0, 1))
+        landmark_tables.write_landmarks(folder / "landmarks.csv", names, _crop_landmarks(written))
+        grouping.write_group_table(folder / "sources.csv", "photo", names, photos)
+        columns = ("file_name", "photo", "annotation", "x0", "y0")
+        table_files.write_rows(folder / "crops.csv", columns, rows)
+    if invalid:
+        invalid_samples.write_invalid_samples(folder / "rejects.csv", invalid)
+    return written, invalid
+
+
+def _crop_landmarks(crops: Sequence[FaceCrop]) -> list[np.ndarray]:
+    """Returns the landmarks of each face, (k, 2), in pixels of its crop."""
+    return [crop.landmarks_photo_px - crop.offset_px for crop in crops]
+
+
+def _write_layout(
+    path: Path, landmarks_crop_px: Sequence[np.ndarray], names: Sequence[str] | None
+) -> dict:
+    """Writes what is known about the landmarks, unless there is a layout; returns its contents.
+
+    What is known by the number or names of the landmarks is left out if it does not fit the faces.
+    """
+    if path.exists():
+        known = layout.read_json(path)
+        return known if isinstance(known, dict) else {"mirror": known}
+    known = standard_layouts.describe(len(landmarks_crop_px[0]), names)
+    if "mirror" in known:
+        step = -(-len(landmarks_crop_px) // mirror_estimation.MAX_FACES)
+        sample = np.stack(landmarks_crop_px[::step])
+        try:
+            mirror_estimation.check_map(
+                sample, np.array(known["mirror"]), "the map known for such points"
+            )
+        except InputError as error:
+            logging.warning("layout.json gets no regions and no mirror map: %s", error)
+            known = {"points": list(names)} if names else {}
+    if known:
+        write_json(path, known)
+    return known
+
+
+# ── messages ──
+
+
+def _summarise(invalid: Sequence[InvalidSample]) -> str:
+    """Returns the number of faces by reason, the most frequent first."""
+    counts = Counter(sample.kind for sample in invalid)
+    return ", ".join(f"{kind}: {count}" for kind, count in counts.most_common())
+
+
+def _describe_gaps(faces: _Faces, names: Sequence[str] | None) -> str:
+    """Returns which landmark most often has no coordinates, or "" if all have."""
+    counts = Counter(
+        point
+        for face in faces
+        if isinstance(face, AnnotatedFace)
+        for point in np.flatnonzero(np.isnan(face.landmarks).any(axis=1)).tolist()
+    )
+    if not counts:
+        return ""
+    [(point, count)] = counts.most_common(1)
+    where = f"in {count} of {len(faces)} faces"
+    return f"; {describe_point(point, names)} has no coordinates {where}"
+
+
+def _describe_failure(
+    source: Path, invalid: Sequence[InvalidSample], summary: str, is_photos_given: bool
+) -> str:
+    """Returns why no face can be used, with the first as an example."""
+    if not invalid:
+        return f"{source}: there is no face in it"
+    first = invalid[0]
+    example = table_files.printable(f"{first.file_name}, row {first.line}: {first.reason}")
+    is_photo_missing = any(sample.kind == decoding.NO_FILE for sample in invalid)
+    hint = (
+        "; --photos says where the photos are" if is_photo_missing and not is_photos_given else ""
+    )
+    return f"{source}: no face can be used: {summary}; the first is {example}{hint}"

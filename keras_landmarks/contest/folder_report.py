@@ -1,0 +1,155 @@
+"""A report on a whole data folder: which rows of each split are valid, and which files are unused.
+
+`check_folder` makes the report. The other functions turn it into the list of rows that cannot be
+used, counts, a text table, and an error if a split has no valid row.
+"""
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import logging
+
+from keras_landmarks.contest import landmark_tables, locations
+from keras_landmarks.contest.checking import ValidSample, check_landmarks, check_test_points
+from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.contest.requested_points import RequestedPoints
+from keras_landmarks.contest.table_files import printable
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.progress import progress
+
+_MAX_LISTED_FILES = 20
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """The result of checking a split.
+
+    Attributes:
+        table: the split's table.
+        num_rows: the number of rows of the table.
+        invalid_samples: the rows that cannot be used, by line.
+        unlisted: files in the images folder that are not in the table.
+    """
+
+    table: Path
+    num_rows: int
+    invalid_samples: list[InvalidSample]
+    unlisted: list[str]
+
+    @property
+    def num_valid(self) -> int:
+        """The number of rows that can be used."""
+        return self.num_rows - len(self.invalid_samples)
+
+
+def check_folder(data: Path) -> dict[str, SplitReport]:
+    """Checks every row and image of the train split and, if there is one, of the test split.
+
+    Returns:
+        The reports by split.
+
+    Raises:
+        InputError: the folder lacks train/images or train/landmarks.csv, or a table cannot be read.
+    """
+    images = locations.find_image_folder(data, "train")
+    table = data / "train" / "landmarks.csv"
+    num_landmarks = landmark_tables.count_points(table)
+    reports = {"train": _check_split("train", table, images, check_landmarks(table, images))}
+    try:
+        images = locations.find_image_folder(data, "test")
+        table = locations.find_test_points(data, "test")
+    except InputError as error:
+        logging.info("The test split is not checked: %s", error)
+        return reports
+    rows = check_test_points(table, images, num_landmarks)
+    return reports | {"test": _check_split("test", table, images, rows)}
+
+
+def _check_split(
+    split: str,
+    table: Path,
+    image_folder: Path,
+    rows: Iterable[ValidSample | RequestedPoints | InvalidSample],
+) -> SplitReport:
+    # A set of lines: an invalid sample may follow for a row that was yielded as valid before.
+    lines, listed, invalid = set(), set(), []
+    for row in progress(rows, f"checking {split}", "rows"):
+        lines.add(row.line)
+        listed.add(os.path.normpath(row.file_name))
+        if isinstance(row, InvalidSample):
+            invalid.append(row)
+    invalid.sort(key=lambda sample: sample.line)
+    files = locations.list_files(image_folder)
+    unlisted = [name for name in files if unicodedata.normalize("NFC", name) not in listed]
+    return SplitReport(table, len(lines), invalid, unlisted)
+
+
+def all_invalid_samples(reports: dict[str, SplitReport]) -> list[InvalidSample]:
+    """Returns the invalid samples of all splits; reasons outside train begin with the split."""
+    return [
+        sample if split == "train" else sample._replace(reason=f"{split}: {sample.reason}")
+        for split, report in reports.items()
+        for sample in report.invalid_samples
+    ]
+
+
+def count_rows(reports: dict[str, SplitReport]) -> dict:
+    """Returns the numbers of rows, of valid (`sound`) and `rejected` ones, and of `unlisted` files.
+
+    They are given for all splits together and by split.
+    """
+    by_split = {split: _count_rows(report) for split, report in reports.items()}
+    names = ("rows", "sound", "rejected", "unlisted")
+    return {name: sum(counts[name] for counts in by_split.values()) for name in names} | by_split
+
+
+def _count_rows(report: SplitReport) -> dict[str, int]:
+    return {
+        "rows": report.num_rows,
+        "sound": report.num_valid,
+        "rejected": len(report.invalid_samples),
+        "unlisted": len(report.unlisted),
+    }
+
+
+def format_reports(reports: dict[str, SplitReport]) -> str:
+    """Returns a text table: a column per split, invalid rows by reason, and unlisted files."""
+    counts = [_count_rows(report) for report in reports.values()]
+    kinds = [Counter(s.kind for s in report.invalid_samples) for report in reports.values()]
+    total = sum(kinds, Counter())
+    sorted_kinds = sorted(total, key=lambda kind: (-total[kind], kind))
+    lines = [_format_line("", reports)]
+    for name in ("rows", "sound", "rejected"):
+        lines.append(_format_line(name, [split[name] for split in counts]))
+    for kind in sorted_kinds:
+        lines.append(_format_line(f"  {kind}", [split[kind] for split in kinds]))
+    lines.append(_format_line("files not in the table", [split["unlisted"] for split in counts]))
+    for split, report in reports.items():
+        files = report.unlisted
+        lines += [f"  {split}/images/{printable(name)}" for name in files[:_MAX_LISTED_FILES]]
+        if len(files) > _MAX_LISTED_FILES:
+            lines.append(f"  and {len(files) - _MAX_LISTED_FILES:,} more in {split}/images")
+    return "\n".join(lines)
+
+
+def _format_line(title: str, cells: Iterable[str | int]) -> str:
+    cells = [cell if isinstance(cell, str) else f"{cell:,}" for cell in cells]
+    return f"{title:60}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def require_valid_rows(reports: dict[str, SplitReport]) -> None:
+    """Raises InputError, with the first reason, if a split has no row that can be used."""
+    for report in reports.values():
+        if report.num_valid:
+            continue
+        if not report.invalid_samples:
+            raise InputError(f"{report.table}: there is no row under the header")
+        name, line, reason = report.invalid_samples[0]
+        raise InputError(
+            f"{report.table}: none of its {report.num_rows:,} rows can be used; the first is line"
+            f" {line} ({printable(name)}): {reason}"
+        )

@@ -1,0 +1,154 @@
+"""The results of `evaluate`, `compare` and `ensemble` as text tables for the terminal."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_landmarks.evaluation.formatting import (
+    align_columns,
+    describe_intervals,
+    describe_invalid_rows,
+    format_image_count,
+    format_interval,
+)
+
+_ABOUT_NME = (
+    "NME: mean distance / sqrt(width x height) of the box around all true points of the face"
+)
+_NO_NME = "NME: none, because faces of one or two points have no size to divide by"
+
+
+class MetricRow(NamedTuple):
+    """A row of the table of metrics; an interval is [low, high], or None if there is none."""
+
+    title: str
+    mse: float  # photo px²
+    mse_interval: list[float] | None
+    nme: float | None
+    nme_interval: list[float] | None
+
+
+def format_evaluation(results: dict[str, Any]) -> str:
+    """Returns the results of `scoring.evaluate` as aligned lines with explanations."""
+    lines = [
+        f"{format_image_count(results['images'], results['truth_images'])},"
+        f" {results['points']} points each;"
+        f" {results['without_truth']:,} more predicted without truth",
+        "MSE: sum of squares over x and y / (2 x points), mean over the images",
+        _ABOUT_NME if {"nme", "nme_asked"} & results.keys() else _NO_NME,
+        describe_intervals(results["images"], results["groups"]),
+        *describe_invalid_rows(results["rejected"]),
+        "",
+    ]
+    rows = [
+        (row.title, f"{row.mse:.3f}", format_interval(row.mse_interval), *_nme_cells(row))
+        for row in metric_rows(results)
+    ]
+    header = ("", "MSE, px²", "interval", "NME, %", "interval")
+    lines += align_columns([header, *rows], (28, 10, 22, 10, 18))
+    if "auc_at_0.07" in results:
+        lines += [
+            "",
+            f"{'area under the curve of images by NME, 0 to 7 %':50}{results['auc_at_0.07']:8.4f}",
+            f"{'share of images with an NME over 7 %':50}{results['failure_rate_at_0.07']:8.4f}",
+        ]
+    if "within_1_sigma" in results:
+        shares = results["within_1_sigma"], results["within_2_sigma"]
+        title = "share of coordinates within 1 and 2 sigma"
+        lines += ["", f"{title:50}{shares[0]:8.4f}{shares[1]:8.4f}; normal: 0.6827, 0.9545"]
+        title = "error / sigma, root mean square"
+        lines.append(f"{title:50}{results['error_by_sigma']:8.4f}; 1 if well calibrated")
+    if "mean_shape_mse" in results:
+        interval = format_interval(results.get("mean_shape_mse_interval"))
+        row = ("MSE of the mean shape, all points", f"{results['mean_shape_mse']:.3f}", interval)
+        lines += align_columns([row], (50, 8, 22))
+    return "\n".join(lines)
+
+
+def metric_rows(results: dict[str, Any]) -> Iterator[MetricRow]:
+    """Yields MSE and NME over the requested points, over all points, and by region."""
+    for title, suffix in [("requested points", "_asked"), ("all points", "")]:
+        if f"mse{suffix}" not in results:
+            continue
+        yield MetricRow(title, *_metric(results, f"mse{suffix}"), *_metric(results, f"nme{suffix}"))
+        for q in results[f"mse{suffix}_percentiles"]:
+            mse, nme = (
+                _metric(results, f"{name}{suffix}_percentiles", q) for name in ("mse", "nme")
+            )
+            yield MetricRow(f"  {q} % of images are below", *mse, *nme)
+    for name, region in results.get("regions", {}).items():
+        yield MetricRow(name, *_metric(region, "mse"), *_metric(region, "nme"))
+
+
+def _metric(
+    results: dict[str, Any], name: str, q: str | None = None
+) -> tuple[float | None, list[float] | None]:
+    """Returns a metric, or its percentile `q`, and the interval."""
+    value, interval = results.get(name), results.get(f"{name}_interval")
+    if value is None:
+        return None, None
+    return (value[q], interval and interval[q]) if q else (value, interval)
+
+
+def _nme_cells(row: MetricRow) -> tuple[str, str]:
+    if row.nme is None:
+        return "", ""
+    return f"{100 * row.nme:.3f}", format_interval(row.nme_interval, 100)
+
+
+def format_comparison(results: dict[str, Any]) -> str:
+    """Returns the results of `scoring.compare` as aligned lines and a conclusion in words."""
+    lines = [
+        f"{results['images']:,} images",
+        describe_intervals(results["images"], results["groups"]),
+        *describe_invalid_rows(results["rejected"]),
+        "",
+    ]
+    rows = [("", "MSE, px²", "interval")]
+    for title, name in [
+        (Path(results["a"]).name, "mse_a"),
+        (Path(results["b"]).name, "mse_b"),
+        ("difference, second - first", "difference"),
+        ("ratio, second / first", "ratio"),
+    ]:
+        value, interval = _metric(results, name)
+        if value is not None:
+            rows.append((title, f"{value:.3f}", format_interval(interval)))
+    lines += align_columns(rows, (28, 10, 22))
+    return "\n".join([*lines, "", _conclusion(results)])
+
+
+def _conclusion(results: dict[str, Any]) -> str:
+    a, b, (low, high) = results["a"], results["b"], results["difference_interval"]
+    chance = f"it is the better one in {100 * results['probability_b_better']:.1f} % of the draws"
+    if high < 0:
+        return f"{b} is better than {a}: its MSE is {-high:.3f} to {-low:.3f} px² lower; {chance}"
+    if low > 0:
+        return f"{b} is worse than {a}: its MSE is {low:.3f} to {high:.3f} px² higher; {chance}"
+    return (
+        f"{b} may be as good as {a}: its MSE is anything from {-low:.3f} px² lower"
+        f" to {high:.3f} higher; {chance}"
+    )
+
+
+def format_ensemble(results: dict[str, Any]) -> str:
+    """Returns the scores of `ensemble` as aligned lines: each model's and the combination's."""
+    lines = [
+        f"{results['scored_images']:,} images scored",
+        describe_intervals(results["scored_images"], results["groups"]),
+        *describe_invalid_rows(results["rejected"]),
+        "",
+    ]
+    weights = results["weights"] or [None] * results["models"]
+    rows = [("", "weight", "MSE, px²", "interval")]
+    for model, weight in [
+        *zip(results["mse_of_models"], weights, strict=True),
+        (results | {"file": results["combine"]}, None),
+    ]:
+        weight = "" if weight is None else f"{weight:.3f}"
+        interval = format_interval(model.get("mse_interval"))
+        rows.append((Path(model["file"]).name, weight, f"{model['mse']:.3f}", interval))
+    if best := results.get("against_best"):
+        interval = format_interval(best["difference_interval"])
+        rows.append(("difference from the best model", "", f"{best['difference']:.3f}", interval))
+    return "\n".join([*lines, *align_columns(rows, (28, 8, 10, 22))])

@@ -1,0 +1,375 @@
+"""Scores predictions and submissions against true landmarks, and compares two of them."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import logging
+
+from keras_landmarks.contest import (
+    grouping,
+    labels,
+    listed_images,
+    locations,
+    prediction_files,
+    table_files,
+)
+from keras_landmarks.evaluation import bootstrap, matching, metrics
+from keras_landmarks.evaluation.matching import Truth
+from keras_landmarks.input.samples import Samples, load_samples, log_invalid_samples
+from keras_landmarks.layouts.layout import regions_of
+from keras_landmarks.utils.errors import InputError
+
+_MIN_LANDMARKS_WITH_SIZE = 3
+
+
+class MatchedPredictions(NamedTuple):
+    """Predictions of the n images of a truth, in its order.
+
+    Attributes:
+        landmarks_px: (n, k, 2), photo pixels. Of a submission only the k requested points.
+        sigmas_px: (n, k), the standard deviations of x and of y; None if they were not predicted.
+        num_without_truth: images that were predicted, but are not in the truth.
+    """
+
+    landmarks_px: np.ndarray
+    sigmas_px: np.ndarray | None
+    num_without_truth: int
+
+
+@dataclass(frozen=True)
+class ScoredPredictions:
+    """Predictions of n images beside the truth, with their metrics.
+
+    Attributes:
+        metrics: see `evaluate`.
+        truth: the true landmarks.
+        predictions: the predicted ones.
+        distances_px: (n, k), from each predicted point to the true one; None for a submission.
+        face_sizes_px: (n,), see `metrics.face_sizes`; None for faces of one or two points.
+        groups: the group of each image.
+        resamples: bootstrap draws of the groups; None if there is only one.
+        regions: named ranges of the k points.
+    """
+
+    metrics: dict[str, Any]
+    truth: Truth
+    predictions: MatchedPredictions
+    distances_px: np.ndarray | None
+    face_sizes_px: np.ndarray | None
+    groups: list[str]
+    resamples: bootstrap.Resamples | None
+    regions: dict[str, slice]
+
+    @property
+    def nme(self) -> np.ndarray:
+        """The normalised mean error of each image, (n,); not for submissions."""
+        return metrics.image_nme(self.distances_px, self.face_sizes_px)
+
+
+def evaluate(
+    truth: Path,
+    predictions: Path | None = None,
+    submission: Path | None = None,
+    test_points: Path | None = None,
+    groups: Sequence[Path] = (),
+    layout: Path | None = None,
+    data: Path | None = None,
+    split: str = "test",
+    prepared: Path = Path("prepared"),
+    seed: int = 0,
+    partial: bool = False,
+    only: Path | None = None,
+) -> dict[str, Any]:
+    """Scores either predictions (.npz) or a submission (CSV) against a table of true landmarks.
+
+    Rows of the truth that `train` would skip are skipped and counted. Rows of a submission must
+    all be valid if their images are scored. Predictions of images that the truth does not have are
+    counted and ignored.
+
+    Args:
+        truth: table of true landmarks. All of its images must be predicted, unless `only` or
+            `partial` restricts them.
+        predictions: predictions to score.
+        submission: submission to score instead; needs `test_points`.
+        test_points: table of the points that are requested of each image.
+        groups: tables of file name and group. Groups are resampled whole.
+        layout: JSON file with the regions of the points.
+        data: a folder in the contest's form. If given, the mean shape of its train table is scored
+            on the images of `split`, too.
+        split: the split of `data` that the truth belongs to.
+        prepared: folder of the cache of `data`.
+        seed: the random seed of the bootstrap.
+        partial: score the images that are predicted, even if others are missing.
+        only: table of the images to score.
+
+    Returns:
+        `images` scored, of the truth's `truth_images`, their `groups`, `points` predicted of each,
+        rows of the truth `rejected`, predicted images `without_truth`; for predictions the metrics
+        of `metrics.summary`; with `test_points` those of `metrics.requested_points_summary`; with
+        predicted standard deviations those of `metrics.calibration`; with `data` `mean_shape_mse`
+        and `mean_shape_images`, the number of images whose photos have a readable size. Intervals
+        if there are at least two groups.
+
+    Raises:
+        InputError: a file is malformed or does not match the others, or most of the rows or photos
+            that are needed are invalid; the first such image is named.
+    """
+    if (predictions is None) == (submission is None):
+        raise InputError("give either --predictions or --submission")
+    source, is_submission = predictions or submission, submission is not None
+    scored = score_predictions(
+        truth, source, is_submission, test_points, groups, layout, seed, partial, only
+    )
+    if not data:
+        return scored.metrics
+    samples = load_samples(data, "train", prepared)
+    log_invalid_samples(samples)
+    images = locations.find_image_folder(data, split)
+    return scored.metrics | _score_mean_shape(samples, scored, images, seed)
+
+
+def score_predictions(
+    truth: Path,
+    source: Path,
+    is_submission: bool = False,
+    test_points: Path | None = None,
+    groups: Sequence[Path] = (),
+    layout: Path | None = None,
+    seed: int = 0,
+    partial: bool = False,
+    only: Path | None = None,
+) -> ScoredPredictions:
+    """Scores `source`, predictions (.npz) or a submission (CSV); see `evaluate`."""
+    true = _read_truth(truth, test_points, only, [source] if partial else [])
+    face_sizes_px = _validated_face_sizes(true)
+    group_of_each = grouping.read_groups(groups, true.file_names)
+    regions = regions_of(true.num_landmarks, layout)
+    predicted = _read_predictions(source, is_submission, true)
+    distances = _measure(predicted.landmarks_px, is_submission, true)
+    resamples = bootstrap.resample(group_of_each, seed)
+    results = {
+        "images": len(true.file_names),
+        "truth_images": len(true.listed_names),
+        "groups": len(set(group_of_each)),
+        "points": predicted.landmarks_px.shape[1],
+        "without_truth": predicted.num_without_truth,
+        "rejected": true.num_rejected,
+    }
+    if distances.all_px is not None:
+        results |= metrics.summary(distances.all_px, face_sizes_px, resamples, regions)
+        results |= _calibration(source, predicted, true)
+    if distances.requested_px is not None:
+        results |= metrics.requested_points_summary(
+            distances.requested_px, face_sizes_px, resamples
+        )
+    return ScoredPredictions(
+        metrics=results,
+        truth=true,
+        predictions=predicted,
+        distances_px=distances.all_px,
+        face_sizes_px=face_sizes_px,
+        groups=group_of_each,
+        resamples=resamples,
+        regions=regions,
+    )
+
+
+def compare(
+    a: Path,
+    b: Path,
+    truth: Path,
+    test_points: Path | None = None,
+    groups: Sequence[Path] = (),
+    seed: int = 0,
+    partial: bool = False,
+    only: Path | None = None,
+) -> dict[str, Any]:
+    """Tests whether two predictions of the same images differ in MSE by more than chance.
+
+    Args:
+        a: predictions (.npz) or a submission (CSV).
+        b: the same of another model.
+        truth: table of true landmarks.
+        test_points: table of the points to score; None for all.
+        groups: tables of file name and group.
+        seed: the random seed of the bootstrap.
+        partial: compare on the images that both have, even if others are missing.
+        only: table of the images to score.
+
+    Returns:
+        `a` and `b` (the files), `images`, their `groups`, rows of the truth `rejected`, `mse_a` and
+        `mse_b` with their intervals, and the results of `bootstrap.paired`.
+
+    Raises:
+        InputError: as `evaluate`, or all images belong to one group.
+    """
+    true = _read_truth(truth, test_points, only, [a, b] if partial else [])
+    group_of_each = grouping.read_groups(groups, true.file_names)
+    resamples = bootstrap.resample(group_of_each, seed)
+    if resamples is None:
+        tables = ", ".join(map(str, groups or [truth]))
+        raise InputError(f"{tables}: a comparison needs two groups of images or more")
+    mse_a, mse_b = (_image_mse(path, true) for path in (a, b))
+    return {
+        "a": str(a),
+        "b": str(b),
+        "images": len(true.file_names),
+        "groups": resamples.groups,
+        "rejected": true.num_rejected,
+        **metrics.mean_with_interval("mse_a", mse_a, resamples),
+        **metrics.mean_with_interval("mse_b", mse_b, resamples),
+        **bootstrap.paired(mse_a, mse_b, resamples),
+    }
+
+
+# ── reading ──
+
+
+def _read_truth(
+    truth: Path, test_points: Path | None, only: Path | None, predicted: Sequence[Path]
+) -> Truth:
+    """Reads the truth of the images that `only` (if given) and all of `predicted` have."""
+    tables = [*([only] if only else []), *predicted]
+    names_of = {table: set(_read_names(table)) for table in tables}
+    to_score = set.intersection(*names_of.values()) if tables else None
+    true = matching.read_truth(truth, test_points, to_score)
+    remaining = set(true.listed_names)
+    for table, names in names_of.items():
+        remaining &= names
+        if not remaining:
+            raise InputError(f"{table}: none of its images is in {truth}")
+    return true
+
+
+def _read_names(table: Path) -> list[str]:
+    is_npz = table.suffix == ".npz"
+    return prediction_files.read_names(table)[0] if is_npz else table_files.read_names(table)
+
+
+def _read_predictions(source: Path, is_submission: bool, true: Truth) -> MatchedPredictions:
+    if is_submission:
+        table = labels.read(source, true.file_names, strict=True)
+        num_listed, sigmas_px = len(table.listed), None
+    else:
+        table = prediction_files.read(source)
+        num_listed, sigmas_px = len(table.file_names), table.sigmas
+    true.validate_num_landmarks(source, table.points.shape[1], is_submission)
+    rows = matching.find_rows(table.file_names, true.file_names, source)
+    landmarks_px = table.points[rows]
+    matching.validate_finite(landmarks_px, true.file_names, source)
+    sigmas_px = None if sigmas_px is None else sigmas_px[rows]
+    return MatchedPredictions(landmarks_px, sigmas_px, num_listed - len(rows))
+
+
+def _validated_face_sizes(true: Truth) -> np.ndarray | None:
+    """Returns the size of each face, (n,); None if faces have too few points to have a size."""
+    if true.num_landmarks < _MIN_LANDMARKS_WITH_SIZE:
+        return None
+    face_sizes_px = metrics.face_sizes(true.landmarks_px)
+    if not face_sizes_px.all():
+        name = true.file_names[np.argmin(face_sizes_px)]
+        raise InputError(f"{true.path}: the points of {name} span no area; NME needs a face's size")
+    return face_sizes_px
+
+
+# ── scoring ──
+
+
+class _Distances(NamedTuple):
+    """Distances from predicted to true points, photo pixels.
+
+    Attributes:
+        all_px: (n, k); None for a submission, which does not have all points.
+        requested_px: an array for each image; None if no points were requested.
+    """
+
+    all_px: np.ndarray | None
+    requested_px: list[np.ndarray] | None
+
+
+def _measure(predicted_px: np.ndarray, is_submission: bool, true: Truth) -> _Distances:
+    if is_submission:
+        requested_true_px = [
+            face[indices] for face, indices in zip(true.landmarks_px, true.requested, strict=True)
+        ]
+        distances_px = metrics.point_distances(predicted_px, np.stack(requested_true_px))
+        return _Distances(None, list(distances_px))
+    distances_px = metrics.point_distances(predicted_px, true.landmarks_px)
+    if not true.requested:
+        return _Distances(distances_px, None)
+    requested_px = [row[indices] for row, indices in zip(distances_px, true.requested, strict=True)]
+    return _Distances(distances_px, requested_px)
+
+
+def _image_mse(source: Path, true: Truth) -> np.ndarray:
+    """Returns the MSE of each image (n,), over the requested points if there are any."""
+    is_submission = source.suffix != ".npz"
+    predicted = _read_predictions(source, is_submission, true)
+    distances = _measure(predicted.landmarks_px, is_submission, true)
+    if distances.requested_px is None:
+        return metrics.image_mse(distances.all_px)
+    return np.array([metrics.image_mse(row) for row in distances.requested_px])
+
+
+def _calibration(source: Path, predicted: MatchedPredictions, true: Truth) -> dict[str, float]:
+    if predicted.sigmas_px is None:
+        return {}
+    if not (predicted.sigmas_px > 0).all():
+        raise InputError(f"{source}: a standard deviation is not above 0")
+    return metrics.calibration(predicted.landmarks_px, true.landmarks_px, predicted.sigmas_px)
+
+
+# ── the mean shape: a baseline that ignores the images ──
+
+
+def _score_mean_shape(
+    samples: Samples, scored: ScoredPredictions, image_folder: Path, seed: int
+) -> dict[str, Any]:
+    mse = mean_shape_mse(samples, scored.truth, image_folder)
+    has_size = np.isfinite(mse)
+    resamples = scored.resamples
+    if not has_size.all():
+        groups = list(itertools.compress(scored.groups, has_size))
+        resamples = bootstrap.resample(groups, seed)
+    result = metrics.mean_with_interval("mean_shape_mse", mse[has_size], resamples)
+    return result | {"mean_shape_images": int(has_size.sum())}
+
+
+def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndarray:
+    """Returns each image's MSE of the samples' mean shape: (n,), over all points, photo px².
+
+    The mean is taken of coordinates divided by the photo's width and height. The result is NaN for
+    photos whose size cannot be read; their number is logged.
+
+    Raises:
+        InputError: the sizes of most photos cannot be read.
+    """
+    sizes_px = _read_sizes(image_folder, true.file_names)
+    total = np.zeros(true.landmarks_px.shape[1:])
+    for landmarks_px, size_px in zip(samples.landmarks_photo_px, samples.sizes_px, strict=True):
+        total += landmarks_px / size_px
+    predicted_px = total / len(samples) * sizes_px[:, None]
+    return metrics.image_mse(metrics.point_distances(predicted_px, true.landmarks_px))
+
+
+def _read_sizes(image_folder: Path, file_names: Sequence[str]) -> np.ndarray:
+    """Returns the width and height of each photo: (n, 2), NaN where they cannot be read."""
+    sizes_px = np.full((len(file_names), 2), np.nan)
+    unreadable = []
+    sizes = listed_images.read_listed_sizes(image_folder, file_names)
+    for row, (name, size) in enumerate(zip(file_names, sizes, strict=True)):
+        if isinstance(size, str):
+            unreadable.append(f"{image_folder / name}: {size}")
+        else:
+            sizes_px[row] = size
+    if unreadable:
+        count = f"{len(unreadable):,} of {len(sizes_px):,}"
+        count += " photos have no size to scale the mean shape"
+        if 2 * len(unreadable) > len(sizes_px):
+            raise InputError(f"{unreadable[0]}; {count} to: are --data and --split right?")
+        logging.warning("%s; %s to and are skipped there", unreadable[0], count)
+    return sizes_px

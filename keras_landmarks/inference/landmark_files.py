@@ -1,0 +1,112 @@
+"""Predicts the landmarks of every face in photo and video files: the work of `landmarks`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from absl import logging
+
+from keras_landmarks.contest import table_files
+from keras_landmarks.images import video
+from keras_landmarks.inference.input_files import list_input_files
+from keras_landmarks.inference.landmarker import Landmarker
+from keras_landmarks.inference.photo_files import NO_FACE, predict_photos
+from keras_landmarks.inference.videos.smoothing import Smoothing
+from keras_landmarks.inference.videos.video_files import predict_videos
+from keras_landmarks.settings import LandmarksSettings
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.folders import atomic_folder
+
+_SKIPPED = "skipped.csv"
+_OUTPUTS = {"landmarks.csv", "landmarks.json", "pictures", "videos", _SKIPPED}
+_LINKED_FOLDER = "a link to a folder; name the folder itself"
+
+
+def predict_files(
+    paths: Iterable[str | Path], workdir: Path, out: Path, settings: LandmarksSettings
+) -> dict:
+    """Predicts the landmarks of every face in photos and videos, and writes them into a folder.
+
+    Args:
+        paths: photos, videos, and folders, of which all files but hidden ones are read.
+        workdir: the work directory of the model.
+        out: the folder to write. At the end it replaces the folder of an earlier run.
+        settings: how to detect, predict and draw.
+
+    Returns:
+        The number of readable photos, of faces, and the rate; the results of each video; how many
+        photos and videos are `without_face`; and how many files were `skipped`, entirely or partly.
+
+    Raises:
+        InputError: a path does not exist, no file is readable, `out` holds other files, or there
+            is no such model.
+    """
+    _validate_output_folder(out)
+    files, linked_folders = list_input_files(paths, out)
+    videos = {name: files[name] for name in sorted(files) if _is_video(name)}
+    photos = {name: path for name, path in files.items() if name not in videos}
+
+    landmarker = _load_landmarker(workdir, settings)
+    smoothing = Smoothing(settings.min_cutoff, settings.beta) if settings.smooth else None
+
+    with atomic_folder(out) as partial:
+        results, skipped = {}, {}
+        if photos:
+            results, skipped = predict_photos(photos, landmarker, partial, settings.draw)
+        results["videos"], skipped_videos = predict_videos(
+            videos, landmarker, partial / "videos", settings.draw, smoothing
+        )
+        skipped |= skipped_videos
+        if not results.get("photos") and not results["videos"]:
+            raise InputError(_none_readable(skipped, files))
+        skipped |= dict.fromkeys(linked_folders, _LINKED_FOLDER)
+        _write_skipped(partial / _SKIPPED, skipped)
+
+    _log_skipped(skipped, out)
+    without_face = list(skipped.values()).count(NO_FACE)
+    counts = {"without_face": without_face, "skipped": len(skipped) - without_face}
+    return results | counts | {"out": str(out)}
+
+
+def _validate_output_folder(out: Path) -> None:
+    """Raises InputError if the folder, which will be replaced, is not that of an earlier run."""
+    names = {path.name for path in out.glob("*")}
+    is_earlier_run = not names or _SKIPPED in names
+    if others := names - _OUTPUTS or (set() if is_earlier_run else names):
+        raise InputError(f"{out}: holds {min(others)}; give a new folder as --out")
+
+
+def _is_video(name: str) -> bool:
+    return Path(name).suffix.lower() in video.SUFFIXES
+
+
+def _load_landmarker(workdir: Path, settings: LandmarksSettings) -> Landmarker:
+    return Landmarker.load(
+        workdir,
+        data=settings.data,
+        two_pass=settings.two_pass,
+        tta=settings.tta,
+        mirror=settings.mirror,
+        min_score=settings.min_score,
+        smallest_face=settings.smallest_face,
+        batch_size=settings.batch_size,
+    )
+
+
+def _none_readable(skipped: dict[str, str], files: dict[str, Path]) -> str:
+    """Returns the error message that no file can be used, with the first file and its reason."""
+    name, reason = next(iter(skipped.items()))
+    how_many = f" ({len(files)} files, none can be used)" if len(files) > 1 else ""
+    return f"{files[name]}: {reason}{how_many}"
+
+
+def _write_skipped(table: Path, skipped: dict[str, str]) -> None:
+    rows = sorted((table_files.printable(name), reason) for name, reason in skipped.items())
+    table_files.write_rows(table, ("file_name", "reason"), rows)
+
+
+def _log_skipped(skipped: dict[str, str], out: Path) -> None:
+    """Logs one line for each reason, with the first of its files."""
+    for reason in sorted(set(skipped.values())):
+        names = sorted(name for name, its_reason in skipped.items() if its_reason == reason)
+        more = f" and {len(names) - 1} more; {out / _SKIPPED} lists them" if names[1:] else ""
+        logging.warning("%s: %s%s", reason, table_files.printable(names[0]), more)

@@ -1,0 +1,1 @@
+"""Faces in videos: tracked from frame to frame, smoothed, and written."""

@@ -1,0 +1,208 @@
+"""The work directory of a training: its lock, whether its training may be resumed, its records.
+
+`train --help` lists the files. The checkpoint holds the settings and the fingerprint of the
+training images; model.json holds the network and its mirror map. The checks here raise InputError
+for a start that contradicts them, before anything is written.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from keras_landmarks.contest import invalid_samples, table_files
+from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.samples import Samples
+from keras_landmarks.layouts import layout, mirror, mirror_estimation
+from keras_landmarks.models import pretrained, spec, weight_files
+from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.settings import TrainSettings, as_flag, fixed_settings
+from keras_landmarks.training import checkpoint, distribution, records
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import write_atomically, write_json
+from keras_landmarks.utils.locks import exclusive_lock
+
+CHECKPOINT, LOGS = "last.safetensors", "logs"
+_FLAGFILE, _INVALID_SAMPLES = "flags.cfg", "rejects.csv"
+
+
+def lock(settings: TrainSettings) -> AbstractContextManager:
+    """Returns a context within which no other training uses the work directory.
+
+    Where several processes train together, process 0 holds the lock for all of them.
+
+    Raises:
+        BlockingIOError: another process trains there; the message names it.
+    """
+    if not distribution.is_first():
+        return contextlib.nullcontext()
+    return exclusive_lock(Path(settings.files.workdir))
+
+
+# ── may the training in the work directory be resumed? ──
+
+
+def check_settings(settings: TrainSettings) -> None:
+    """Raises InputError if the training there was started with other settings, or lacks a file.
+
+    `settings.fixed_settings` lists the settings that must be the same.
+    """
+    if not settings.run.resume:
+        return
+    workdir = Path(settings.files.workdir)
+    state = workdir / CHECKPOINT
+    checkpoint.check_settings(state, fixed_settings(settings.by_name()))
+    epochs_done = checkpoint.read_position(state).epoch
+    epochs_recorded = len(records.read_history(workdir / records.HISTORY_FILE))
+    if epochs_recorded < epochs_done:
+        raise InputError(
+            f"{workdir / records.HISTORY_FILE}: missing or incomplete, it lists {epochs_recorded}"
+            f" of {epochs_done} epochs; restore it, or start over with --noresume"
+        )
+    if epochs_done and not (workdir / weight_files.BEST_WEIGHTS).exists():
+        raise InputError(
+            f"{workdir / weight_files.BEST_WEIGHTS}: missing after {epochs_done} epochs; restore"
+            " it, or start over with --noresume"
+        )
+
+
+def check_images(settings: TrainSettings, images: str) -> None:
+    """Raises InputError if the training there uses images of another fingerprint."""
+    if settings.run.resume:
+        checkpoint.check_images(Path(settings.files.workdir) / CHECKPOINT, images)
+
+
+def check_model(settings: TrainSettings, num_landmarks: int, mirror_map: np.ndarray | None) -> None:
+    """Raises InputError if the training there has another network, or another mirror map."""
+    if not settings.run.resume:
+        return
+    workdir = Path(settings.files.workdir)
+    requested = model_spec(settings, num_landmarks, mirror_map)
+    spec.check_workdir(workdir, requested)
+    mirrors = "mirror" in settings.augmentation.augment_online
+    if not mirrors or not (workdir / CHECKPOINT).exists():
+        return
+    if spec.read_spec(workdir).mirror != requested.mirror:
+        raise InputError(
+            f"{workdir} holds a training with another mirror map than --mirror: give the former"
+            " one or another --workdir, or start over with --noresume"
+        )
+
+
+# ── the network and its mirror map ──
+
+
+def choose_mirror_map(
+    samples: Samples, train_rows: np.ndarray, settings: TrainSettings
+) -> np.ndarray | None:
+    """Returns the mirror map (k,) that `--mirror` names, checked on training faces, or None.
+
+    A map that is found from the training faces is found once: a resumed training takes the one
+    that it recorded, since other faces could give another map.
+
+    Raises:
+        InputError: images are mirrored and no map is given, or the map does not fit the faces.
+    """
+    mirrors = "mirror" in settings.augmentation.augment_online
+    has_contest_points = samples.num_landmarks == layout.CONTEST_POINTS
+    default = "contest" if mirrors and has_contest_points else "none"
+    choice = settings.augmentation.mirror or default
+    if mirrors and choice == "none":
+        raise InputError(
+            "--augment_online=mirror needs a mirror map: give --mirror=found or --mirror=FILE"
+        )
+    if choice == "found" and (recorded := _recorded_mirror_map(settings)) is not None:
+        return recorded
+    rows = train_rows[:: -(-len(train_rows) // mirror_estimation.MAX_FACES)]
+    return mirror.choose_map(choice, samples.landmarks_photo_px[rows])
+
+
+def _recorded_mirror_map(settings: TrainSettings) -> np.ndarray | None:
+    path = Path(settings.files.workdir) / spec.FILE_NAME
+    if not settings.run.resume or not path.exists():
+        return None
+    recorded = spec.read_spec(path.parent)
+    if recorded.mirror is None:
+        return None
+    return mirror.from_json(recorded.mirror, recorded.num_landmarks, str(path))
+
+
+def model_spec(
+    settings: TrainSettings, num_landmarks: int, mirror_map: np.ndarray | None = None
+) -> spec.ModelSpec:
+    """Returns the specification of the network for these settings."""
+    crop_spec, network = CropSpec.of(settings.crop), settings.network
+    has_components = network.head == "shape"
+    return spec.ModelSpec(
+        network.model,
+        num_landmarks,
+        crop_spec.image_size,
+        crop_spec.framing,
+        crop_spec.trim_bands,
+        network.normalisation,
+        network.head,
+        min(network.shape_components, 2 * num_landmarks) if has_components else 0,
+        uncertainty=settings.loss.loss == "nll",
+        mirror=mirror.as_json(mirror_map),
+    )
+
+
+def claim(
+    settings: TrainSettings, num_landmarks: int, mirror_map: np.ndarray | None = None
+) -> keras.Model:
+    """Writes model.json into the work directory and returns the network with its initial weights.
+
+    With `--noresume` the files of an earlier training there are removed first.
+
+    Raises:
+        InputError: the work directory holds another network, or the initial weights do not fit.
+    """
+    requested = model_spec(settings, num_landmarks, mirror_map)
+    if distribution.is_first():
+        workdir = Path(settings.files.workdir)
+        if not settings.run.resume:
+            _remove_training(workdir)
+        spec.claim_workdir(workdir, requested)
+    distribution.wait_for_all("work directory")
+    keras.utils.set_random_seed(settings.run.seed)
+    network = requested.build(settings.network.precision)
+    pretrained.initialise(network, settings.network.model, settings.network.init_weights)
+    return network
+
+
+def _remove_training(workdir: Path) -> None:
+    # The checkpoint first, so that a training of which a kill left a part cannot be resumed.
+    for name in (CHECKPOINT, records.HISTORY_FILE, weight_files.BEST_WEIGHTS, spec.FILE_NAME):
+        (workdir / name).unlink(missing_ok=True)
+    shutil.rmtree(workdir / LOGS, ignore_errors=True)
+
+
+# ── records ──
+
+
+def write_records(settings: TrainSettings, samples: Samples, held_out: Sequence[str]) -> None:
+    """Writes the settings, the held-out images' names, the versions and the invalid samples."""
+    if not distribution.is_first():
+        return
+    workdir = Path(settings.files.workdir)
+    write_flagfile(workdir / _FLAGFILE, settings)
+    rows = ([name] for name in held_out)
+    table_files.write_rows(workdir / records.VALIDATION_FILE, ("file_name",), rows)
+    write_json(workdir / records.VERSIONS_FILE, records.versions())
+    if samples.invalid_samples:
+        invalid_samples.write_invalid_samples(workdir / _INVALID_SAMPLES, samples.invalid_samples)
+        logging.warning(
+            "skipping %d invalid samples; %s lists them",
+            len(samples.invalid_samples),
+            workdir / _INVALID_SAMPLES,
+        )
+
+
+def write_flagfile(path: Path, settings: TrainSettings) -> None:
+    """Writes settings as a flagfile; those without a value are left out."""
+    given = {name: value for name, value in settings.by_name().items() if value not in (None, ())}
+    write_atomically(path, "".join(f"{as_flag(name, value)}\n" for name, value in given.items()))

@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+import pytest
+from annotation_files import read_faces
+
+from keras_landmarks.annotations.face import AnnotatedFace
+from keras_landmarks.annotations.reading import read_annotations
+from keras_landmarks.utils.errors import InputError
+
+
+def coco(*annotations, **more):
+    """Returns the text of a COCO file with one photo."""
+    images = [{"id": 7, "file_name": "photos/a.jpg"}]
+    return json.dumps({"images": images, "annotations": list(annotations), **more})
+
+
+@pytest.fixture
+def write_json(write):
+    """Writes a.json and returns its path."""
+    return lambda text: write(text, "a.json")
+
+
+def test_keypoints_are_read_with_names(write_json):
+    categories = [{"keypoints": ["left_eye", "right_eye"]}]
+    annotation = {"image_id": 7, "keypoints": [1, 2, 2, 3, 4, 1]}
+    source = write_json(coco(annotation, categories=categories))
+    assert read_faces(source) == [("photos/a.jpg", [[1, 2], [3, 4]])]
+    assert read_annotations(source, "auto").names == ["left_eye", "right_eye"]
+
+
+def test_unlabelled_keypoints_are_gaps(write_json):
+    labelled = {"image_id": 7, "id": 5, "keypoints": [1, 2, 2, 0, 0, 0]}
+    source = write_json(coco(labelled, {"image_id": 7, "keypoints": []}))
+    face, invalid = read_annotations(source, "auto").faces
+    np.testing.assert_array_equal(face.landmarks, [[1, 2], [np.nan, np.nan]])
+    assert (face.row, face.id) == (1, "5")
+    assert invalid.reason == "no points"
+
+
+def test_unlabelled_keypoint_with_coordinates_is_invalid(write_json):
+    annotation = {"image_id": 7, "category_id": 1, "keypoints": [1, 2, 2, 3, 4, 0]}
+    categories = [{"id": 1, "keypoints": ["nose", "chin"]}]
+    [reason] = read_faces(write_json(coco(annotation, categories=categories)))
+    assert reason.endswith(": 1 of 2, point chin")
+
+
+def test_most_frequent_category_is_read(write_json):
+    """Roboflow puts a category without keypoints first; other files also have hands."""
+    categories = [
+        {"id": 0, "name": "all"},
+        {"id": 1, "name": "hand", "keypoints": ["a", "b"]},
+        {"id": 2, "name": "face", "keypoints": ["nose", "chin"]},
+        {"id": 3, "name": "child", "keypoints": ["nose", "chin"]},
+    ]
+    points = [1, 2, 2, 3, 4, 2]
+    annotations = [
+        {"image_id": 7, "category_id": category, "keypoints": points} for category in (1, 2, 2, 3)
+    ]
+    found = read_annotations(write_json(coco(*annotations, categories=categories)), "auto")
+    assert found.names == ["nose", "chin"]
+    first, *others = found.faces
+    assert first.reason == "another category: 1"
+    assert len(others) == 3
+    assert all(isinstance(face, AnnotatedFace) for face in others)
+
+
+def test_one_annotation_per_point_is_refused(write_json):
+    annotation = {"image_id": 7, "category_id": 1, "segmentation": [[3, 4]], "bbox": [3, 4, 1, 1]}
+    with pytest.raises(InputError, match=r"a\.json: .*keypoints"):
+        read_annotations(write_json(coco(annotation)), "auto")
+
+
+@pytest.mark.parametrize(
+    ("images", "named"),
+    [
+        ([(1, "a.jpg"), (2, "a.jpg")], r"a\.jpg .*1 and 2"),
+        ([(1, "a.jpg"), (1, "b.jpg")], r"1 .*a\.jpg and b\.jpg"),
+    ],
+)
+def test_ambiguous_photo_id_is_refused(write_json, images, named):
+    images = [{"id": number, "file_name": name} for number, name in images]
+    text = json.dumps({"images": images, "annotations": []})
+    with pytest.raises(InputError, match=rf"a\.json: .*{named}"):
+        read_annotations(write_json(text), "auto")
+
+
+def test_photo_size_and_box_are_read(write_json):
+    images = [{"id": 7, "file_name": "a.jpg", "width": 640, "height": 480}]
+    annotation = {"image_id": 7, "keypoints": [1, 2, 2], "bbox": [0, 1, 10, 20]}
+    text = json.dumps({"images": images, "annotations": [annotation]})
+    [face] = read_annotations(write_json(text), "auto").faces
+    assert face.photo_size_px == (640, 480)
+    assert face.box == (0, 1, 10, 21)
+
+
+def test_wholebody_faces_are_read_rather_than_bodies(write_json):
+    annotation = {"image_id": 7, "keypoints": [0] * 51, "face_kpts": [1, 2, 1, 3, 4, 1]}
+    assert read_faces(write_json(coco(annotation))) == [("photos/a.jpg", [[1, 2], [3, 4]])]
+
+
+def test_odd_values_have_reasons(write_json):
+    odd = [{"image_id": [], "keypoints": 3}, {"image_id": 7, "keypoints": [None, 2, 2]}]
+    assert read_faces(write_json(coco(*odd, categories=[{"keypoints": 3}]))) == [
+        "no image has the annotation's image_id: []",
+        "not a number: None, x of point 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["{", "[]", "{}", '{"images": [], "annotations": 3}'],
+        *['{"images": [], "annotations": [3]}', coco(categories=["face"])],
+    ],
+)
+def test_malformed_file_is_refused(write_json, text):
+    with pytest.raises(InputError, match=r"a\.json: .*(JSON|COCO)"):
+        read_annotations(write_json(text), "auto")

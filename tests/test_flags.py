@@ -1,0 +1,111 @@
+import os
+
+import pytest
+from absl import flags as absl_flags
+
+from keras_landmarks import flags, settings
+from keras_landmarks.flags import FLAGS
+from keras_landmarks.models import heads, networks, registry
+from keras_landmarks.training.losses import LOSSES
+
+PATHS = ["data", "prepared", "workdir", "split", "submission", "predictions", "truth", "out"]
+PATHS += ["test_points", "layout", "rejects", "html", "source", "photos", "only", "exclude"]
+PATHS += ["duplicates", "suspects", "init_weights", "mirror"]
+SEVERAL_PATHS = ["validation_groups", "groups", "compare", "inputs", "held_out"]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home folder, which is also the current directory."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parse(name, text):
+    return FLAGS[name].parser.parse(text)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_tilde_is_the_home_folder(home, name):
+    assert parse(name, "~/run1") == f"{home}/run1"
+    assert parse(name, "~") == str(home)
+    assert parse(name, "a/~/b") == "a/~/b"
+
+
+@pytest.mark.parametrize("name", SEVERAL_PATHS)
+def test_tilde_in_a_list_of_paths(home, name):
+    assert parse(name, "~/a.csv,b.csv, ~/c.csv") == [f"{home}/a.csv", "b.csv", f"{home}/c.csv"]
+
+
+def test_tilde_without_a_home_is_refused(monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without a home
+    with pytest.raises(ValueError, match=r"^~"):
+        parse("workdir", "~/run1")
+
+
+@pytest.mark.parametrize("name", SEVERAL_PATHS)
+@pytest.mark.parametrize(
+    ("files", "text", "paths"),
+    [
+        (["a, b.csv"], "a, b.csv", ["a, b.csv"]),
+        (["a, b.csv"], "a, b.csv,a, b.csv", ["a, b.csv", "a, b.csv"]),
+        (["a, b.csv", "c.csv"], "c.csv, a, b.csv", ["c.csv", "a, b.csv"]),
+        (["a, b.csv"], "~/a, b.csv", ["HOME/a, b.csv"]),
+        (["a.csv", "b.csv"], "a.csv,b.csv", ["a.csv", "b.csv"]),
+        (["a.csv"], "a.csv,b.csv", ["a.csv", "b.csv"]),
+        ([], "a.csv, b.csv", ["a.csv", "b.csv"]),
+        ([], "", []),
+    ],
+)
+def test_commas_in_names_of_files_are_kept(home, name, files, text, paths):
+    for file in files:
+        (home / file).write_text("")
+    assert parse(name, text) == [path.replace("HOME", str(home)) for path in paths]
+
+
+def test_comma_survives_a_flagfile(home):
+    (home / "a, b.csv").write_text("")
+    (home / "flags.cfg").write_text(settings.as_flag("validation_groups", ["a, b.csv"]))
+    name, _, text = (home / "flags.cfg").read_text().strip().partition("=")
+    assert parse(name.removeprefix("--"), text) == ["a, b.csv"]
+
+
+def test_message_is_one_bounded_line(capsys):
+    with pytest.raises(SystemExit):
+        flags._stop("error: " + "very\nlong " * 10_000, status=1)
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert len(line) < 2000
+
+
+@pytest.mark.parametrize(
+    ("flag", "names"),
+    [
+        ("loss", LOSSES),
+        ("head", heads.KINDS),
+        ("normalisation", networks.NORMALISATIONS),
+        ("model", registry.MODEL_NAMES),
+    ],
+)
+def test_choices_equal_those_of_the_library(flag, names):
+    assert FLAGS[flag].parser.enum_values == list(names)
+
+
+@pytest.mark.parametrize(("old", "new"), settings.RENAMED.items())
+@pytest.mark.parametrize("in_flagfile", [False, True])
+def test_old_names_point_to_the_new(tmp_path, capsys, old, new, in_flagfile):
+    given = [f"--{old}=1"]
+    if in_flagfile:
+        (tmp_path / "old.cfg").write_text(f"--{old}=1\n")
+        given = [f"--flagfile={tmp_path / 'old.cfg'}"]
+    with pytest.raises(SystemExit):
+        flags._parse_flags(["train", *given], takes_paths=False)
+    assert f"--{old}: now --{new}" in capsys.readouterr().err
+
+
+def test_old_augmentation_points_to_the_new():
+    FLAGS["augment_online"].value = ["cut_out"]
+    with pytest.raises(absl_flags.IllegalFlagValueError, match="coarse_dropout"):
+        FLAGS.validate_all_flags()
+    FLAGS["augment_online"].unparse()

@@ -1,0 +1,154 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folders import contents
+from training_runs import assert_same_weights, best_weights, read_history, remove_record
+
+from keras_landmarks.input.photos import Photos
+from keras_landmarks.input.pipeline import ImageSet
+from keras_landmarks.input.samples import load_samples
+from keras_landmarks.models.spec import load_trained
+from keras_landmarks.train import train
+from keras_landmarks.training import callbacks
+from keras_landmarks.training.checkpoint import Position, save_checkpoint
+from keras_landmarks.utils.errors import InputError
+
+
+def interrupt_at(position, settings, monkeypatch):
+    """Trains until the checkpoint of a position is written, and interrupts there."""
+
+    def save_and_interrupt(path, model, position_saved, *rest):
+        save_checkpoint(path, model, position_saved, *rest)
+        if position_saved == position:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "save_checkpoint", save_and_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings)
+
+
+def test_resumed_run_equals_uninterrupted_run(tiny_run, settings):
+    done, _ = tiny_run
+    train(settings.replace(epochs=1))
+    first = read_history(settings.files.workdir)
+    train(settings)
+    assert read_history(settings.files.workdir)[:1] == first
+    assert_same_weights(done.files.workdir, settings.files.workdir)
+    last = "last.safetensors"
+    assert (Path(done.files.workdir) / last).read_bytes() == (
+        Path(settings.files.workdir) / last
+    ).read_bytes()
+
+
+def test_finished_run_is_not_trained_on(tiny_run, caplog):
+    settings, results = tiny_run
+    before = (Path(settings.files.workdir) / "last.safetensors").read_bytes()
+    caplog.set_level("INFO", logger="absl")
+    again = train(settings.replace(epochs=1))
+    assert re.findall(r"\d+", caplog.messages[-1]) == ["2", "1"]  # done, requested
+    assert again["best_loss"] == pytest.approx(results["best_loss"], rel=1e-5)
+    assert (Path(settings.files.workdir) / "last.safetensors").read_bytes() == before
+
+
+def test_fewer_epochs_than_done_train_nothing(settings, monkeypatch, caplog):
+    interrupt_at(Position(1, 1), settings, monkeypatch)
+    before = contents(Path(settings.files.workdir))
+    caplog.set_level("INFO", logger="absl")
+    assert train(settings.replace(epochs=1))["epochs"] == 1
+    # Epochs done, steps of the next one, epochs requested.
+    assert re.findall(r"\d+", caplog.messages[-1]) == ["1", "1", "1"]
+    state = Path(settings.files.workdir) / "last.safetensors"
+    assert state.read_bytes() == before["last.safetensors"]
+
+
+def test_more_epochs_of_cosine_are_warned_of(settings, caplog):
+    cosine = settings.replace(schedule="cosine", epochs=1)
+    train(cosine)
+    train(cosine.replace(epochs=2))
+    assert re.search(r"--schedule=cosine.* 2 epochs.* 1\b", caplog.text)
+
+
+def test_nan_loss_keeps_the_best_weights(settings):
+    train(settings.replace(epochs=1))
+    before = best_weights(settings.files.workdir)
+    with pytest.raises(InputError, match=r"(nan|inf) .*epoch 2\b"):
+        train(settings.replace(learning_rates="0:1e-2,1:1e38"))
+    for ours, theirs in zip(best_weights(settings.files.workdir), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_best_weights_have_the_lowest_loss(settings):
+    first = settings.replace(epochs=1)
+    train(first)
+    before = best_weights(first.files.workdir)
+    ruined = settings.replace(learning_rates="0:1e-2,1:1e3")
+    results = train(ruined)
+    assert results["best_epoch"] == 1
+    for ours, theirs in zip(best_weights(ruined.files.workdir), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_batch_larger_than_the_data_is_refused(settings):
+    with pytest.raises(InputError, match=r"--batch_size=64\b.* 21 "):
+        train(settings.replace(batch_size=64))
+
+
+@pytest.fixture
+def all_options(settings):
+    """Settings with most of the options that the contest recipe leaves off."""
+    return settings.replace(
+        image_size="32x48",
+        framing="stretch",
+        loss="log_mse",
+        loss_unit="photo",
+        head="shape",
+        optimizer="adamw",
+        schedule="cosine",
+        learning_rate=3e-3,
+        warmup_epochs=0.5,
+        ema_momentum=0.8,
+        grad_clip_norm=1.0,
+    )
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "steps"])
+@pytest.mark.parametrize("averages", [{}, {"ema_momentum": 0.0, "average_last_epochs": 2}])
+def test_resuming_with_all_options_is_bit_exact(
+    all_options, averages, schedule, tmp_path, monkeypatch
+):
+    all_options = all_options.replace(**averages, schedule=schedule)
+    interrupted = all_options.replace(workdir=str(tmp_path / "interrupted"))
+    results = train(all_options)
+    assert results["best_loss"] < 4
+    history = read_history(all_options.files.workdir)
+    assert float(history[-1]["mse"]) < float(history[0]["mse"])
+    assert float(history[-1]["learning_rate"]) < 3e-3
+    interrupt_at(Position(1, 1), interrupted, monkeypatch)
+    if schedule == "cosine":  # earlier versions averaged the others wrongly
+        remove_record(interrupted.files.workdir)
+    train(interrupted)
+    assert_same_weights(all_options.files.workdir, interrupted.files.workdir)
+    last = "last.safetensors"
+    ours, theirs = (Path(run.files.workdir) / last for run in (interrupted, all_options))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize("averages", [{}, {"ema_momentum": 0.0, "average_last_epochs": 2}])
+def test_averaged_weights_are_validated_and_kept(all_options, averages):
+    all_options = all_options.replace(**averages)
+    train(all_options)
+    spec, model = load_trained(Path(all_options.files.workdir))
+    samples = load_samples(Path(all_options.files.data), "train", Path(all_options.files.prepared))
+    held_out = ImageSet([(Photos(samples, spec.crop_spec), np.arange(21, 24))])
+    images, landmarks, scale = held_out.load(np.arange(3))
+    error_px = (model.predict(images, verbose=0) - landmarks) / scale[:, None]
+    best = min(read_history(all_options.files.workdir), key=lambda row: float(row["loss"]))
+    assert np.square(error_px).mean() == pytest.approx(float(best["val_mse"]), rel=1e-3)
+
+
+def test_two_kinds_of_average_are_refused(all_options):
+    with pytest.raises(InputError, match=r"--ema_momentum .*--average_last_epochs"):
+        train(all_options.replace(average_last_epochs=2))
