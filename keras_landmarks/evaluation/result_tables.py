@@ -1,8 +1,8 @@
-"""The results of `evaluate`, `compare` and `ensemble` as text tables for the terminal."""
+"""The results of `evaluate`, `compare` and `ensemble` as tables: text, and a pandas DataFrame."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_landmarks.evaluation.formatting import (
     align_columns,
@@ -11,6 +11,9 @@ from keras_landmarks.evaluation.formatting import (
     format_image_count,
     format_interval,
 )
+
+if TYPE_CHECKING:  # Takes half a second to import; only `metrics_to_dataframe` needs it.
+    import pandas
 
 _ABOUT_NME = (
     "NME: mean distance / sqrt(width x height) of the box around all true points of the face"
@@ -78,6 +81,37 @@ def metric_rows(results: dict[str, Any]) -> Iterator[MetricRow]:
             yield MetricRow(f"  {q} % of images are below", *mse, *nme)
     for name, region in results.get("regions", {}).items():
         yield MetricRow(name, *_metric(region, "mse"), *_metric(region, "nme"))
+
+
+def metrics_to_dataframe(results: dict[str, Any]) -> "pandas.DataFrame":
+    """Returns the metrics of `scoring.evaluate` as a pandas DataFrame, for notebooks.
+
+    Args:
+        results: what `evaluate` returned, or its JSON line.
+
+    Returns:
+        A DataFrame with a row for the requested points, all points, each percentile and each
+        region, indexed by their titles, and the columns `mse`, `mse_low`, `mse_high` (photo px²),
+        `nme`, `nme_low` and `nme_high` (fractions). low and high are the ends of the 95 %
+        confidence interval. What is unknown is NaN.
+    """
+    import pandas
+
+    rows = {
+        row.title.strip(): {
+            "mse": row.mse,
+            **_interval_columns("mse", row.mse_interval),
+            "nme": row.nme,
+            **_interval_columns("nme", row.nme_interval),
+        }
+        for row in metric_rows(results)
+    }
+    return pandas.DataFrame.from_dict(rows, orient="index", dtype=float)
+
+
+def _interval_columns(name: str, interval: list[float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _metric(
