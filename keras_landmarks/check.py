@@ -25,6 +25,8 @@ from keras_landmarks.contest import folder_report
 from keras_landmarks.contest.invalid_samples import write_invalid_samples
 from keras_landmarks.utils.errors import InputError
 
+check = folder_report.check_folder  # for Python: `from keras_landmarks.check import check`
+
 FLAGS = flags.use("data", "rejects")
 
 

@@ -58,6 +58,8 @@ from keras_landmarks.settings import LandmarksSettings
 from keras_landmarks.utils import runtime
 from keras_landmarks.utils.errors import InputError
 
+landmarks = predict_files  # for Python: `from keras_landmarks.landmarks import landmarks`
+
 FLAGS = flags.use("workdir", "out", LandmarksSettings, "compilation_cache")
 
 

@@ -40,6 +40,8 @@ from keras_landmarks.inference.contest_splits.contest_predictions import predict
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.utils import runtime
 
+predict = predict_split  # for Python: `from keras_landmarks.predict import predict`
+
 FLAGS = flags.use(
     "workdir",
     "data",

@@ -19,6 +19,8 @@ from pathlib import Path
 from keras_landmarks import flags
 from keras_landmarks.synthetic.dataset import synthesize_dataset
 
+synthesize = synthesize_dataset  # for Python, as the other commands have it
+
 FLAGS = flags.use("data", "train_images", "test_images", "seed", "processes")
 
 

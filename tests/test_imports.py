@@ -1,6 +1,7 @@
 """Which part of the package may import which; WORKSPACE.md explains the rule."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_commands_import_no_other_command(path):
     if path.stem == "cross_validate":  # it is several trainings
         allowed.add("train")
     assert {name.split(".")[0] for name in our_imports(path)} <= allowed
+
+
+@pytest.mark.parametrize(
+    "name", ["check", "convert", "evaluate", "landmarks", "predict", "synthesize", "train"]
+)
+def test_commands_offer_their_function_to_python(name):
+    module = importlib.import_module(f"keras_landmarks.{name}")
+    assert callable(getattr(module, name))
 
 
 def test_keras_is_imported_in_one_place():

@@ -30,20 +30,20 @@ class SplitReport:
 
     Attributes:
         table: the split's table.
-        num_rows: the number of rows of the table.
+        rows: the number of rows of the table.
         invalid_samples: the rows that cannot be used, by line.
         unlisted: files in the images folder that are not in the table.
     """
 
     table: Path
-    num_rows: int
+    rows: int
     invalid_samples: list[InvalidSample]
     unlisted: list[str]
 
     @property
     def num_valid(self) -> int:
         """The number of rows that can be used."""
-        return self.num_rows - len(self.invalid_samples)
+        return self.rows - len(self.invalid_samples)
 
 
 def check_folder(data: Path) -> dict[str, SplitReport]:
@@ -109,7 +109,7 @@ def count_rows(reports: dict[str, SplitReport]) -> dict:
 
 def _count_rows(report: SplitReport) -> dict[str, int]:
     return {
-        "rows": report.num_rows,
+        "rows": report.rows,
         "sound": report.num_valid,
         "rejected": len(report.invalid_samples),
         "unlisted": len(report.unlisted),
@@ -150,6 +150,6 @@ def require_valid_rows(reports: dict[str, SplitReport]) -> None:
             raise InputError(f"{report.table}: there is no row under the header")
         name, line, reason = report.invalid_samples[0]
         raise InputError(
-            f"{report.table}: none of its {report.num_rows:,} rows can be used; the first is line"
+            f"{report.table}: none of its {report.rows:,} rows can be used; the first is line"
             f" {line} ({printable(name)}): {reason}"
         )

@@ -16,13 +16,17 @@ from keras_landmarks.settings import LandmarksSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.folders import atomic_folder
 
+_DEFAULT_SETTINGS = LandmarksSettings()
 _SKIPPED = "skipped.csv"
 _OUTPUTS = {"landmarks.csv", "landmarks.json", "pictures", "videos", _SKIPPED}
 _LINKED_FOLDER = "a link to a folder; name the folder itself"
 
 
 def predict_files(
-    paths: Iterable[str | Path], workdir: Path, out: Path, settings: LandmarksSettings
+    paths: Iterable[str | Path],
+    workdir: Path,
+    out: Path,
+    settings: LandmarksSettings = _DEFAULT_SETTINGS,
 ) -> dict:
     """Predicts the landmarks of every face in photos and videos, and writes them into a folder.
 

@@ -128,7 +128,7 @@ def test_contradicting_rows_are_all_invalid(own_faces):
     other = f"{name}\t0\t{numbers.partition(chr(9))[2]}"
     table.write_text("".join([*rows, rows[1], other]))
     report = folder_report.check_folder(own_faces)["train"]
-    assert report.num_rows == 26
+    assert report.rows == 26
     assert [(sample.line, sample.reason) for sample in report.invalid_samples] == [
         (3, "contradicts another row of this file: line 27"),
         (26, "duplicate of an earlier row: line 2"),
@@ -223,6 +223,6 @@ def test_memory_does_not_grow_with_table(own_faces, monkeypatch):
     report = folder_report.check_folder(own_faces)["train"]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert report.num_rows == 960
+    assert report.rows == 960
     assert len(report.invalid_samples) == 960 - 24
     assert peak < table.stat().st_size / 2

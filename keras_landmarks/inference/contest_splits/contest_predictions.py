@@ -34,6 +34,8 @@ from keras_landmarks.settings import PredictSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.folders import resumable_folder
 
+_DEFAULT_SETTINGS = PredictSettings()
+
 
 class Submission(NamedTuple):
     """The submission to write: its path, and the landmarks requested of each image."""
@@ -48,7 +50,7 @@ def predict_split(
     split: str,
     submission: Path | None,
     predictions: Path,
-    settings: PredictSettings,
+    settings: PredictSettings = _DEFAULT_SETTINGS,
     only: Path | None = None,
 ) -> dict:
     """Predicts the images that the split's table lists.
