@@ -218,8 +218,10 @@ def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
         flag.unparse()
     FLAGS.set_gnu_getopt(True)  # flags may stand after paths
     try:
-        _refuse_old_names(argv)
-        command, *rest = FLAGS(argv)
+        # Read once: the file may be a pipe, which is empty the second time.
+        expanded = FLAGS.read_flags_from_files(argv, force_gnu=True)
+        _refuse_old_names(expanded)
+        command, *rest = FLAGS(expanded)
         _refuse_flags_of_other_commands(argv)
     except flags.Error as error:
         _fail(str(error).removeprefix("ERROR:: "))
@@ -237,8 +239,12 @@ def _typed_names(argv: list[str]) -> list[str]:
 
 
 def _refuse_old_names(argv: list[str]) -> None:
-    """Raises flags.Error for a flag, typed or in a flagfile, that has another name now."""
-    for name in _typed_names(FLAGS.read_flags_from_files(argv, force_gnu=True)):
+    """Raises flags.Error for a flag, typed or in a flagfile, that has another name now.
+
+    Args:
+        argv: the arguments, with the contents of flagfiles in their places.
+    """
+    for name in _typed_names(argv):
         if new := RENAMED.get(name.removeprefix("no"), RENAMED.get(name)):
             raise flags.Error(f"--{name}: now --{new}")
 

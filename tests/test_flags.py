@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from absl import flags as absl_flags
@@ -109,3 +110,14 @@ def test_old_augmentation_points_to_the_new():
     with pytest.raises(absl_flags.IllegalFlagValueError, match="coarse_dropout"):
         FLAGS.validate_all_flags()
     FLAGS["augment_online"].unparse()
+
+
+def test_flagfile_may_be_a_pipe(tmp_path):
+    pipe = tmp_path / "flags"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(pipe.write_text, "--seed=7\n")
+        flags._parse_flags(["train", f"--flagfile={pipe}"], takes_paths=False)
+        writing.result()
+    assert FLAGS["seed"].value == 7
+    FLAGS["seed"].unparse()
