@@ -88,8 +88,6 @@ def _read_complete(path: Path, file_names: Sequence[str]) -> dict[str, str]:
     return group_of
 
 
-# A joined group has its first image's name: folds then depend neither on the tables' order nor on
-# their groups' names.
 def _join(*tables: dict[str, str]) -> dict[str, str]:
     """Joins tables (name -> group) over all their images, including those that are not used."""
     # Naming a group after its first image makes cross-validation folds independent of the order of

@@ -62,8 +62,6 @@ def read_names(path: Path) -> tuple[list[str], int]:
         return file_names, landmarks.shape[1]
 
 
-# Predictions are read rather than mapped: the checksum is looked at, and what was read does not
-# count as memory.
 def iterate(path: Path, rows: int) -> Iterator[np.ndarray]:
     """Yields the predictions of `rows` images at a time; the last piece may have fewer.
 
