@@ -21,7 +21,7 @@ MODELS = (
     *("resnet101", "resnext101_32x8d", "mobilenet_v3_large", "efficientnet_v2_b0"),
 )
 FRAMINGS = ("crop", "stretch", "pad")
-AUGMENTATIONS = ("affine", "colour", "blur", "coarse_dropout", "mirror")
+AUGMENTATIONS = ("affine", "misplace", "colour", "blur", "degrade", "coarse_dropout", "mirror")
 TTA = ("none", "mirror", "crops", "mirror,crops")
 POINT_UNITS = ("auto", "pixel", "share", "percent")
 _LEAST_SIDE_PX = 32  # the networks halve their input five times

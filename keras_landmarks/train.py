@@ -49,10 +49,12 @@ together. Every table must list every image. --exclude takes any table whose fir
 names and drops those from training and validation. --fold=2/5 holds out the second of five parts
 instead of the last rows.
 
---augment_online=affine,colour,blur,coarse_dropout,mirror, or some of these, augments every image
-anew in every epoch, in --processes worker processes. The recipe instead makes --augment_count extra
-images offline (see `augment --help`). affine keeps to --rotate_limit, --shift_limit and
---scale_limit. mirror mirrors half of the images and needs to know which point each point becomes:
+--augment_online=affine,misplace,colour,blur,degrade,coarse_dropout,mirror, or some of these,
+augments every image anew in every epoch, in --processes worker processes. The recipe instead makes
+--augment_count extra images offline (see `augment --help`). affine keeps to --rotate_limit,
+--shift_limit and --scale_limit. misplace moves a quarter of the faces farther: up to 0.3 of a side,
+40 degrees, 0.3 in scale. degrade lowers the resolution, compresses or blurs, and changes the light.
+mirror mirrors half of the images and needs to know which point each point becomes:
 --mirror=contest (the default for 971 points), a JSON file (a list of partners, or an object with
 such a list as `mirror`), or found, which finds the map from the training faces. Ten faces are
 enough to check a map or to find one, about a hundred to find it without a mistake. A wrong map is

@@ -107,32 +107,52 @@ def online_augmenter(settings: AugmentationSettings, mirror_map: np.ndarray | No
     """Returns the augmentation of `--augment_online`.
 
     `affine` draws a scale for each axis and fills the border with black, as in photos that were
-    cropped beyond an edge. `mirror` mirrors half of the images by the `mirror_map` (k,).
+    cropped beyond an edge. `misplace` does the same in a quarter of the images within wider limits
+    of its own, in place of `affine`: faces that lie off the middle, are cut off, tilted, too large
+    or too small. `degrade` spoils images as small, compressed, dark or moving pictures are.
+    `mirror` mirrors half of the images by the `mirror_map` (k,).
     """
     kinds = settings.augment_online
-    rotate, shift, scale = settings.rotate_limit, settings.shift_limit, settings.scale_limit
+    both = {"affine", "misplace"} <= set(kinds)
+    limits = settings.rotate_limit, settings.shift_limit, settings.scale_limit
+    affine = _affine(*limits, p=0.75 if both else 1)
+    misplace = _affine(rotate_limit=40, shift_limit=0.3, scale_limit=0.3, p=0.25)
     transforms = {
-        "affine": [
-            Affine(
-                rotate=(-rotate, rotate),
-                translate_percent=(-shift, shift),
-                scale=(1 - scale, 1 + scale),
-                interpolation=cv2.INTER_LINEAR,
-                border_mode=cv2.BORDER_CONSTANT,
-                p=1,
-            )
-        ],
+        "affine": [A.OneOf([affine, misplace], p=1) if both else affine],
+        "misplace": [] if both else [misplace],
         "colour": [
             A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.4, p=0.8),
             A.HueSaturationValue(hue_shift_limit=8, p=0.3),
             A.ToGray(p=0.1),
         ],
         "blur": [A.OneOf([A.GaussianBlur(blur_limit=3), A.GaussNoise((0.01, 0.05))], p=0.2)],
+        "degrade": [
+            A.RandomGamma(gamma_limit=(60, 170), p=0.2),
+            A.OneOf(
+                [
+                    A.Downscale(scale_range=(0.35, 0.8)),
+                    A.ImageCompression(quality_range=(15, 60)),
+                    A.MotionBlur(blur_limit=(3, 7)),
+                ],
+                p=0.35,
+            ),
+        ],
         "coarse_dropout": [CoarseDropout()],
         "mirror": [],
     }
     chosen = [transforms[kind] for kind in AUGMENTATIONS if kind in kinds]
     return Augmenter([*itertools.chain(*chosen)], mirror_map if "mirror" in kinds else None)
+
+
+def _affine(rotate_limit: float, shift_limit: float, scale_limit: float, p: float = 1) -> Affine:
+    return Affine(
+        rotate=(-rotate_limit, rotate_limit),
+        translate_percent=(-shift_limit, shift_limit),
+        scale=(1 - scale_limit, 1 + scale_limit),
+        interpolation=cv2.INTER_LINEAR,
+        border_mode=cv2.BORDER_CONSTANT,
+        p=p,
+    )
 
 
 def mirror(

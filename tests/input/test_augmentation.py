@@ -127,7 +127,7 @@ def test_each_kind_changes_image_or_points(kind):
         sum(np.any(v[i] != b) for v in augmented) for i, b in enumerate([image, CORNERS])
     )
     assert images > 5
-    assert (points > 5) == (kind in ("affine", "mirror"))
+    assert (points > 5) == (kind in ("affine", "misplace", "mirror"))
 
 
 def test_no_augmentation_changes_nothing():
@@ -179,3 +179,27 @@ def test_seeds_of_neighbours_differ():
     }
     assert len(seeds) == 1000
     assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def misplaced(kinds):
+    """Returns which of 400 faces `online_augmenter` moves farther than its flags allow."""
+    settings = AugmentationSettings(kinds, rotate_limit=5, shift_limit=0.05, scale_limit=0.05)
+    augmenter = online_augmenter(settings, mirror_map=None)
+    drawn = np.abs([transform_of(augmenter(BLANK, CORNERS, seed)[1]) for seed in range(400)])
+    assert np.all(drawn <= [60, 0.5, 0.31, 0.31])  # axes of two scales also shear and rotate
+    return np.any(drawn > [5.5, 0.051, 0.051, 0.051], axis=1)
+
+
+def test_a_quarter_of_the_faces_are_misplaced():
+    assert 70 <= misplaced(("affine", "misplace")).sum() <= 130
+    assert 70 <= misplaced(("misplace",)).sum() <= 130
+    assert not misplaced(("affine",)).any()
+
+
+def test_degraded_images_keep_their_points():
+    image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
+    augmenter = online_augmenter(AugmentationSettings(("degrade",)), mirror_map=None)
+    degraded = [augmenter(image, CORNERS, seed) for seed in range(100)]
+    assert 25 <= sum(np.any(other != image) for other, _ in degraded) <= 75
+    for _, points in degraded:
+        np.testing.assert_array_equal(points, CORNERS)
