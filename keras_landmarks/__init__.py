@@ -2,10 +2,10 @@
 
     from keras_landmarks import Landmarker
 
-    faces_by_photo = Landmarker.load("work")(["photo.jpg"])
+    faces_by_photo = Landmarker.load()(["photo.jpg"])
 
 Importing the package does not change the process, unless the process was started for one of the
-package's commands. Import `Landmarker` before Keras, or set KERAS_BACKEND=jax.
+package's commands.
 """
 
 from importlib import import_module
@@ -38,5 +38,4 @@ def __getattr__(name: str) -> Any:
     """Imports the public names on first use, because the commands do not need them."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    process.choose_jax()
     return getattr(import_module(f"{__name__}.inference.{_MODULES[name]}"), name)

@@ -4,6 +4,8 @@
 
     onnx         model.onnx       ONNX Runtime, OpenCV, browsers; any batch
     litert       model.tflite     LiteRT (TensorFlow Lite) on phones, small boards; one image a call
+    safetensors  model.safetensors
+                                  this package: one file for --workdir and --init_weights
     stablehlo    model.stablehlo  JAX without Keras (jax.export) on CPU, CUDA, ROCm, TPU; any batch
     saved_model  saved_model/     TensorFlow, TF Serving; any batch
     keras        model.keras      Keras on any backend, without this package; any batch
@@ -26,10 +28,10 @@ regions (it can be used as a --layout), whether there is a variance, where in th
 points usually lie, and how to cut a face out of a larger photo. An ONNX file has it among its
 metadata, too.
 
-PRECISION. --export_precision=float16 halves the weights of onnx and litert; computing stays
-float32. int8 quarters them: in litert the weights of the file, in onnx what convolutions compute as
-well, with ranges from the training images of --data, which must be the model's own; its difference
-is measured on other images than the ranges. ResNet18 of half the width at 96 x 128 px
+PRECISION. --export_precision=float16 halves the weights of onnx, litert and safetensors; computing
+stays float32. int8 quarters them: in litert the weights of the file, in onnx what convolutions
+compute as well, with ranges from the training images of --data, which must be the model's own; its
+difference is measured on other images than the ranges. ResNet18 of half the width at 96 x 128 px
 (flags/light.cfg --loss=nll) trained on 1,796 photos; one core of a shared Intel Xeon, median of 16:
 
     onnx       file       largest and mean difference    time
@@ -49,6 +51,7 @@ them; EfficientNetV2 is slower in onnx's int8 than in float32.
 from pathlib import Path
 
 from keras_landmarks import flags
+from keras_landmarks.models.packaged import output_folder
 from keras_landmarks.utils import runtime
 
 FLAGS = flags.use(
@@ -62,10 +65,9 @@ def main(_) -> dict:
     # Not at the top, so that --help needs no Keras.
     from keras_landmarks.exporting.exporter import export
 
-    workdir = Path(FLAGS.workdir)
     return export(
-        workdir,
-        Path(FLAGS.out) if FLAGS.out else workdir / _default_name(),
+        FLAGS.workdir,
+        Path(FLAGS.out) if FLAGS.out else output_folder(FLAGS.workdir) / _default_name(),
         FLAGS.format,
         FLAGS.export_precision,
         **flags.read_paths("data", "layout"),
@@ -73,7 +75,7 @@ def main(_) -> dict:
 
 
 def _default_name() -> str:
-    """Returns the name of the folder in the work directory, such as onnx or onnx_int8."""
+    """Returns the name of the folder to write, such as onnx or onnx_int8."""
     precision = FLAGS.export_precision
     return FLAGS.format if precision == "float32" else f"{FLAGS.format}_{precision}"
 

@@ -98,16 +98,20 @@ def _define(name: str, value_type: Any, default: Any, rules: dict[str, Any]) -> 
         flags.DEFINE_list(name, list(default), help)
     else:
         flags.DEFINE_string(name, default, help)
-    if kind in ("path", "folder"):
+    if kind in ("path", "folder", "model"):
         flags.register_validator(name, lambda path: path != "", "it is empty; give a path")
-    if kind == "folder":
-        flags.register_validator(name, _may_be_folder, "it is a file, not a folder")
+    if kind in ("folder", "model"):
+        suffix = ".safetensors" if kind == "model" else None
+        may_be = functools.partial(_may_be_folder, file_suffix=suffix)
+        flags.register_validator(name, may_be, "it is a file, not a folder")
     if check := rules.get("check"):
         flags.register_validator(name, functools.partial(_passes, check))
 
 
-def _may_be_folder(path: str | None) -> bool:
-    return path is None or not os.path.exists(path) or os.path.isdir(path)
+def _may_be_folder(path: str | None, file_suffix: str | None) -> bool:
+    if path is None or not os.path.exists(path) or os.path.isdir(path):
+        return True
+    return file_suffix is not None and path.endswith(file_suffix)
 
 
 def _passes(check: Callable[[Any], Any], value: Any) -> bool:

@@ -29,7 +29,7 @@ Everything is in pixels of the photo, turned as its EXIF orientation says; (0, 0
 the upper left pixel. Faces are numbered from 0, the largest first. In a video a face keeps its
 number, even if the camera moves quickly or another face hides it for less than a second.
 
-FINDING FACES. The detector is part of the package; nothing is downloaded. --min_score is its
+FINDING FACES. The detector is part of the package, too. --min_score is its
 minimum score; --smallest_face is the width of the smallest face, as a fraction of the photo's
 longer side. On 20 photos with 54 faces, the smallest 28 px wide, it found all faces and nothing
 else, also with the photos rotated by 90 degrees to either side (with the same points to 1e-4 px).
@@ -55,22 +55,19 @@ from pathlib import Path
 from keras_landmarks import flags
 from keras_landmarks.inference.landmark_files import predict_files
 from keras_landmarks.settings import LandmarksSettings
-from keras_landmarks.utils import runtime
 from keras_landmarks.utils.errors import InputError
 
 landmarks = predict_files  # for Python: `from keras_landmarks.landmarks import landmarks`
 
-FLAGS = flags.use("workdir", "out", LandmarksSettings, "compilation_cache")
+FLAGS = flags.use("workdir", "out", LandmarksSettings)
 
 
 def main(paths: list[str]) -> dict:
     """Reads the flags, predicts the files, returns the results."""
     _validate_flags(paths)
-    flags.use_huge_pages()
-    runtime.use_compilation_cache(FLAGS.compilation_cache)
     return predict_files(
         paths,
-        workdir=Path(FLAGS.workdir),
+        workdir=FLAGS.workdir,
         out=Path(FLAGS.out or "found"),
         settings=flags.read(LandmarksSettings),
     )

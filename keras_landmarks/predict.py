@@ -9,6 +9,9 @@ Writes
                      deviation of a point's x and of its y;
                      by default <workdir>/<split>_predictions.npz
 
+With --workdir=@faces, the model that is part of the package, the defaults lie in the current
+folder.
+
 For a split without test_points.csv, such as train, the images in its landmarks.csv are predicted,
 and no submission is written. --only predicts the images that a table names, such as
 work/validation.csv, which training held out. The contest rejects a CSV with a row missing, so an
@@ -26,6 +29,7 @@ batch that it had reached.
 Examples:
 
     python -m keras_landmarks.predict --workdir=work --data=contest --submission=submission.csv
+    python -m keras_landmarks.predict --workdir=@faces --data=contest --tta=mirror
     python -m keras_landmarks.predict --workdir=work --data=contest --split=train \\
         --only=work/validation.csv --predictions=held_out.npz
 
@@ -37,6 +41,7 @@ from pathlib import Path
 
 from keras_landmarks import flags
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
+from keras_landmarks.models.packaged import output_folder
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.utils import runtime
 
@@ -59,13 +64,15 @@ def main(_) -> dict:
     flags.require("data")
     flags.use_huge_pages()
     runtime.use_compilation_cache(FLAGS.compilation_cache)
-    workdir, split = Path(FLAGS.workdir), FLAGS.split
+    split = FLAGS.split
     return predict_split(
-        workdir,
+        FLAGS.workdir,
         Path(FLAGS.data),
         split,
         submission=Path(FLAGS.submission) if FLAGS.submission else None,
-        predictions=Path(FLAGS.predictions or workdir / f"{split}_predictions.npz"),
+        predictions=Path(
+            FLAGS.predictions or output_folder(FLAGS.workdir) / f"{split}_predictions.npz"
+        ),
         settings=flags.read(PredictSettings),
         only=Path(FLAGS.only) if FLAGS.only else None,
     )

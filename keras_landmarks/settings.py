@@ -44,8 +44,9 @@ def setting(default: Any, help: str, **rules: Any) -> Any:
         **rules: any of
             choices: the values that are allowed.
             low, high: the bounds of a number, both allowed themselves.
-            kind: for a string `path`, `folder` (a path that may not be a file) or `path_or_word`
-                (a path, or a word with a meaning of its own); for a tuple `paths`.
+            kind: for a string `path`, `folder` (a path that may not be a file), `model` (a folder,
+                a .safetensors file or a name) or `path_or_word` (a path, or a word with a meaning
+                of its own); for a tuple `paths`.
             check: a function that raises ValueError for a value that is not allowed.
     """
     return dataclasses.field(default=default, metadata={"help": help, **rules})
@@ -110,7 +111,10 @@ class FileSettings:
         kind="folder",
     )
     workdir: str = setting(
-        "work", "Folder of one training run: weights, history, logs.", kind="folder"
+        "work",
+        "Folder of one training run: weights, history, logs. Commands that predict also take"
+        " @faces, the model that is part of the package, or a model in one .safetensors file.",
+        kind="model",
     )
 
 
@@ -175,8 +179,8 @@ class NetworkSettings:
     model: str = setting("resnext50_32x4d", "Network.", choices=MODELS)
     init_weights: str = setting(
         "imagenet",
-        "Initial weights: imagenet, none (random), a .safetensors file, or an earlier work"
-        " directory.",
+        "Initial weights: imagenet, none (random), @faces (the package's model of faces), a"
+        " .safetensors file, or an earlier work directory.",
         kind="path_or_word",
     )
     head: str = setting(
@@ -571,14 +575,14 @@ class ExportSettings:
 
     format: str = setting(
         "onnx",
-        "Format: ONNX, LiteRT (TensorFlow Lite), StableHLO (JAX), TensorFlow's SavedModel or"
-        " Keras's own.",
-        choices=("onnx", "litert", "stablehlo", "saved_model", "keras"),
+        "Format: ONNX, LiteRT (TensorFlow Lite), safetensors (one file for --workdir and"
+        " --init_weights), StableHLO (JAX), TensorFlow's SavedModel or Keras's own.",
+        choices=("onnx", "litert", "safetensors", "stablehlo", "saved_model", "keras"),
     )
     export_precision: str = setting(
         "float32",
-        "Precision of the exported weights; float16 and int8, which make smaller files, are for"
-        " onnx and litert only.",
+        "Precision of the exported weights; float16, which makes smaller files, is for onnx,"
+        " litert and safetensors, int8 for the first two.",
         choices=("float32", "float16", "int8"),
     )
 

@@ -19,7 +19,8 @@ import pytest
 from keras_landmarks.contest import landmark_tables, listed_images
 from keras_landmarks.images import geometry
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.models.weight_files import BEST_WEIGHTS
+from keras_landmarks.models.trained import build_model
+from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.synthetic.dataset import synthesize_dataset
 from keras_landmarks.train import train
@@ -85,7 +86,7 @@ def mean_face(faces, tmp_path_factory):
     sizes = [listed_images.read_image(images, name).shape[1::-1] for name in table.file_names]
     transforms = [spec.crop_spec.transform_for(geometry.whole_image(size)) for size in sizes]
     crops = list(map(geometry.to_crop, table.points, transforms))
-    model = spec.build()
+    model = build_model(spec)
     head = model.get_layer("fc")
     head.set_weights([0 * head.get_weights()[0], np.mean(crops, axis=0).ravel()])
     claim_workdir(workdir, spec)

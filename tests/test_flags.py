@@ -6,7 +6,7 @@ from absl import flags as absl_flags
 
 from keras_landmarks import flags, settings
 from keras_landmarks.flags import FLAGS
-from keras_landmarks.models import heads, networks, registry
+from keras_landmarks.models import registry
 from keras_landmarks.training.losses import LOSSES
 
 PATHS = ["data", "prepared", "workdir", "split", "submission", "predictions", "truth", "out"]
@@ -84,8 +84,8 @@ def test_message_is_one_bounded_line(capsys):
     ("flag", "names"),
     [
         ("loss", LOSSES),
-        ("head", heads.KINDS),
-        ("normalisation", networks.NORMALISATIONS),
+        ("head", registry.HEADS),
+        ("normalisation", registry.NORMALISATIONS),
         ("model", registry.MODEL_NAMES),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from keras_landmarks.models.spec import load_trained
+from keras_landmarks.models.trained import load_trained
 
 
 def best_weights(workdir):

@@ -73,11 +73,12 @@ class Workload:
 def new_network(settings: TrainSettings, num_landmarks: int):
     """Returns the Keras model that the settings describe, with random weights."""
     from keras_landmarks.models.keras_on_jax import keras
+    from keras_landmarks.models.trained import build_model
     from keras_landmarks.training.work_directory import model_spec
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(settings.network.precision)
-    return model_spec(settings, num_landmarks).build(settings.network.precision)
+    return build_model(model_spec(settings, num_landmarks), settings.network.precision)
 
 
 def new_training_model(settings: TrainSettings, num_landmarks: int):

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_landmarks.images.face_crops import CONTEST_CROPPING
 from keras_landmarks.layouts import layout, mirror
-from keras_landmarks.models import networks
+from keras_landmarks.models import registry
 from keras_landmarks.models.spec import ModelSpec
 
 FILE_NAME = "landmarks.json"
@@ -58,7 +58,7 @@ def describe(spec: ModelSpec, landmarks_px: np.ndarray, layout_file: Path | None
     Raises:
         InputError: the layout file is missing or wrong.
     """
-    mean, std = networks.NORMALISATIONS[spec.normalisation]
+    mean, std = registry.NORMALISATIONS[spec.normalisation]
     regions = layout.regions_of(spec.num_landmarks, layout_file)
     mirror_map = mirror.resolve_map(spec.num_landmarks, layout_file, spec.mirror, "model.json")
     values = spec.to_json() | {

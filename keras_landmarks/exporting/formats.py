@@ -1,8 +1,9 @@
 """The export formats: how to write a network in each, and how to run it in the format's runtime.
 
-Networks here consist of stock Keras layers (`models.stock_layers`). The written ones take images of
-(N, height, width, 3) float32 from 0 to 255 and return what the network returns. Modules of the
-extra `export` are imported where they are used, because the other formats do without them.
+Other programs get the network of stock Keras layers, batch normalisation folded
+(`models.stock_layers`). What is written takes images of (N, height, width, 3) float32 from 0 to 255
+and returns what the network returns. Modules of the extra `export` are imported where they are
+used, because the other formats do without them.
 """
 
 import importlib.util
@@ -15,8 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 
+from keras_landmarks.inference.runtimes import load_for_photos
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.onnx.keras_layers import keras_to_onnx
+from keras_landmarks.models.stock_layers import stock_model
+from keras_landmarks.models.weight_files import add_metadata, save_safetensors
 from keras_landmarks.utils.errors import InputError
 
 PredictBatch = Callable[[np.ndarray], np.ndarray]
@@ -68,20 +74,16 @@ def get_format(name: str, precision: str) -> Format:
 
 
 def _write_onnx(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
-    import onnx
-
-    from keras_landmarks.exporting import onnx_graph
-
     float16_kinds = {"float32": [], "float16": ["Conv", "Gemm"], "int8": ["Gemm"]}[precision]
-    converted = onnx_graph.to_onnx(model, float16_kinds)
+    converted = keras_to_onnx(stock_model(model), float16_kinds)
     if precision == "int8":
-        converted = onnx_graph.quantise(converted, images)
+        from keras_landmarks.exporting.onnx_quantisation import quantise
+
+        converted = quantise(converted, images)
     onnx.save(converted, path)
 
 
 def _embed_onnx(path: Path, name: str, text: str) -> None:
-    import onnx
-
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {name: text})
     onnx.save(model, path)
@@ -104,7 +106,7 @@ def _write_by_tensorflow(model: keras.Model, path: Path, target: str) -> None:
     """Runs `tensorflow_writer` in a process of its own, with TensorFlow as Keras's backend."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "stock.keras"
-        model.save(source)
+        stock_model(model).save(source)
         command = [sys.executable, _TENSORFLOW_WRITER, source, target, path]
         # A new folder, so that Keras does not read the user's keras.json.
         environment = os.environ | {"KERAS_HOME": folder}
@@ -152,7 +154,8 @@ def _write_stablehlo(model: keras.Model, path: Path, precision: str, images: np.
 
     (batch,) = jax.export.symbolic_shape("batch")
     image = jax.ShapeDtypeStruct((batch, *model.input_shape[1:]), np.float32)
-    predict = jax.jit(lambda image: model(image, training=False))
+    stock = stock_model(model)
+    predict = jax.jit(lambda image: stock(image, training=False))
     path.write_bytes(jax.export.export(predict, platforms=_PLATFORMS)(image).serialize())
 
 
@@ -164,24 +167,44 @@ def _read_stablehlo(path: Path) -> PredictBatch:
 
 
 def _write_keras(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
-    model.save(path)
+    stock_model(model).save(path)
 
 
 def _read_keras(path: Path) -> PredictBatch:
     return keras.saving.load_model(path, compile=False).predict_on_batch
 
 
+# ── this package's own ──
+
+
+def _write_safetensors(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
+    save_safetensors(model, path, half_precision=precision == "float16")
+
+
+def _embed_safetensors(path: Path, name: str, text: str) -> None:
+    add_metadata(path, {name: text})
+
+
+def _read_safetensors(path: Path) -> PredictBatch:
+    return load_for_photos(path)[1]
+
+
 FORMATS = {
     "onnx": Format(
         *("model.onnx", _write_onnx, _read_onnx),
         precisions=("float32", "float16", "int8"),
-        modules=("onnx", "onnxruntime"),
+        modules=("onnxruntime",),
         embed=_embed_onnx,
     ),
     "litert": Format(
         *("model.tflite", _write_litert, _read_litert),
         precisions=("float32", "float16", "int8"),
         modules=("ai_edge_litert",),
+    ),
+    "safetensors": Format(
+        *("model.safetensors", _write_safetensors, _read_safetensors),
+        precisions=("float32", "float16"),
+        embed=_embed_safetensors,
     ),
     "stablehlo": Format("model.stablehlo", _write_stablehlo, _read_stablehlo),
     "saved_model": Format("saved_model", _write_saved_model, _read_saved_model),

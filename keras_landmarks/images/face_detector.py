@@ -38,6 +38,7 @@ is upside down is taken for an upright one.
 """
 
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +76,7 @@ class Detections(NamedTuple):
 
 
 class FaceDetector:
-    """Detects faces. An instance must not be shared by threads."""
+    """Detects faces. Threads may share an instance; each gets a network of its own."""
 
     def __init__(
         self,
@@ -95,8 +96,7 @@ class FaceDetector:
         for name, share in [("min_score", min_score), ("smallest_face", smallest_face)]:
             if not 0 < share < 1:
                 raise ValueError(f"{name}={share} is not between 0 and 1")
-        self._network = cv2.dnn.readNetFromTFLite(str(_NETWORK))
-        self._outputs = self._network.getUnconnectedOutLayersNames()
+        self._of_thread = threading.local()
         self._min_score = min_score
         candidate_score = min(min_score, _ROTATION_SCORE)
         self._min_logit = np.log(candidate_score / (1 - candidate_score))
@@ -111,6 +111,12 @@ class FaceDetector:
             by_turn[turn] = self._find_candidates(rotated)
         confident = {turn: c[c[:, 4] >= self._min_score] for turn, c in by_turn.items()}
         return _merge_rotations(confident, photo.shape[1::-1])
+
+    def _network(self) -> cv2.dnn.Net:
+        """Returns this thread's network."""
+        if not hasattr(self._of_thread, "network"):
+            self._of_thread.network = cv2.dnn.readNetFromTFLite(str(_NETWORK))
+        return self._of_thread.network
 
     def _find_candidates(self, photo: np.ndarray) -> np.ndarray:
         """Returns the candidates at all scales, often several for one face: (n, 7)."""
@@ -146,8 +152,10 @@ class FaceDetector:
         tile.
         """
         tile = cut_region(scaled, Region(*corner, *(corner + _TILE_SIDE))).astype(np.float32)
-        self._network.setInput((tile / 127.5 - 1).transpose(2, 0, 1)[None])
-        logits, shapes = sorted(self._network.forward(self._outputs), key=np.size)
+        network = self._network()
+        network.setInput((tile / 127.5 - 1).transpose(2, 0, 1)[None])
+        outputs = network.forward(network.getUnconnectedOutLayersNames())
+        logits, shapes = sorted(outputs, key=np.size)
         logits, shapes = logits.ravel(), shapes.reshape(-1, 16)
         likely = logits > self._min_logit
         # Of each shape: centre, width and height, right eye, left eye, and four more points.

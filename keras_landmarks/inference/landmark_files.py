@@ -12,6 +12,7 @@ from keras_landmarks.inference.landmarker import Landmarker
 from keras_landmarks.inference.photo_files import NO_FACE, predict_photos
 from keras_landmarks.inference.videos.smoothing import Smoothing
 from keras_landmarks.inference.videos.video_files import predict_videos
+from keras_landmarks.models.packaged import display_name
 from keras_landmarks.settings import LandmarksSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.folders import atomic_folder
@@ -24,7 +25,7 @@ _LINKED_FOLDER = "a link to a folder; name the folder itself"
 
 def predict_files(
     paths: Iterable[str | Path],
-    workdir: Path,
+    workdir: str | Path,
     out: Path,
     settings: LandmarksSettings = _DEFAULT_SETTINGS,
 ) -> dict:
@@ -32,13 +33,14 @@ def predict_files(
 
     Args:
         paths: photos, videos, and folders, of which all files but hidden ones are read.
-        workdir: the work directory of the model.
+        workdir: the model, as `Landmarker.load` takes it.
         out: the folder to write. At the end it replaces the folder of an earlier run.
         settings: how to detect, predict and draw.
 
     Returns:
         The number of readable photos, of faces, and the rate; the results of each video; how many
-        photos and videos are `without_face`; and how many files were `skipped`, entirely or partly.
+        photos and videos are `without_face`; how many files were `skipped`, entirely or partly; and
+        the `model`.
 
     Raises:
         InputError: a path does not exist, no file is readable, `out` holds other files, or there
@@ -68,7 +70,7 @@ def predict_files(
     _log_skipped(skipped, out)
     without_face = list(skipped.values()).count(NO_FACE)
     counts = {"without_face": without_face, "skipped": len(skipped) - without_face}
-    return results | counts | {"out": str(out)}
+    return results | counts | {"model": display_name(workdir), "out": str(out)}
 
 
 def _validate_output_folder(out: Path) -> None:
@@ -83,7 +85,7 @@ def _is_video(name: str) -> bool:
     return Path(name).suffix.lower() in video.SUFFIXES
 
 
-def _load_landmarker(workdir: Path, settings: LandmarksSettings) -> Landmarker:
+def _load_landmarker(workdir: str | Path, settings: LandmarksSettings) -> Landmarker:
     return Landmarker.load(
         workdir,
         data=settings.data,

@@ -2,7 +2,7 @@
 
 from keras_landmarks import Landmarker
 
-landmarker = Landmarker.load("work")
+landmarker = Landmarker.load()
 for faces in landmarker([photo]):
     for face in faces:
         face.landmarks_photo_px
@@ -12,9 +12,10 @@ for frame in landmarker.video("clip.mp4", smooth=True):
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +25,15 @@ from keras_landmarks.images.face_detector import FaceDetector
 from keras_landmarks.images.geometry import CropTransform, Region, rotate_back
 from keras_landmarks.inference.face import Face
 from keras_landmarks.inference.photo_arguments import as_photos
+from keras_landmarks.inference.predictor import Predictor
+from keras_landmarks.inference.runtimes import load_for_photos
 from keras_landmarks.inference.training_cropping import measure_training_cropping
 from keras_landmarks.inference.videos.smoothing import Smoothing
 from keras_landmarks.inference.videos.video_tracking import VideoFrame, VideoTracker, track_video
 from keras_landmarks.layouts import layout
 from keras_landmarks.settings import PhotoSettings, PredictionSettings, RunSettings
-from keras_landmarks.utils import runtime
+from keras_landmarks.utils import cores
 from keras_landmarks.utils.errors import InputError
-
-if TYPE_CHECKING:  # Keras takes seconds to import.
-    from keras_landmarks.inference.predictor import Predictor
 
 
 class Landmarker:
@@ -45,7 +45,7 @@ class Landmarker:
 
     def __init__(
         self,
-        predictor: "Predictor",
+        predictor: Predictor,
         detector: FaceDetector,
         cropping: Cropping = CONTEST_CROPPING,
         two_pass: bool = PhotoSettings.two_pass,
@@ -58,6 +58,8 @@ class Landmarker:
         self._cropping = cropping
         self._two_pass = two_pass
         self._batch_size = batch_size
+        # OpenCV gains little from several cores within one small network.
+        self._pool = ThreadPoolExecutor(cores.usable())
 
     @classmethod
     def load(
@@ -72,15 +74,12 @@ class Landmarker:
         smallest_face: float = PhotoSettings.smallest_face,
         batch_size: int = RunSettings.batch_size,
     ) -> "Landmarker":
-        """Loads the model of a training run's work directory; takes some seconds.
-
-        The model is compiled once for each number of faces predicted together, rounded up to a
-        power of two. The compiled programs are kept for other processes in
-        ~/.cache/keras_landmarks/xla, unless the program has already given JAX a compilation cache
-        or disabled it.
+        """Loads a trained model.
 
         Args:
-            workdir: the folder with model.json and best.weights.h5.
+            workdir: the name of a model that is part of the package, such as "@faces"; the work
+                directory of a training run; or a model in one file, as `export` writes it with
+                --format=safetensors.
             data: the contest folder that the model was trained on; faces are cropped like its
                 training photos. By default, like the contest's photos.
             two_pass: crop each face a second time, around the landmarks predicted first.
@@ -94,19 +93,16 @@ class Landmarker:
             batch_size: the maximum number of faces to predict together.
 
         Raises:
-            InputError: Keras runs on a backend other than JAX; there is no such model or no mirror
-                map; `data` has no training photos, or another number of landmarks; or the
-                landmarks are not the contest's and there is no `data`.
+            InputError: there is no such model or no mirror map; `data` has no training photos, or
+                another number of landmarks; or the landmarks are not the contest's and there is no
+                `data`.
             TypeError: a number is not one.
             ValueError: `tta`, `min_score`, `smallest_face` or `batch_size` is out of range.
         """
-        from keras_landmarks.inference.predictor import Predictor
-
         _validate_numbers(min_score=min_score, smallest_face=smallest_face, batch_size=batch_size)
         if batch_size != int(batch_size) or batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is not 1 or more")
-        runtime.use_default_compilation_cache()
-        predictor = Predictor(Path(workdir), tta, mirror)
+        predictor = Predictor(*load_for_photos(workdir), tta, mirror)
         detector = FaceDetector(min_score, smallest_face)
         num_landmarks = predictor.spec.num_landmarks
         cropping = CONTEST_CROPPING
@@ -133,8 +129,8 @@ class Landmarker:
         photos = as_photos(images)
         detections = [
             (owner, *detection)
-            for owner, photo in enumerate(photos)
-            for detection in zip(*self._detector(photo), strict=True)
+            for owner, found in enumerate(self._pool.map(self._detector, photos))
+            for detection in zip(*found, strict=True)
         ]
         upright = [_rotate_upright(photos[owner], box, turn) for owner, box, _, turn in detections]
         predicted = self._predict(*zip(*upright, strict=True)) if detections else []
@@ -193,12 +189,9 @@ class Landmarker:
             rows = slice(start, start + self._batch_size)
             pairs = zip(photos[rows], regions[rows], strict=True)
             cropped = [face_crops.crop_face(*pair, crop_spec) for pair in pairs]
-            # Padded to a power of two, because the model is compiled for every batch size.
-            count = len(cropped)
-            cropped += cropped[-1:] * (_next_power_of_2(count) - count)
             crops, transforms = zip(*cropped, strict=True)
             transform = CropTransform(*map(np.stack, zip(*transforms, strict=True)))
-            predicted.append(self._predictor(np.stack(crops), transform)[:count])
+            predicted.append(self._predictor(np.stack(crops), transform))
         return np.concatenate(predicted)
 
 
@@ -213,7 +206,3 @@ def _rotate_upright(photo: np.ndarray, box: np.ndarray, turn: int) -> tuple[np.n
     rotated = np.rot90(photo, turn)
     corners = rotate_back(box.reshape(2, 2), -turn % 4, rotated.shape[1::-1])
     return rotated, np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-
-
-def _next_power_of_2(number: int) -> int:
-    return 1 << (number - 1).bit_length()

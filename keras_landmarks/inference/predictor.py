@@ -1,22 +1,19 @@
-"""A trained model for prediction: batch normalisation folded, test-time augmentation applied."""
-
-from pathlib import Path
+"""A trained model for prediction, with test-time augmentation."""
 
 import numpy as np
 
 from keras_landmarks.images import geometry
 from keras_landmarks.images.geometry import CropTransform
+from keras_landmarks.inference.runtimes import Network
 from keras_landmarks.inference.tta import TTATransform, tta_transforms
 from keras_landmarks.layouts import mirror
-from keras_landmarks.models import spec as model_spec
-from keras_landmarks.models.folding import fold_batch_norm
-from keras_landmarks.models.keras_settings import pinned_settings
+from keras_landmarks.models.spec import FILE_NAME, ModelSpec
 from keras_landmarks.settings import TTA
 from keras_landmarks.utils.errors import InputError
 
 
 class Predictor:
-    """The model of a work directory, with its best weights.
+    """A trained network, for crops of photos.
 
     Attributes:
         spec: the model's description.
@@ -24,31 +21,34 @@ class Predictor:
         values_per_landmark: 2 (x and y), or 3 if the model predicts their standard deviation too.
     """
 
-    def __init__(self, workdir: Path, tta: str = "none", mirror_choice: str | None = None):
-        """Loads the model.
+    def __init__(
+        self,
+        spec: ModelSpec,
+        network: Network,
+        tta: str = "none",
+        mirror_choice: str | None = None,
+    ):
+        """Combines a network of `inference.runtimes` with its description.
 
         Args:
-            workdir: the work directory of a training run.
+            spec: the network's description.
+            network: the network.
             tta: the test-time augmentation, one of `settings.TTA`.
             mirror_choice: the mirror map for `tta` with "mirror" if the model was trained without
                 one: "contest" or the path of a JSON file.
 
         Raises:
-            InputError: there is no such model, or no mirror map.
+            InputError: there is no mirror map.
             ValueError: `tta` is unknown.
         """
         if tta not in TTA:
             raise ValueError(f"tta={tta!r} is none of {', '.join(map(repr, TTA))}")
-        self.spec, model = model_spec.load_trained(workdir)
-        self.mirror_map = None
-        if "mirror" in tta:
-            source = str(workdir / model_spec.FILE_NAME)
-            self.mirror_map = _select_mirror_map(self.spec, mirror_choice, source)
+        self.spec = spec
+        self.mirror_map = _select_mirror_map(spec, mirror_choice) if "mirror" in tta else None
         self._transforms = tta_transforms("crops" in tta, self.mirror_map)
-        self._model = fold_batch_norm(model)
-        self.values_per_landmark = 3 if self.spec.uncertainty else 2
+        self._network = network
+        self.values_per_landmark = 3 if spec.uncertainty else 2
 
-    @pinned_settings()
     def __call__(self, crops: np.ndarray, transform: CropTransform) -> np.ndarray:
         """Predicts the landmarks of a batch of crops.
 
@@ -63,16 +63,15 @@ class Predictor:
         return _to_photo(np.mean(predicted, axis=0), transform)
 
     def _predict_transformed(self, tta_transform: TTATransform, crops: np.ndarray) -> np.ndarray:
-        predicted = self._model.predict_on_batch(tta_transform.apply(crops))
-        return tta_transform.invert(predicted, crops)
+        return tta_transform.invert(self._network(tta_transform.apply(crops)), crops)
 
 
-def _select_mirror_map(spec: model_spec.ModelSpec, choice: str | None, source: str) -> np.ndarray:
+def _select_mirror_map(spec: ModelSpec, choice: str | None) -> np.ndarray:
     """Returns the mirror map of the training or, if there was none, the chosen one."""
     if spec.mirror is not None:
-        return mirror.from_json(spec.mirror, spec.num_landmarks, source)
+        return mirror.from_json(spec.mirror, spec.num_landmarks, FILE_NAME)
     if choice in (None, "none", "found"):
-        raise InputError(f"{source}: no mirror map; say which with --mirror=contest or a file")
+        raise InputError(f"{FILE_NAME}: no mirror map; say which with --mirror=contest or a file")
     return mirror.named_map(choice, spec.num_landmarks)
 
 

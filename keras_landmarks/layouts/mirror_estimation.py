@@ -29,12 +29,14 @@ shift by one there is harmless.
 """
 
 import heapq
+import logging
 from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 
 from keras_landmarks.utils.errors import InputError
+
+_LOGGER = logging.getLogger(__name__)  # absl.logging would define absl's flags.
 
 MAX_FACES = 1000  # more do not improve the estimate or the check
 _MIN_FACES = 10
@@ -111,7 +113,7 @@ def check_map(faces: np.ndarray, mirror_map: np.ndarray, where: str) -> None:
     points = np.arange(len(mirror_map))
     misfit, own_misfit = np.sqrt(best.misfit()), np.sqrt(best.costs[points, mirror_map].mean())
     if misfit > _MAX_MISFIT and own_misfit < _FAR_WORSE * misfit:
-        logging.warning(
+        _LOGGER.warning(
             "%s is not checked: under the best map, these faces mirrored are off by %.1f %% of"
             " their size",
             where,

@@ -15,8 +15,8 @@ import numpy as np
 
 from keras_landmarks.models.keras_on_jax import keras
 
-KINDS = ("linear", "shape")
-LAYER_NAMES = ("fc", "coefficients", "basis", "log_variance")  # of the layers with weights
+# The layers with weights. Those of a row are useful together only.
+LAYER_NAMES = (("fc",), ("coefficients", "basis"), ("log_variance",))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class HeadConfig:
     """The kind of head.
 
     Attributes:
-        kind: `linear` or `shape`.
+        kind: one of `registry.HEADS`.
         shape_components: number of components of the basis of a `shape` head, else 0.
         uncertainty: also predict the log variance of each landmark's coordinates.
     """

@@ -21,7 +21,7 @@ from keras import ops  # noqa: E402
 if keras.backend.backend() != "jax":
     raise InputError(
         f"Keras runs on {keras.backend.backend()}, but keras_landmarks needs JAX: in a new process"
-        " set KERAS_BACKEND=jax, or import Landmarker from keras_landmarks before keras"
+        " set KERAS_BACKEND=jax before Keras is imported"
     )
 
 __all__ = ["keras", "ops"]

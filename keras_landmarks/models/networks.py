@@ -9,13 +9,6 @@ from keras_landmarks.models.heads import HeadConfig
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.registry import ResNetConfig
 
-# Mean and standard deviation of pixels from 0 to 1. ImageNet's are by channel and go with
-# torchvision's weights.
-NORMALISATIONS = {
-    "half": (0.5, 0.5),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
-
 
 def build(
     name_or_config: str | ResNetConfig,

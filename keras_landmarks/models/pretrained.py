@@ -2,8 +2,9 @@
 
 import huggingface_hub
 
-from keras_landmarks.models import keras_applications, registry, weight_files
+from keras_landmarks.models import keras_applications, packaged, registry, weight_files
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.spec import read_spec
 from keras_landmarks.utils.errors import InputError
 
 _NO_IMAGENET_WEIGHTS = {"tiny", "resnet18_half"}
@@ -15,9 +16,9 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
     Args:
         model: a network that `networks.build` made.
         name: its name in `registry`.
-        source: "imagenet" (downloaded), "none" (the model stays random), or a path as
-            `weight_files.load_weights` takes it. If the head there is of another kind or has
-            another number of outputs, the model's head stays random.
+        source: "imagenet" (downloaded), "none" (the model stays random), or what
+            `weight_arrays.read_arrays` takes: a packaged model's name, a file, a work directory.
+            Layers of the head that do not fit stay random, and are named in the log.
 
     Raises:
         InputError: the weights cannot be downloaded or read, or do not fit.
@@ -27,6 +28,8 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
     if source == "imagenet" and name in registry.KERAS_APPLICATIONS:
         keras_applications.set_imagenet_weights(model, name)
         return
+    if packaged.is_packaged(source) and (model_name := read_spec(source).model) != name:
+        raise InputError(f"--init_weights={source} is for --model={model_name}, not {name}")
     path = fetch_imagenet(name) if source == "imagenet" else source
     weight_files.load_weights(model, path, skip_mismatched_head=True)
 

@@ -43,6 +43,15 @@ KERAS_APPLICATIONS = {
     "efficientnet_v2_b0": "EfficientNetV2B0",
 }
 
+# Mean and standard deviation of pixels from 0 to 1. ImageNet's are by channel and go with
+# torchvision's weights.
+NORMALISATIONS = {
+    "half": (0.5, 0.5),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+HEADS = ("linear", "shape")
+
 MODEL_NAMES = (*RESNETS, *KERAS_APPLICATIONS)
 
 

@@ -5,14 +5,12 @@ import json
 from pathlib import Path
 
 from keras_landmarks.images.geometry import CropSpec
-from keras_landmarks.models import heads, networks, weight_files
-from keras_landmarks.models.heads import HeadConfig
-from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.keras_settings import pinned_settings
+from keras_landmarks.models import packaged, registry, weight_arrays
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_json
 
 FILE_NAME = "model.json"
+EMBEDDED = "landmarks.json"  # the text in a model file's header that describes the model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +23,8 @@ class ModelSpec:
         image_size: the input's width and height, px, as in "128x160".
         framing: how a photo fills the input; one of `settings.FRAMINGS`.
         trim_bands: whether black bands at the photo's edges are cut off first.
-        normalisation: a key of `networks.NORMALISATIONS`.
-        head: one of `heads.KINDS`.
+        normalisation: a key of `registry.NORMALISATIONS`.
+        head: one of `registry.HEADS`.
         shape_components: of a `shape` head, else 0.
         uncertainty: whether the model also predicts log variances.
         mirror: the mirror map as `mirror.as_json` writes it. It does not affect the network, so
@@ -53,14 +51,6 @@ class ModelSpec:
         """Returns the contents of model.json."""
         return {_json_key(name): value for name, value in dataclasses.asdict(self).items()}
 
-    def build(self, precision: str = "float32") -> keras.Model:
-        """Returns the model with random weights; `precision` is the dtype policy of its layers."""
-        image_size = self.crop_spec.height, self.crop_spec.width
-        normalisation = networks.NORMALISATIONS[self.normalisation]
-        head = HeadConfig(self.head, self.shape_components, self.uncertainty)
-        with pinned_settings(precision):
-            return networks.build(self.model, self.num_landmarks, image_size, *normalisation, head)
-
 
 def check_workdir(workdir: Path, spec: ModelSpec) -> None:
     """Raises InputError if the work directory holds another model."""
@@ -86,11 +76,22 @@ def claim_workdir(workdir: Path, spec: ModelSpec) -> None:
     write_json(workdir / FILE_NAME, spec.to_json())
 
 
-def read_spec(workdir: Path) -> ModelSpec:
-    """Reads a work directory's model.json; InputError if it is missing or damaged."""
-    path = workdir / FILE_NAME
+def read_spec(workdir: str | Path) -> ModelSpec:
+    """Reads the description of a trained model.
+
+    Args:
+        workdir: a work directory with its model.json; a model in one file, as `export` writes it
+            with --format=safetensors; or the name of a packaged model.
+
+    Raises:
+        InputError: the description is missing or damaged.
+    """
+    path = packaged.resolve(workdir)
+    if path.is_file():
+        return _read_embedded_spec(path)
+    path /= FILE_NAME
     try:
-        return _parse(path.read_text())
+        return _parse(json.loads(path.read_text()))
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; --workdir must be a training run's folder"
@@ -99,19 +100,19 @@ def read_spec(workdir: Path) -> ModelSpec:
         raise InputError(f"{path}: damaged ({error})") from None
 
 
-def load_trained(workdir: Path) -> tuple[ModelSpec, keras.Model]:
-    """Loads a work directory's model with its best weights.
-
-    It computes in float32, whatever precision it was trained with. Predict with it within
-    `pinned_settings`, as `Predictor` does.
-
-    Raises:
-        InputError: there is no model, or its weights are missing or broken.
-    """
-    spec = read_spec(workdir)
-    model = spec.build()
-    weight_files.load_weights(model, workdir)
-    return spec, model
+def _read_embedded_spec(path: Path) -> ModelSpec:
+    """Reads the description in a model file's header, where landmarks.json has more besides it."""
+    try:
+        values = json.loads(weight_arrays.read_metadata(path)[EMBEDDED])
+        own = {_json_key(field.name) for field in dataclasses.fields(ModelSpec)}
+        return _parse({key: value for key, value in values.items() if key in own})
+    except KeyError:
+        raise InputError(
+            f"{path}: weights without a model's description; --workdir takes what `export"
+            " --format=safetensors` writes"
+        ) from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error})") from None
 
 
 def _as_flags(spec: ModelSpec) -> dict[str, str]:
@@ -132,9 +133,8 @@ def _json_key(attribute: str) -> str:
     return "points" if attribute == "num_landmarks" else attribute
 
 
-def _parse(text: str) -> ModelSpec:
-    """Parses model.json; TypeError or ValueError if it is damaged."""
-    values = json.loads(text)
+def _parse(values: dict) -> ModelSpec:
+    """Returns the model that model.json describes; TypeError or ValueError if it is damaged."""
     if not isinstance(values, dict) or "points" not in values:
         raise TypeError("it does not describe a model")
     spec = ModelSpec(num_landmarks=values.pop("points"), **values)
@@ -143,12 +143,12 @@ def _parse(text: str) -> ModelSpec:
     for field in dataclasses.fields(spec):
         if field.compare and type(getattr(spec, field.name)) is not field.type:
             raise TypeError(f"{_json_key(field.name)} is not of type {field.type.__name__}")
-    if spec.normalisation not in networks.NORMALISATIONS:
+    if spec.normalisation not in registry.NORMALISATIONS:
         raise ValueError(f"normalisation {spec.normalisation!r} is unknown")
     if spec.num_landmarks < 1:
         raise ValueError(f"points {spec.num_landmarks} is not positive")
     max_components = 2 * spec.num_landmarks
     components = range(1, max_components + 1) if spec.head == "shape" else [0]
-    if spec.head not in heads.KINDS or spec.shape_components not in components:
+    if spec.head not in registry.HEADS or spec.shape_components not in components:
         raise ValueError(f"head {spec.head!r} of {spec.shape_components} components is unknown")
     return spec

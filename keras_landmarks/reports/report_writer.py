@@ -10,6 +10,7 @@ from keras_landmarks.contest import listed_images, locations, table_files
 from keras_landmarks.evaluation import scoring
 from keras_landmarks.evaluation.formatting import round_floats
 from keras_landmarks.evaluation.scoring import ScoredPredictions
+from keras_landmarks.models import packaged
 from keras_landmarks.reports import run_sections, score_sections
 from keras_landmarks.reports.page import Page, Section, render
 from keras_landmarks.reports.training_run import TrainingRun, read_training_run
@@ -57,6 +58,7 @@ def write_report(
     """
     if (predictions is None) != (truth is None):
         raise InputError("--predictions and --truth: give both, or neither for the run alone")
+    packaged.refuse(workdir, "a report")
     run = read_training_run(workdir)
     tiles, about_score, metrics = run_sections.run_tiles(run), [], {}
     if truth:

@@ -17,8 +17,9 @@ from keras_landmarks.input import pipeline
 from keras_landmarks.input.augment_pool import AugmentPool
 from keras_landmarks.input.pipeline import HostShard, ImageSet
 from keras_landmarks.layouts.shape_basis import find_shape_basis
-from keras_landmarks.models import heads, weight_files
+from keras_landmarks.models import heads
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.training import callbacks, checkpoint, distribution, optimizer
 from keras_landmarks.training.callbacks import History
@@ -269,7 +270,7 @@ def _callbacks(
         pace,  # first: it measures the steps
         *weight_callbacks(settings, steps, start, metrics),
         callbacks.StopAtNaN(),  # before other callbacks use the metrics of an epoch
-        callbacks.BestWeights(workdir / weight_files.BEST_WEIGHTS, history.best_loss),
+        callbacks.BestWeights(workdir / BEST_WEIGHTS, history.best_loss),
         *([callbacks.EpochTensorBoard(workdir / LOGS, write_graph=False)] if writes else []),
         history,
         *([progress(pace, epochs, steps, start)] if writes else []),

@@ -18,8 +18,10 @@ from keras_landmarks.contest import invalid_samples, table_files
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.samples import Samples
 from keras_landmarks.layouts import layout, mirror, mirror_estimation
-from keras_landmarks.models import pretrained, spec, weight_files
+from keras_landmarks.models import packaged, pretrained, spec
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.trained import build_model
+from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings, as_flag, fixed_settings
 from keras_landmarks.training import checkpoint, distribution, records
 from keras_landmarks.utils.errors import InputError
@@ -37,7 +39,9 @@ def lock(settings: TrainSettings) -> AbstractContextManager:
 
     Raises:
         BlockingIOError: another process trains there; the message names it.
+        InputError: it is a model of the package.
     """
+    packaged.refuse(settings.files.workdir, "a training")
     if not distribution.is_first():
         return contextlib.nullcontext()
     return exclusive_lock(Path(settings.files.workdir))
@@ -63,9 +67,9 @@ def check_settings(settings: TrainSettings) -> None:
             f"{workdir / records.HISTORY_FILE}: missing or incomplete, it lists {epochs_recorded}"
             f" of {epochs_done} epochs; restore it, or start over with --noresume"
         )
-    if epochs_done and not (workdir / weight_files.BEST_WEIGHTS).exists():
+    if epochs_done and not (workdir / BEST_WEIGHTS).exists():
         raise InputError(
-            f"{workdir / weight_files.BEST_WEIGHTS}: missing after {epochs_done} epochs; restore"
+            f"{workdir / BEST_WEIGHTS}: missing after {epochs_done} epochs; restore"
             " it, or start over with --noresume"
         )
 
@@ -169,14 +173,14 @@ def claim(
         spec.claim_workdir(workdir, requested)
     distribution.wait_for_all("work directory")
     keras.utils.set_random_seed(settings.run.seed)
-    network = requested.build(settings.network.precision)
+    network = build_model(requested, settings.network.precision)
     pretrained.initialise(network, settings.network.model, settings.network.init_weights)
     return network
 
 
 def _remove_training(workdir: Path) -> None:
     # The checkpoint first, so that a training of which a kill left a part cannot be resumed.
-    for name in (CHECKPOINT, records.HISTORY_FILE, weight_files.BEST_WEIGHTS, spec.FILE_NAME):
+    for name in (CHECKPOINT, records.HISTORY_FILE, BEST_WEIGHTS, spec.FILE_NAME):
         (workdir / name).unlink(missing_ok=True)
     shutil.rmtree(workdir / LOGS, ignore_errors=True)
 

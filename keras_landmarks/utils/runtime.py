@@ -78,14 +78,6 @@ def use_compilation_cache(folder: str) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def use_default_compilation_cache() -> None:
-    """Keeps compilations in the default folder, unless the program has made its own choice."""
-    import jax
-
-    if jax.config.jax_enable_compilation_cache and not jax.config.jax_compilation_cache_dir:
-        use_compilation_cache(DEFAULT_COMPILATION_CACHE)
-
-
 def _why_unusable(folder: Path) -> str:
     """Creates the folder if need be. Returns why nothing can be kept in it; "" if it can."""
     home = Path("~").expanduser()

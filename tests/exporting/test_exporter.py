@@ -9,8 +9,11 @@ from folders import contents
 
 from keras_landmarks.exporting import formats
 from keras_landmarks.exporting.exporter import export
+from keras_landmarks.inference.runtimes import load_for_splits
 from keras_landmarks.layouts import layout, mirror
-from keras_landmarks.models.spec import load_trained
+from keras_landmarks.models.spec import read_spec
+from keras_landmarks.models.trained import load_trained
+from keras_landmarks.models.weight_arrays import read_arrays
 from keras_landmarks.utils.errors import InputError
 
 
@@ -41,7 +44,7 @@ def exported(workdir, faces, tmp_path_factory):
 # ── what is written ──
 
 
-@pytest.mark.parametrize("format_name", ["onnx", "stablehlo", "keras", "litert", "saved_model"])
+@pytest.mark.parametrize("format_name", list(formats.FORMATS))
 def test_file_predicts_what_the_model_does(exported, workdir, format_name):
     results, out = exported(format_name)
     assert results["max_difference_px"] < 0.01
@@ -57,7 +60,8 @@ def test_file_predicts_what_the_model_does(exported, workdir, format_name):
 
 
 @pytest.mark.parametrize(
-    ("format_name", "precision"), [("onnx", "float16"), ("onnx", "int8"), ("litert", "int8")]
+    ("format_name", "precision"),
+    [("onnx", "float16"), ("onnx", "int8"), ("litert", "int8"), ("safetensors", "float16")],
 )
 def test_smaller_weights_predict_nearly_the_same(exported, format_name, precision):
     whole, _ = exported(format_name)
@@ -65,6 +69,29 @@ def test_smaller_weights_predict_nearly_the_same(exported, format_name, precisio
     assert small["bytes"] < 0.65 * whole["bytes"]
     assert whole["max_difference_px"] < small["max_difference_px"] < 1
     assert small["faces"] == (3 if precision == "int8" else 16)  # of 24; int8 needs the others
+
+
+def test_model_file_serves_as_a_work_directory(exported, workdir):
+    results, _ = exported("safetensors", "float16")
+    spec, weights = read_spec(results["file"]), read_arrays(results["file"])
+    assert spec == read_spec(workdir)
+    assert weights["conv1.weight"].dtype == np.float16
+    assert weights["fc.bias"].dtype == np.float32
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    predicted = load_for_splits(results["file"])[1](images)
+    expected = load_for_splits(workdir)[1](images)
+    np.testing.assert_allclose(predicted, expected, atol=0.1)
+
+
+def test_damaged_model_file_is_named(exported, tmp_path):
+    content = Path(exported("safetensors", "float16")[0]["file"]).read_bytes()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    read_arrays(path)
+    for damaged in (content[:-1], content[:9], content[:-9] + b"x" + content[-8:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"model\.safetensors: broken"):
+            read_arrays(path)
 
 
 def test_output_is_called_landmarks(exported):
@@ -180,7 +207,7 @@ def test_int8_needs_data(workdir, tmp_path):
 
 def test_missing_modules_are_named(workdir, tmp_path, monkeypatch):
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda module: None)
-    with pytest.raises(InputError, match=r'onnx and onnxruntime: pip install -e "\.\[export\]"'):
+    with pytest.raises(InputError, match=r'onnxruntime: pip install -e "\.\[export\]"'):
         export(workdir, tmp_path / "out", "onnx")
     export(workdir, tmp_path / "out", "keras")
 

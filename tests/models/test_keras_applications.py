@@ -6,6 +6,7 @@ import pytest
 from keras_landmarks.models import networks, registry, weight_files
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.heads import HeadConfig
+from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 48, 32, 3), np.uint8)
 
@@ -25,7 +26,7 @@ def test_network_survives_folding_and_saving(tmp_path):
     keras.utils.set_random_seed(0)
     model = networks.build("mobilenet_v3_large", 7, (48, 32))
     expected = model.predict(IMAGES, verbose=0)
-    model.save_weights(tmp_path / weight_files.BEST_WEIGHTS)
+    model.save_weights(tmp_path / BEST_WEIGHTS)
     again = networks.build("mobilenet_v3_large", 7, (48, 32))
     assert weight_files.load_weights(again, tmp_path) == []
     folded = fold_batch_norm(again)

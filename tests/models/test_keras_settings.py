@@ -15,9 +15,10 @@ from keras_landmarks.contest import prediction_files
 from keras_landmarks.images import geometry
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
 from keras_landmarks.inference.predictor import Predictor
+from keras_landmarks.inference.runtimes import load_for_splits
 from keras_landmarks.models.keras_settings import pinned_settings
-from keras_landmarks.models.spec import load_trained
 from keras_landmarks.models.stock_layers import stock_model
+from keras_landmarks.models.trained import load_trained
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.training.work_directory import write_flagfile
 
@@ -78,9 +79,11 @@ def crops():
 def test_predictor_ignores_host_settings(tiny_run, crops):
     workdir = Path(tiny_run[0].files.workdir)
     transform = geometry.CropTransform(np.ones((3, 2)), np.zeros((3, 2)))
-    expected = Predictor(workdir)(crops, transform)
+    expected = Predictor(*load_for_splits(workdir))(crops, transform)
     with host_program():
-        np.testing.assert_array_equal(Predictor(workdir)(crops, transform), expected)
+        np.testing.assert_array_equal(
+            Predictor(*load_for_splits(workdir))(crops, transform), expected
+        )
 
 
 def test_exported_network_ignores_host_settings(tiny_run, crops):

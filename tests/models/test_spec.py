@@ -6,6 +6,7 @@ import pytest
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.models import spec
 from keras_landmarks.models.spec import ModelSpec
+from keras_landmarks.models.trained import build_model
 from keras_landmarks.utils.errors import InputError
 
 SPEC = ModelSpec("tiny", 5, "48x64", "stretch", trim_bands=True, normalisation="imagenet")
@@ -73,7 +74,7 @@ def test_file_without_a_spec_is_refused(tmp_path, content):
 
 
 def test_model_has_input_and_pixels_of_the_spec():
-    model = SPEC.build()
+    model = build_model(SPEC)
     assert model.input_shape == (None, 64, 48, 3)
     mean = np.array([0.485, 0.456, 0.406])
     deviation = np.array([0.229, 0.224, 0.225])
@@ -90,7 +91,7 @@ def test_file_has_num_landmarks_as_points(tmp_path):
 
 def test_normalisation_adds_no_weight():
     def shapes(normalisation):
-        model = ModelSpec("tiny", 5, "32x32", normalisation=normalisation).build()
+        model = build_model(ModelSpec("tiny", 5, "32x32", normalisation=normalisation))
         return {weight.path: weight.shape for weight in model.weights}
 
     assert shapes("half") == shapes("imagenet")

@@ -6,6 +6,7 @@ from small_networks import NUM_LANDMARKS, assert_equal_values, build, values
 
 from keras_landmarks.models import weight_files
 from keras_landmarks.models.registry import ResNetConfig
+from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
 from keras_landmarks.utils.errors import InputError
 
 
@@ -109,7 +110,7 @@ def test_dropout_state_is_not_a_weight(tmp_path):
         return keras.Model(image, keras.layers.Dropout(0.5, name="drop")(dense))
 
     model, again = build_with_dropout(), build_with_dropout()
-    model.save_weights(tmp_path / weight_files.BEST_WEIGHTS)
+    model.save_weights(tmp_path / BEST_WEIGHTS)
     assert weight_files.load_weights(again, tmp_path) == []
     for saved, loaded in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(loaded, saved)

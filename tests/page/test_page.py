@@ -21,8 +21,9 @@ from keras_landmarks.exporting.exporter import export
 from keras_landmarks.images import decoding
 from keras_landmarks.images.geometry import CropSpec, to_crop
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
-from keras_landmarks.models.spec import ModelSpec, claim_workdir, load_trained
-from keras_landmarks.models.weight_files import BEST_WEIGHTS
+from keras_landmarks.models.spec import ModelSpec, claim_workdir
+from keras_landmarks.models.trained import build_model, load_trained
+from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
 from keras_landmarks.settings import PredictSettings
 
 PAGE = Path(__file__).parents[2] / "keras_landmarks" / "page"
@@ -176,7 +177,7 @@ def unsure_run(faces, tmp_path_factory):
     """A model that predicts roughly a mean shape, and standard deviations."""
     keras.utils.set_random_seed(0)
     spec = ModelSpec("tiny", 971, "48x64", "pad", uncertainty=True)
-    model = spec.build()
+    model = build_model(spec)
     photo = listed_images.read_image(faces / "train" / "images", "face_000000.jpg")
     table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
     shape = to_crop(table.points[0], spec.crop_spec.apply(photo)[1])

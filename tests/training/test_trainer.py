@@ -9,7 +9,7 @@ from training_runs import assert_same_weights, best_weights, read_history, remov
 from keras_landmarks.input.photos import Photos
 from keras_landmarks.input.pipeline import ImageSet
 from keras_landmarks.input.samples import load_samples
-from keras_landmarks.models.spec import load_trained
+from keras_landmarks.models.trained import load_trained
 from keras_landmarks.train import train
 from keras_landmarks.training import callbacks
 from keras_landmarks.training.checkpoint import Position, save_checkpoint

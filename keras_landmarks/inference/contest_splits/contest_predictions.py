@@ -30,6 +30,9 @@ from keras_landmarks.inference.contest_splits.submission import (
     requested_landmarks,
     validate_requested_landmarks,
 )
+from keras_landmarks.inference.predictor import Predictor
+from keras_landmarks.inference.runtimes import load_for_splits
+from keras_landmarks.models.packaged import output_folder
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.folders import resumable_folder
@@ -45,7 +48,7 @@ class Submission(NamedTuple):
 
 
 def predict_split(
-    workdir: Path,
+    workdir: str | Path,
     data: Path,
     split: str,
     submission: Path | None,
@@ -59,7 +62,7 @@ def predict_split(
     test_points.csv and all of its images.
 
     Args:
-        workdir: the work directory of the model.
+        workdir: the model, as `runtimes.load_for_splits` takes it.
         data: the contest folder.
         split: name of the split, such as "test".
         submission: the submission to write; by default `<split>_submission.csv` in `workdir`.
@@ -80,7 +83,7 @@ def predict_split(
     if only:
         images, requested = _select_images(images, only, table), None
     if requested:
-        path = submission or workdir / f"{split}_submission.csv"
+        path = submission or output_folder(workdir) / f"{split}_submission.csv"
         return predict_images(workdir, images, predictions, settings, Submission(path, requested))
     if submission:
         reason = f"{only} may lack" if only else f"{data / split} has no test_points.csv to say"
@@ -91,7 +94,7 @@ def predict_split(
 
 
 def predict_images(
-    workdir: Path,
+    workdir: str | Path,
     images: ImageList,
     predictions: Path,
     settings: PredictSettings,
@@ -100,7 +103,7 @@ def predict_images(
     """Predicts the images of a list, and writes the predictions and, if given, the submission.
 
     Args:
-        workdir: the work directory of the model.
+        workdir: the model, as `runtimes.load_for_splits` takes it.
         images: the images to predict.
         predictions: the .npz file to write.
         settings: how to predict. `mirror` is used for `tta` with "mirror" if the model was
@@ -114,9 +117,7 @@ def predict_images(
         InputError: a file is missing or invalid, a landmark is requested that the model does not
             have, there is no mirror map, or no image (with `strict`, not every image) is readable.
     """
-    from keras_landmarks.inference.predictor import Predictor
-
-    predictor = Predictor(workdir, settings.tta, settings.mirror)
+    predictor = Predictor(*load_for_splits(workdir), settings.tta, settings.mirror)
     if submission:
         validate_requested_landmarks(submission.requested, predictor.spec.num_landmarks)
 

@@ -5,18 +5,19 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_landmarks.images.geometry import CropTransform
+from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.layouts import mirror
+from keras_landmarks.models import packaged
+from keras_landmarks.models.spec import FILE_NAME
+from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
 from keras_landmarks.utils.files import fingerprint, write_json
 from keras_landmarks.utils.journal import Journal
 from keras_landmarks.utils.progress import progress
-
-if TYPE_CHECKING:  # Keras takes seconds to import, and --help does without it.
-    from keras_landmarks.inference.predictor import Predictor
 
 # Version of the journal; bump it when the same model and images give other predictions.
 _JOURNAL_VERSION = 3
@@ -37,13 +38,11 @@ class ImageList(NamedTuple):
 
 
 def journal_key(
-    workdir: Path, images: ImageList, batch_size: int, tta: str, mirror_map: np.ndarray | None
+    workdir: str | Path, images: ImageList, batch_size: int, tta: str, mirror_map: np.ndarray | None
 ) -> str:
     """Returns a key that changes with everything that the predictions depend on."""
-    from keras_landmarks.models import spec as model_spec
-    from keras_landmarks.models.weight_files import BEST_WEIGHTS
-
-    model_files = [workdir.resolve() / name for name in (model_spec.FILE_NAME, BEST_WEIGHTS)]
+    model = packaged.resolve(workdir).resolve()
+    model_files = [model / FILE_NAME, model / BEST_WEIGHTS] if model.is_dir() else [model]
     folder = images.folder.resolve()
     image_files = [os.path.join(folder, name) for name in images.file_names]
     options = batch_size, _JOURNAL_VERSION, tta, mirror.as_json(mirror_map)
@@ -51,7 +50,7 @@ def journal_key(
 
 
 def predict_in_batches(
-    predictor: "Predictor", images: ImageList, batch_size: int, scratch: Path
+    predictor: Predictor, images: ImageList, batch_size: int, scratch: Path
 ) -> tuple[np.ndarray, dict[int, str], float]:
     """Predicts all images, continuing from the journal of an earlier run.
 
@@ -77,7 +76,7 @@ def predict_in_batches(
 
 
 def _predict_remaining(
-    predictor: "Predictor", images: ImageList, journal: Journal, invalid_file: Path
+    predictor: Predictor, images: ImageList, journal: Journal, invalid_file: Path
 ) -> dict[int, str]:
     """Appends the batches that the journal lacks.
 

@@ -20,7 +20,8 @@ from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
 from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.models.weight_files import BEST_WEIGHTS
+from keras_landmarks.models.trained import build_model
+from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.journal import Journal
@@ -98,7 +99,7 @@ def test_landmarks_are_in_photo_pixels(predict_tiny, faces):
 def test_photos_are_cropped_as_in_training(faces, tmp_path):
     spec = ModelSpec("tiny", 971, "48x32", "pad", trim_bands=True, normalisation="imagenet")
     claim_workdir(tmp_path, spec)
-    model = spec.build()
+    model = build_model(spec)
     model.save_weights(tmp_path / BEST_WEIGHTS)
     paths = tmp_path / "s.csv", tmp_path / "p.npz"
     predict_split(tmp_path, faces, "test", *paths, PredictSettings())
@@ -115,7 +116,7 @@ def test_photos_are_cropped_as_in_training(faces, tmp_path):
 def test_sigmas_are_written_if_predicted(faces, tmp_path):
     spec = ModelSpec("tiny", 971, "48x32", "stretch", uncertainty=True)
     claim_workdir(tmp_path, spec)
-    model = spec.build()
+    model = build_model(spec)
     model.save_weights(tmp_path / BEST_WEIGHTS)
     paths = tmp_path / "s.csv", tmp_path / "p.npz"
     predict_split(tmp_path, faces, "test", *paths, PredictSettings())

@@ -2,29 +2,19 @@
 
 Our networks have 15 kinds of layer, and each becomes one or two nodes; the results are within 2e-5
 px. Keras 3.15's own export from JAX goes through jax2tf and tf2onnx, two converters of a deprecated
-path. Images are (N, H, W, C) in Keras and at the graph's input, and (N, C, H, W) within the graph.
+path.
 """
 
-import contextlib
-import logging
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
-from onnxruntime import quantization
 
 from keras_landmarks.models.keras_on_jax import keras
-
-# HardSwish needs opset 14. The IR version is an old one, so that older runtimes read the file.
-_OPSET, _IR_VERSION = 17, 8
-INPUT, OUTPUT = "image", "landmarks"
+from keras_landmarks.models.onnx.graph import INPUT, OnnxGraph
 
 
-def to_onnx(model: keras.Model, float16_kinds: Sequence[str] = ()) -> onnx.ModelProto:
+def keras_to_onnx(model: keras.Model, float16_kinds: Sequence[str] = ()) -> onnx.ModelProto:
     """Converts a model with one image as input and one output.
 
     Args:
@@ -35,69 +25,13 @@ def to_onnx(model: keras.Model, float16_kinds: Sequence[str] = ()) -> onnx.Model
     Raises:
         NotImplementedError: the model has a kind of layer that is not in `_LAYERS`.
     """
-    graph = _Graph(float16_kinds)
-    _, *image = model.inputs[0].shape
+    graph = _KerasGraph(float16_kinds)
     first = graph.add("Transpose", [INPUT], "channels_first", perm=[0, 3, 1, 2])
     # Visits each layer once, after those that it reads. The method is not public; Keras is pinned.
     last = model._run_through_graph([first], call_fn=graph.add_layer)
-    graph.nodes.append(helper.make_node("Identity", [last], [OUTPUT]))
-    shapes = {INPUT: ["N", *image], OUTPUT: ["N", *model.outputs[0].shape[1:]]}
-    values = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in shapes.items()
-    }
-    proto = helper.make_graph(
-        graph.nodes, "landmarks", [values[INPUT]], [values[OUTPUT]], graph.constants
-    )
-    opsets = [helper.make_opsetid("", _OPSET)]
-    converted = helper.make_model(
-        proto, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="keras_landmarks"
-    )
+    converted = graph.finish(last, model.inputs[0].shape[1:], model.outputs[0].shape[1:])
     onnx.checker.check_model(converted, full_check=True)
     return converted
-
-
-def quantise(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
-    """Returns the model with its convolutions in int8.
-
-    The head stays float32: 256 steps over an image would be half a pixel each.
-
-    Args:
-        model: made by `to_onnx`.
-        images: (N, height, width, 3) float32, from which the ranges of activations are taken.
-    """
-    with tempfile.TemporaryDirectory() as folder, _no_warnings():
-        path = Path(folder) / "int8.onnx"
-        quantization.quantize_static(
-            model,
-            path,
-            _CalibrationImages(images),
-            op_types_to_quantize=["Add", "Conv", "MaxPool", "Mul", "Relu"],
-            activation_type=quantization.QuantType.QUInt8,
-            per_channel=True,
-        )
-        return onnx.load(path)
-
-
-@contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Within, ONNX Runtime does not recommend to preprocess the model, which is not needed here."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-class _CalibrationImages(quantization.CalibrationDataReader):
-    """Feeds images to ONNX Runtime's calibration, one by one."""
-
-    def __init__(self, images: np.ndarray):
-        self._remaining = iter(images)
-
-    def get_next(self) -> dict | None:
-        image = next(self._remaining, None)
-        return None if image is None else {INPUT: image[None]}
 
 
 @dataclass
@@ -108,30 +42,7 @@ class _PaddedValue:
     pads: list[int]
 
 
-class _Graph:
-    """The nodes and constants of a graph under construction. Values are represented by names."""
-
-    def __init__(self, float16_kinds: Sequence[str]):
-        self.nodes, self.constants, self._float16_kinds = [], [], float16_kinds
-
-    def add(self, kind: str, inputs: list[str], name: str, **attributes) -> str:
-        """Adds a node and returns the name of its only output."""
-        output = f"{name}.out"
-        self.nodes.append(helper.make_node(kind, inputs, [output], name, **attributes))
-        return output
-
-    def constant(self, array: np.ndarray, name: str, dtype=np.float32) -> str:
-        """Adds a constant and returns its name."""
-        self.constants.append(numpy_helper.from_array(np.asarray(array, dtype), name))
-        return name
-
-    def kernel(self, array: np.ndarray, name: str, kind: str) -> str:
-        """Adds the kernel of a node and returns its name; `kind` is the node's."""
-        if kind not in self._float16_kinds:
-            return self.constant(array, name)
-        stored = self.constant(array, f"{name}.half", np.float16)
-        return self.add("Cast", [stored], name, to=TensorProto.FLOAT)
-
+class _KerasGraph(OnnxGraph):
     def add_layer(self, layer: keras.Operation, *inputs, **_):
         """Adds a Keras layer's nodes and returns its output; `training` and masks are ignored."""
         kind = type(layer).__name__
@@ -143,13 +54,11 @@ class _Graph:
 # ── one function for each kind of layer ──
 
 
-def _rescaling(graph: _Graph, layer, x: str) -> str:
-    scale, offset = (np.reshape(value, (-1, 1, 1)) for value in (layer.scale, layer.offset))
-    scaled = graph.add("Mul", [x, graph.constant(scale, f"{layer.name}.scale")], "scaled")
-    return graph.add("Add", [scaled, graph.constant(offset, f"{layer.name}.offset")], layer.name)
+def _rescaling(graph: _KerasGraph, layer, x: str) -> str:
+    return graph.normalise(x, layer.scale, layer.offset, layer.name)
 
 
-def _zero_padding(graph: _Graph, layer, x: str) -> _PaddedValue:
+def _zero_padding(graph: _KerasGraph, layer, x: str) -> _PaddedValue:
     (top, bottom), (left, right) = layer.padding
     return _PaddedValue(x, [top, left, bottom, right])
 
@@ -165,7 +74,7 @@ def _window(layer, x: str | _PaddedValue) -> tuple[str, dict]:
     }
 
 
-def _convolution(graph: _Graph, layer, x: str | _PaddedValue) -> str:
+def _convolution(graph: _KerasGraph, layer, x: str | _PaddedValue) -> str:
     kernel, *bias = layer.get_weights()
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         groups = kernel.shape[2]
@@ -180,12 +89,12 @@ def _convolution(graph: _Graph, layer, x: str | _PaddedValue) -> str:
     return _activate(graph, layer, y)
 
 
-def _max_pooling(graph: _Graph, layer, x: str | _PaddedValue) -> str:
+def _max_pooling(graph: _KerasGraph, layer, x: str | _PaddedValue) -> str:
     x, window = _window(layer, x)
     return graph.add("MaxPool", [x], layer.name, kernel_shape=list(layer.pool_size), **window)
 
 
-def _relu(graph: _Graph, layer, x: str) -> str:
+def _relu(graph: _KerasGraph, layer, x: str) -> str:
     if layer.max_value is None:
         return graph.add("Relu", [x], layer.name)
     bounds = {"zero": 0, "most": layer.max_value}
@@ -193,7 +102,7 @@ def _relu(graph: _Graph, layer, x: str) -> str:
     return graph.add("Clip", [x, *named], layer.name)
 
 
-def _activate(graph: _Graph, layer, x: str) -> str:
+def _activate(graph: _KerasGraph, layer, x: str) -> str:
     """Adds the activation function at a layer's end."""
     name = f"{layer.name}.activation"
     match layer.activation.__name__:
@@ -210,7 +119,7 @@ def _activate(graph: _Graph, layer, x: str) -> str:
 
 
 def _arithmetic(kind: str) -> Callable:
-    def add(graph: _Graph, layer, *inputs) -> str:
+    def add(graph: _KerasGraph, layer, *inputs) -> str:
         # The inputs of a layer are one list; those of an operation are two values or numbers.
         values = inputs[0] if isinstance(inputs[0], list) else inputs
         names = [
@@ -222,35 +131,33 @@ def _arithmetic(kind: str) -> Callable:
     return add
 
 
-def _global_average(graph: _Graph, layer, x: str) -> str:
+def _global_average(graph: _KerasGraph, layer, x: str) -> str:
     if layer.keepdims:
         return graph.add("GlobalAveragePool", [x], layer.name)
     mean = graph.add("GlobalAveragePool", [x], f"{layer.name}.map")
     return graph.add("Flatten", [mean], layer.name)
 
 
-def _flatten(graph: _Graph, layer, x: str) -> str:
+def _flatten(graph: _KerasGraph, layer, x: str) -> str:
     channels_last = graph.add("Transpose", [x], f"{layer.name}.channels_last", perm=[0, 2, 3, 1])
     return graph.add("Flatten", [channels_last], layer.name)
 
 
-def _dense(graph: _Graph, layer, x: str) -> str:
+def _dense(graph: _KerasGraph, layer, x: str) -> str:
     kernel, bias = layer.get_weights()
     named = graph.kernel(kernel, f"{layer.name}.kernel", "Gemm")
     y = graph.add("Gemm", [x, named, graph.constant(bias, f"{layer.name}.bias")], layer.name)
     return _activate(graph, layer, y)
 
 
-def _reshape(graph: _Graph, layer, x: str) -> str:
+def _reshape(graph: _KerasGraph, layer, x: str) -> str:
     *image, last = layer.target_shape
     # Either an image of one pixel, whose channels come first here, or landmarks, (k, 2).
     target = [last, 1, 1] if image == [1, 1] else layer.target_shape
-    return graph.add(
-        "Reshape", [x, graph.constant([0, *target], f"{layer.name}.shape", np.int64)], layer.name
-    )
+    return graph.reshape(x, target, layer.name)
 
 
-def _concatenate(graph: _Graph, layer, inputs: list[str]) -> str:
+def _concatenate(graph: _KerasGraph, layer, inputs: list[str]) -> str:
     return graph.add("Concat", inputs, layer.name, axis=-1)  # landmarks and their log variances
 
 

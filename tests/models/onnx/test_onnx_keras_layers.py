@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from keras_landmarks.exporting.onnx_graph import to_onnx
+from keras_landmarks.models.onnx.keras_layers import keras_to_onnx
 
 # Every kind of layer that a network may have, besides those of `branching_model`.
 LAYERS = {
@@ -46,7 +46,7 @@ def test_layer_computes_the_same_in_onnx(kind):
         x = type(layer).from_config(layer.get_config())(x)
     model = keras.Model(image, keras.layers.Flatten()(x))
     expected = model.predict_on_batch(images())
-    np.testing.assert_allclose(run(to_onnx(model), images()), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(keras_to_onnx(model), images()), expected, rtol=1e-5, atol=1e-5)
 
 
 def branching_model():
@@ -64,7 +64,7 @@ def branching_model():
 
 def test_branches_compute_the_same_for_any_batch_size():
     model = branching_model()
-    proto = to_onnx(model)
+    proto = keras_to_onnx(model)
     for count in (1, 3):
         got = run(proto, images(count))
         np.testing.assert_allclose(got, model.predict_on_batch(images(count)), rtol=1e-4, atol=1e-4)
@@ -73,7 +73,7 @@ def test_branches_compute_the_same_for_any_batch_size():
 def test_only_kernels_are_stored_in_float16():
     dtypes = {
         array.name: numpy_helper.to_array(array).dtype
-        for array in to_onnx(branching_model(), float16_kinds=["Gemm"]).graph.initializer
+        for array in keras_to_onnx(branching_model(), float16_kinds=["Gemm"]).graph.initializer
     }
     kernels = [dtype for name, dtype in dtypes.items() if name.endswith(".half")]
     assert kernels == [np.float16] * 2
@@ -84,11 +84,11 @@ def test_unknown_kind_of_layer_is_named():
     image = keras.Input((9, 12, 3), name="image")
     model = keras.Model(image, keras.layers.LayerNormalization(name="odd")(image))
     with pytest.raises(NotImplementedError, match="odd: a LayerNormalization"):
-        to_onnx(model)
+        keras_to_onnx(model)
 
 
 def test_file_declares_input_and_output():
-    proto = to_onnx(branching_model())
+    proto = keras_to_onnx(branching_model())
     shapes = {
         value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
         for value in [*proto.graph.input, *proto.graph.output]

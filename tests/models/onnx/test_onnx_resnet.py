@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from keras_landmarks.models.onnx.resnet import resnet_to_onnx
+from keras_landmarks.models.spec import ModelSpec
+from keras_landmarks.models.trained import build_model
+from keras_landmarks.models.weight_arrays import read_arrays
+from keras_landmarks.models.weight_files import save_safetensors
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+LINEAR = {"head": "linear"}
+SHAPE = {"head": "shape", "shape_components": 8, "uncertainty": True}
+
+
+@pytest.mark.parametrize(
+    ("model", "image_size", "head"),
+    [
+        ("tiny", "33x70", LINEAR),  # sides that are no multiples of 32
+        ("tiny", "64x32", SHAPE),
+        ("resnet18_half", "64x32", SHAPE),
+        ("resnet50", "32x32", LINEAR),
+        ("resnext50_32x4d", "32x32", SHAPE),
+    ],
+)
+@pytest.mark.parametrize("normalisation", ["half", "imagenet"])
+def test_graph_computes_what_keras_does(model, image_size, head, normalisation, tmp_path):
+    spec = ModelSpec(model, 5, image_size, normalisation=normalisation, **head)
+    network = with_random_weights(build_model(spec))
+    save_safetensors(network, tmp_path / "weights.safetensors")
+    graph = resnet_to_onnx(spec, read_arrays(tmp_path / "weights.safetensors"))
+    size = spec.crop_spec.height, spec.crop_spec.width
+    images = np.random.default_rng(0).uniform(0, 255, (2, *size, 3)).astype(np.float32)
+    (predicted,) = onnxruntime.InferenceSession(graph.SerializeToString()).run(
+        None, {"image": images}
+    )
+    expected = network.predict_on_batch(images)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(predicted, expected, atol=1e-4 * np.ptp(expected))
+
+
+def with_random_weights(network):
+    """Gives every weight a value unlike a new network's, variances positive."""
+    generator = np.random.default_rng(1)
+    for variable in network.variables:
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+        elif len(variable.shape) == 1:
+            variable.assign(generator.normal(0, 0.2, variable.shape))
+    basis_layers = [layer for layer in network.layers if layer.name in ("coefficients", "basis")]
+    for layer in basis_layers:
+        layer.set_weights([generator.normal(0, 0.2, w.shape) for w in layer.get_weights()])
+    return network
