@@ -21,7 +21,9 @@ height or, if these are unknown, to the median ones. A table beside the results 
 --tta averages the predictions of several views of each image: mirror adds the mirrored image, with
 the mirror map that the model was trained with (or --mirror=contest or a file, if it was trained
 without one); crops takes five views, slightly shifted and scaled; mirror,crops takes all ten.
-flags/README.md has the gain of each.
+flags/README.md has the gain of each. --two_pass predicts faces that are off the middle of their
+photo, cut off, too small or too large a second time, from the photo cut around the points found
+first as the contest's photos are cut around their faces.
 
 Batch normalisation is folded into the convolutions first. A run that was killed resumes at the
 batch that it had reached.
@@ -79,4 +81,4 @@ def main(_) -> dict:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, two_pass=PredictSettings.two_pass)

@@ -52,10 +52,16 @@ def setting(default: Any, help: str, **rules: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, **rules})
 
 
-def shared(group: type, name: str) -> Any:
-    """Returns a field for a setting that belongs to another group and is read here as well."""
+def shared(group: type, name: str, **other_default: Any) -> Any:
+    """Returns a field for a setting that belongs to another group and is read here as well.
+
+    Args:
+        group: the group that the setting belongs to.
+        name: its name.
+        **other_default: `default`, if it is another one here.
+    """
     (field,) = (field for field in dataclasses.fields(group) if field.name == name)
-    return dataclasses.field(default=field.default, metadata=field.metadata)
+    return dataclasses.field(**{"default": field.default} | other_default, metadata=field.metadata)
 
 
 # ── values with a form of their own ──
@@ -524,7 +530,9 @@ class PhotoSettings:
         high=0.99,
     )
     two_pass: bool = setting(
-        True, "Crop each face a second time, around the points of the first pass."
+        True,
+        "Crop each face a second time, around the points of the first pass; in `predict`, faces"
+        " that are off their usual place in the photo.",
     )
     draw: bool = setting(True, "Write each photo or video with its points drawn on it.")
     smooth: bool = setting(False, "Smooth the points of videos over time with a one-euro filter.")
@@ -549,6 +557,7 @@ class PredictSettings:
     tta: str = shared(PredictionSettings, "tta")
     mirror: str | None = shared(AugmentationSettings, "mirror")
     rounding: str = shared(PredictionSettings, "rounding")
+    two_pass: bool = shared(PhotoSettings, "two_pass", default=False)
     strict: bool = shared(SplitSettings, "strict")
 
 

@@ -26,12 +26,14 @@ from keras_landmarks.inference.contest_splits.resumable_prediction import (
     journal_key,
     predict_in_batches,
 )
+from keras_landmarks.inference.contest_splits.second_look import look_again
 from keras_landmarks.inference.contest_splits.submission import (
     requested_landmarks,
     validate_requested_landmarks,
 )
 from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.inference.runtimes import load_for_splits
+from keras_landmarks.layouts import layout
 from keras_landmarks.models.packaged import output_folder
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.utils.errors import InputError
@@ -111,13 +113,16 @@ def predict_images(
         submission: the submission to write.
 
     Returns:
-        The number of images, of those `rejected`, the rate, and the paths of the files written.
+        The number of images, of those `rejected` and `looked_again` at, the rate, and the paths of
+        the files written.
 
     Raises:
         InputError: a file is missing or invalid, a landmark is requested that the model does not
             have, there is no mirror map, or no image (with `strict`, not every image) is readable.
     """
     predictor = Predictor(*load_for_splits(workdir), settings.tta, settings.mirror)
+    if settings.two_pass and predictor.spec.num_landmarks != layout.CONTEST_POINTS:
+        raise InputError("--two_pass: for models of the contest's points only")
     if submission:
         validate_requested_landmarks(submission.requested, predictor.spec.num_landmarks)
 
@@ -127,6 +132,11 @@ def predict_images(
         predicted, invalid, images_per_s = predict_in_batches(
             predictor, images, batch_size, scratch
         )
+        looked_again = 0
+        if settings.two_pass:
+            looked_again = look_again(
+                predictor, predicted, images.folder, images.file_names, invalid.keys(), batch_size
+            )
         if invalid:
             output = submission.path if submission else predictions
             rejects_table = output.with_name(f"{output.stem}_rejects.csv")
@@ -141,6 +151,7 @@ def predict_images(
     return {
         "images": len(landmarks),
         "rejected": len(invalid),
+        "looked_again": looked_again,
         "images_per_s": round(images_per_s, 1),
         "submission": str(submission.path) if submission else None,
         "predictions": str(predictions),
