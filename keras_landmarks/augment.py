@@ -20,7 +20,7 @@ from typing import Any
 from keras_landmarks import flags
 from keras_landmarks.input.extra_images import ExtraImageSpec, make_extra_images
 from keras_landmarks.input.samples import load_samples
-from keras_landmarks.settings import AugmentationSettings, ExtraImageSettings
+from keras_landmarks.settings import AugmentationSettings, BeamSettings, ExtraImageSettings
 from keras_landmarks.utils import beam
 from keras_landmarks.utils.errors import InputError
 
@@ -35,8 +35,7 @@ FLAGS = flags.use(
     "limit",
     "strict",
     "processes",
-    "beam_runner",
-    "beam_options",
+    BeamSettings,
 )
 
 

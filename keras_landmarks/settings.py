@@ -384,13 +384,19 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
-class MachineSettings:
-    """The machine"""
+class CompilationSettings:
+    """Compilation"""
 
     compilation_cache: str = setting(
         runtime.DEFAULT_COMPILATION_CACHE,
         "Folder that keeps what XLA compiled for the next start; empty: keep nothing.",
     )
+
+
+@dataclass(frozen=True)
+class BeamSettings:
+    """Apache Beam"""
+
     beam_runner: str | None = setting(
         None,
         "Make crops and extra images on the workers of this Apache Beam runner: DirectRunner,"
@@ -401,20 +407,26 @@ class MachineSettings:
 
 
 @dataclass(frozen=True)
-class TableSettings:
-    """Tables and results"""
+class ImageSettings:
+    """Images"""
 
     split: str = setting(
         "test",
         "Folder of --data with images and a table of them: train, test, or another.",
         kind="path",
     )
-    submission: str | None = setting(
-        None, "The contest's CSV: the requested points of every image.", kind="path"
+    only: str | None = setting(
+        None,
+        "Table whose column file_name lists the only images to predict or score; validation.csv in"
+        " --workdir lists the images that were held out.",
+        kind="path",
     )
-    predictions: str | None = setting(
-        None, "All points of every image, as .npz without pickle.", kind="path"
-    )
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """Points"""
+
     truth: str | None = setting(
         None, "Table of the true points, in the form of landmarks.csv.", kind="path"
     )
@@ -424,9 +436,12 @@ class TableSettings:
     layout: str | None = setting(
         None, "JSON file with the points' regions and mirror map.", kind="path"
     )
-    rejects: str | None = setting(
-        None, "Table to write of invalid samples: name, row, reason.", kind="path"
-    )
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Output"""
+
     out: str | None = setting(
         None,
         "Output. A picture, contact_sheet.png by default; for landmarks a folder, found by"
@@ -436,11 +451,8 @@ class TableSettings:
     html: str | None = setting(
         None, "HTML page to write; by default report.html in --workdir.", kind="path"
     )
-    only: str | None = setting(
-        None,
-        "Table whose column file_name lists the only images to predict or score; validation.csv in"
-        " --workdir lists the images that were held out.",
-        kind="path",
+    rejects: str | None = setting(
+        None, "Table to write of invalid samples: name, row, reason.", kind="path"
     )
     count: int = setting(24, "Images on the contact sheet, evenly spaced over the rows.", low=1)
 
@@ -491,6 +503,12 @@ class SynthesisSettings:
 class PredictionSettings:
     """Predictions"""
 
+    predictions: str | None = setting(
+        None, "All points of every image, as .npz without pickle.", kind="path"
+    )
+    submission: str | None = setting(
+        None, "The contest's CSV: the requested points of every image.", kind="path"
+    )
     tta: str = setting(
         "none",
         "Test-time augmentation: predict several views of each image and take the mean: mirrored,"
@@ -584,14 +602,9 @@ class ExportSettings:
 
 
 @dataclass(frozen=True)
-class ComparisonSettings:
-    """Comparing and combining predictions"""
+class ScoringSettings:
+    """Scoring"""
 
-    compare: tuple[str, ...] = setting(
-        (),
-        "Two predictions or submissions, separated by a comma, to test which is better.",
-        kind="paths",
-    )
     groups: tuple[str, ...] = setting(
         (),
         "Table of file_name and group: similar images, such as one person's, that are resampled"
@@ -601,6 +614,17 @@ class ComparisonSettings:
     partial: bool = setting(
         False, "Score the images that are predicted even if they are not all of --truth."
     )
+    compare: tuple[str, ...] = setting(
+        (),
+        "Two predictions or submissions, separated by a comma, to test which is better.",
+        kind="paths",
+    )
+
+
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """Ensembles"""
+
     inputs: tuple[str, ...] = setting(
         (),
         "Predictions (.npz) or submissions to combine, separated by commas.",
@@ -620,6 +644,12 @@ class ComparisonSettings:
         " weights on.",
         kind="paths",
     )
+
+
+@dataclass(frozen=True)
+class CrossValidationSettings:
+    """Cross-validation"""
+
     folds: int = setting(5, "Number of folds of a cross-validation.", low=2, high=999)
 
 
@@ -657,7 +687,9 @@ TRAINING_GROUPS = tuple(
 )
 GROUPS = (
     FileSettings,
-    TableSettings,
+    ImageSettings,
+    PointSettings,
+    OutputSettings,
     ConversionSettings,
     SynthesisSettings,
     SplitSettings,
@@ -669,12 +701,15 @@ GROUPS = (
     AugmentationSettings,
     ExtraImageSettings,
     RunSettings,
-    MachineSettings,
+    CompilationSettings,
     ClusterSettings,
+    BeamSettings,
+    CrossValidationSettings,
     PredictionSettings,
+    ScoringSettings,
+    EnsembleSettings,
     PhotoSettings,
     ExportSettings,
-    ComparisonSettings,
     CleaningSettings,
     BenchmarkSettings,
 )

@@ -136,10 +136,10 @@ from keras_landmarks.contest import locations
 from keras_landmarks.input.extra_images import load_extra_images
 from keras_landmarks.input.samples import fingerprint_rows, load_samples
 from keras_landmarks.input.splits import split_samples
-from keras_landmarks.settings import ClusterSettings, MachineSettings, TrainSettings, fixed_settings
+from keras_landmarks.settings import BeamSettings, ClusterSettings, TrainSettings, fixed_settings
 from keras_landmarks.utils import beam, runtime
 
-FLAGS = flags.use(TrainSettings, MachineSettings, ClusterSettings)
+FLAGS = flags.use(TrainSettings, "compilation_cache", ClusterSettings, BeamSettings)
 
 
 def main(_) -> dict[str, Any]:
