@@ -96,7 +96,7 @@ def test_message_is_one_bounded_line(capsys):
         ("loss", LOSSES),
         ("head", heads.KINDS),
         ("normalisation", networks.NORMALISATIONS),
-        ("model", registry.MODEL_NAMES),
+        ("model", [*registry.RESNETS, *registry.KERAS_APPLICATIONS]),
     ],
 )
 def test_choices_equal_those_of_the_library(flag, names):
