@@ -134,7 +134,7 @@ from typing import Any
 from keras_landmarks import flags
 from keras_landmarks.contest import locations
 from keras_landmarks.input.extra_images import load_extra_images
-from keras_landmarks.input.samples import fingerprint_rows, load_samples
+from keras_landmarks.input.samples import fingerprint_rows, load_training_samples
 from keras_landmarks.input.splits import split_samples
 from keras_landmarks.settings import BeamSettings, ClusterSettings, TrainSettings, fixed_settings
 from keras_landmarks.utils import beam, runtime
@@ -193,14 +193,8 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         work_directory.check_settings(settings)
 
         # ── Samples and split ──
-        with distribution.first_process_first("samples"):
-            samples = load_samples(
-                Path(settings.files.data),
-                "train",
-                Path(settings.files.prepared),
-                settings.split.limit,
-                settings.split.strict,
-            )
+        with distribution.main_process_first("samples"):
+            samples = load_training_samples(settings)
             split = split_samples(samples, settings.split)
             fingerprint = fingerprint_rows(samples, split.training)
             work_directory.check_images(settings, fingerprint)
@@ -216,7 +210,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         work_directory.write_records(settings, samples, held_out)
 
         # ── Cache of crops ──
-        with distribution.first_process_first("crops"):
+        with distribution.main_process_first("crops"):
             parts = [(open_crops(part, settings, for_each), rows) for part, rows in parts]
         training = ImageSet(parts)
         crops, _ = parts[0]

@@ -70,7 +70,7 @@ from tensorflow_datasets.core.writer import ShardWriter
 
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.photos import Photos
-from keras_landmarks.input.samples import Samples, reopener
+from keras_landmarks.input.samples import Samples, make_loader
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.utils import beam, cores
 from keras_landmarks.utils.errors import InputError
@@ -134,13 +134,7 @@ class CropCache:
     def read_into(
         self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
     ) -> None:
-        """Writes the crop of a row, its landmarks and its scale into the given arrays.
-
-        Args:
-            row: the row of the samples.
-            image: (height, width, 3) uint8.
-            landmarks_crop_px: (k, 2) float32.
-            scale: (2,) float64, crop px per photo px, x before y.
+        """Writes the crop of a row, its landmarks and its scale, as `Photos.read_into`.
 
         Raises:
             InputError: the file has been truncated since the cache was opened.
@@ -333,15 +327,15 @@ def _rows_per_shard(photos: Photos) -> int:
 
 
 def _write_on_workers(photos: Photos, prepared: Path, folder: Path, for_each: Callable) -> None:
-    reopen = reopener(photos.samples, prepared)
-    write = functools.partial(_write_shard, reopen, photos.crop_spec, folder)
+    load = make_loader(photos.samples, prepared)
+    write = functools.partial(_write_shard, load, photos.crop_spec, folder)
     for_each(write, Crops(photos, folder).missing_shards())
 
 
 def _write_shard(
-    reopen: Callable[[], Samples], crop_spec: CropSpec, folder: Path, shard: tuple[range, Path]
+    load: Callable[[], Samples], crop_spec: CropSpec, folder: Path, shard: tuple[range, Path]
 ) -> None:
-    photos = Photos(reopen(), crop_spec)
+    photos = Photos(load(), crop_spec)
     rows, path = shard
     Crops(photos, folder).write_shard(rows, path, map(photos.read, rows))
 

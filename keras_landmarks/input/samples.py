@@ -41,6 +41,7 @@ from keras_landmarks.contest.checking import (
     inspect_image,
 )
 from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.settings import TrainSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import atomic_write, write_atomically
 from keras_landmarks.utils.folders import atomic_folder
@@ -121,6 +122,12 @@ def load_samples(
     return _load(folder, image_folder)
 
 
+def load_training_samples(settings: TrainSettings) -> Samples:
+    """Returns the samples of the split `train` that these settings name (`load_samples`)."""
+    files, split = settings.files, settings.split
+    return load_samples(Path(files.data), "train", Path(files.prepared), split.limit, split.strict)
+
+
 def log_invalid_samples(samples: Samples) -> None:
     """Logs the number of invalid samples and the first of them, if there are any."""
     if samples.invalid_samples:
@@ -136,7 +143,7 @@ def log_invalid_samples(samples: Samples) -> None:
         )
 
 
-def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
+def make_loader(samples: Samples, prepared: Path) -> Callable[[], Samples]:
     """Returns a function that loads these samples in another process, also on another machine.
 
     It is small to pickle: names and landmarks stay in the files that `load_samples` wrote under
@@ -144,7 +151,8 @@ def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
     samples have changed since.
     """
     folder = (prepared / f"samples-{samples.key}").absolute()
-    return functools.partial(_reopen, folder, samples.image_folder.absolute(), samples.fingerprint)
+    image_folder = samples.image_folder.absolute()
+    return functools.partial(_load_again, folder, image_folder, samples.fingerprint)
 
 
 def fingerprint_rows(samples: Samples, rows: np.ndarray) -> str:
@@ -304,7 +312,7 @@ def _from_index(index: dict[str, Any], folder: Path, image_folder: Path) -> Samp
 
 
 @functools.lru_cache(maxsize=1)  # a worker process gets many pieces of the same work
-def _reopen(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
+def _load_again(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
     samples = _load(folder, image_folder)
     if samples.fingerprint != fingerprint:
         raise InputError(f"{image_folder}: the data changed since the start; start again")

@@ -10,7 +10,7 @@ from keras_landmarks.contest import landmark_tables, listed_images, table_files
 from keras_landmarks.images import decoding
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.photos import Photos
-from keras_landmarks.input.samples import load_samples, reopener
+from keras_landmarks.input.samples import load_samples, make_loader
 from keras_landmarks.utils.errors import InputError
 
 
@@ -435,14 +435,14 @@ def test_swapped_folders_are_told_apart(own_faces, tmp_path):
 
 
 def test_reopening_changed_data_is_refused(load, table, tmp_path):
-    reopen = reopener(load(), tmp_path / "prepared")
-    assert len(reopen()) == 24
-    reopen = reopener(load(), tmp_path / "prepared")
+    load_again = make_loader(load(), tmp_path / "prepared")
+    assert len(load_again()) == 24
+    load_again = make_loader(load(), tmp_path / "prepared")
     change_row(table, 4, lambda row: row.replace("\n", "0\n"))
     load()
-    reopen.func.cache_clear()  # as in another process
+    load_again.func.cache_clear()  # as in another process
     with pytest.raises(InputError, match=r"images: .*changed"):
-        reopen()
+        load_again()
 
 
 def test_limit_counts_invalid_rows(load, table):
