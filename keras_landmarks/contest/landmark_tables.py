@@ -113,14 +113,12 @@ def read_landmarks(path: Path) -> LandmarkTable:
     file_names, pieces = [], []
     for rows in iterate_landmarks(path):
         if rows.invalid_samples:
-            broken = rows.invalid_samples[0]
-            raise InputError(f"{path}, line {broken.line} ({broken.file_name}): {broken.reason}")
+            raise InputError(rows.invalid_samples[0].describe(path))
         file_names += rows.file_names
         pieces.append(rows.points)
     if not file_names:
         raise InputError(f"{path}: there is no row under the header")
-    points = np.concatenate(pieces)
-    return LandmarkTable(file_names, points.astype(smallest_dtype(points)))
+    return LandmarkTable(file_names, as_smallest_dtype(np.concatenate(pieces)))
 
 
 def count_points(path: Path) -> int:
@@ -142,10 +140,10 @@ def read_point_names(path: Path) -> list[str]:
         return _read_landmark_header(path, file).points.names
 
 
-def smallest_dtype(points: np.ndarray) -> np.dtype:
-    """Returns int16 if all coordinates are whole numbers, else float32."""
+def as_smallest_dtype(points: np.ndarray) -> np.ndarray:
+    """Returns points as int16 if all coordinates are whole numbers, else as float32."""
     whole = points.dtype == np.int16 or np.array_equal(points, np.rint(points))
-    return np.dtype(np.int16 if whole else np.float32)
+    return points.astype(np.int16 if whole else np.float32, copy=False)
 
 
 def write_landmarks(path: Path, file_names: Sequence[str], points: Iterable[np.ndarray]) -> None:

@@ -155,7 +155,7 @@ def _read_requested_points(
         if row.file_name not in to_score:
             continue
         if isinstance(row, InvalidSample):
-            raise InputError(f"{path}, line {row.line} ({row.file_name}): {row.reason}")
+            raise InputError(row.describe(path))
         if row.point_indices.max() >= num_landmarks:
             raise InputError(
                 f"{path}: point {row.point_indices.max()} is requested of {row.file_name},"

@@ -7,7 +7,6 @@ same files, whatever the number of processes and however often the work was kill
 """
 
 import functools
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from keras_landmarks.settings import AugmentationSettings, ExtraImageSettings, T
 from keras_landmarks.utils import beam
 from keras_landmarks.utils.disk import flush_folder
 from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.files import atomic_write, write_json
+from keras_landmarks.utils.files import atomic_write, short_hash, write_json
 from keras_landmarks.utils.folders import atomic_folder, finish_replacing
 from keras_landmarks.utils.journal import Journal
 from keras_landmarks.utils.parallel import parallel_map
@@ -154,7 +153,7 @@ def make_extra_images(
         InputError: every image was dropped.
     """
     record = spec.record(samples)
-    key = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
+    key = short_hash(json.dumps(record))
     folder = prepared / f"augmented-{key}"
     finish_replacing(folder)
     if made := _read_settings(folder):

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from keras_landmarks.contest import image_names, locations, table_files
+from keras_landmarks.contest import image_names, locations
 from keras_landmarks.contest.checking import (
     UnreadableSample,
     check_landmarks,
@@ -43,7 +43,7 @@ from keras_landmarks.contest.checking import (
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.files import atomic_write, write_atomically
+from keras_landmarks.utils.files import atomic_write, short_hash, write_atomically
 from keras_landmarks.utils.folders import atomic_folder
 from keras_landmarks.utils.progress import progress
 
@@ -130,16 +130,12 @@ def load_training_samples(settings: TrainSettings) -> Samples:
 
 def log_invalid_samples(samples: Samples) -> None:
     """Logs the number of invalid samples and the first of them, if there are any."""
-    if samples.invalid_samples:
-        name, line, reason = samples.invalid_samples[0]
+    if invalid := samples.invalid_samples:
         logging.warning(
-            "%s, line %d (%s): %s; %d of %d samples cannot be used and are skipped",
-            samples.image_folder.parent / "landmarks.csv",
-            line,
-            table_files.printable(name),
-            reason,
-            len(samples.invalid_samples),
-            len(samples.invalid_samples) + len(samples),
+            "%s; %d of %d samples cannot be used and are skipped",
+            invalid[0].describe(samples.image_folder.parent / "landmarks.csv"),
+            len(invalid),
+            len(invalid) + len(samples),
         )
 
 
@@ -171,7 +167,7 @@ def fingerprint_rows(samples: Samples, rows: np.ndarray) -> str:
 
 def _key(table: Path, image_folder: Path, limit: int | None) -> str:
     identity = os.fspath(table.resolve()), os.fspath(image_folder.resolve()), limit, _VERSION
-    return hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+    return short_hash(repr(identity))
 
 
 def _check_and_save(
@@ -323,9 +319,8 @@ def _validate(samples: Samples, table: Path, strict: bool) -> None:
     """Raises InputError if too many samples are invalid, or none is valid."""
     invalid = samples.invalid_samples
     if invalid and (strict or len(invalid) > len(samples)):
-        name, line, reason = invalid[0]
-        where = f"{table}, line {line} ({name}): {reason}"
         count = f"{len(invalid):,} of {len(invalid) + len(samples):,} samples cannot be used"
-        raise InputError(f"{where}; {count}" + ("" if strict else ": is --data right?"))
+        hint = "" if strict else ": is --data right?"
+        raise InputError(f"{invalid[0].describe(table)}; {count}{hint}")
     if not len(samples):
         raise InputError(f"{table}: there is no row under the header")
