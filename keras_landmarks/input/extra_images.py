@@ -22,6 +22,7 @@ from keras_landmarks.images import decoding
 from keras_landmarks.input.samples import Samples, load_samples, make_loader
 from keras_landmarks.settings import AugmentationSettings, ExtraImageSettings, TrainSettings
 from keras_landmarks.utils import beam
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.disk import flush_folder
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import atomic_write, short_hash, write_json
@@ -274,18 +275,14 @@ def _make_on_workers(
     write = functools.partial(_write_piece, make_loader(samples, prepared), spec)
     # Not all attempts at once, because only a few of those for refilling are needed.
     count = spec.count
-    for part in [numbers[:count], *_split_range(numbers[count:], -(-count // 4))]:
+    for part in [numbers[:count], *in_chunks(numbers[count:], -(-count // 4))]:
         pieces = [
             (piece, folder / f"{piece[0]}-{piece[-1]}.npz")
-            for piece in _split_range(part, _ATTEMPTS_PER_PIECE)
+            for piece in in_chunks(part, _ATTEMPTS_PER_PIECE)
         ]
         for_each(write, [(piece, path) for piece, path in pieces if not path.exists()])
         for _, path in pieces:
             yield from _read_piece(path)
-
-
-def _split_range(numbers: range, step: int) -> list[range]:
-    return [numbers[start : start + step] for start in range(0, len(numbers), step)]
 
 
 def _write_piece(

@@ -42,6 +42,7 @@ from keras_landmarks.contest.checking import (
 )
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.settings import TrainSettings
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import atomic_write, short_hash, write_atomically
 from keras_landmarks.utils.folders import atomic_folder
@@ -248,13 +249,12 @@ def _file_states(
     names += filter(image_names.is_valid_name, (sample.file_name for sample in invalid))
     folder = os.open(image_folder, os.O_RDONLY)
 
-    def stat_piece(start: int) -> list[tuple[int, int, int]]:
-        return [_file_state(name, folder) for name in names[start : start + _STATS_PER_TASK]]
+    def states(task: list[str]) -> np.ndarray:
+        return np.array([_file_state(name, folder) for name in task], np.int64)
 
     try:
         with ThreadPoolExecutor(_STAT_THREADS) as pool:
-            pieces = pool.map(stat_piece, range(0, len(names), _STATS_PER_TASK))
-            return np.concatenate([np.array(piece, np.int64) for piece in pieces])
+            return np.concatenate(list(pool.map(states, in_chunks(names, _STATS_PER_TASK))))
     finally:
         os.close(folder)
 
