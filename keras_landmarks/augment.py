@@ -25,17 +25,9 @@ from keras_landmarks.utils import beam
 from keras_landmarks.utils.errors import InputError
 
 FLAGS = flags.use(
-    "data",
-    "prepared",
-    ExtraImageSettings,
-    "rotate_limit",
-    "shift_limit",
-    "scale_limit",
-    "seed",
-    "limit",
-    "strict",
-    "processes",
-    BeamSettings,
+    *("data", "prepared", "limit", "strict", "seed", "processes"),
+    *("rotate_limit", "shift_limit", "scale_limit"),
+    *(ExtraImageSettings, BeamSettings),
 )
 
 
