@@ -97,21 +97,16 @@ def metrics_to_dataframe(results: dict[str, Any]) -> "pandas.DataFrame":
     """
     import pandas
 
+    columns = ["mse", "mse_low", "mse_high", "nme", "nme_low", "nme_high"]
+    unknown = [None, None]
     rows = {
-        row.title.strip(): {
-            "mse": row.mse,
-            **_interval_columns("mse", row.mse_interval),
-            "nme": row.nme,
-            **_interval_columns("nme", row.nme_interval),
-        }
+        row.title.strip(): [
+            *(row.mse, *(row.mse_interval or unknown)),
+            *(row.nme, *(row.nme_interval or unknown)),
+        ]
         for row in metric_rows(results)
     }
-    return pandas.DataFrame.from_dict(rows, orient="index", dtype=float)
-
-
-def _interval_columns(name: str, interval: list[float] | None) -> dict[str, float | None]:
-    low, high = interval or (None, None)
-    return {f"{name}_low": low, f"{name}_high": high}
+    return pandas.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
 
 
 def _metric(
