@@ -210,7 +210,7 @@ def _set_defaults(defaults: dict[str, Any]) -> None:
 
 
 def _own_flags() -> list[flags.Flag]:
-    return FLAGS.flags_by_module_dict().get(__name__, [])
+    return FLAGS.flags_by_module_dict()[__name__]
 
 
 def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
