@@ -111,11 +111,11 @@ def join_predictions(parts: Sequence[Path], path: Path) -> None:
     """
     tables = [prediction_files.read(part) for part in parts]
     names = [name for table in tables for name in table.file_names]
-    sigmas = [table.sigmas for table in tables if table.sigmas is not None]
+    sigmas = [table.sigmas_px for table in tables if table.sigmas_px is not None]
     prediction_files.write(
         path,
         names,
-        np.concatenate([table.points for table in tables]),
+        np.concatenate([table.landmarks_photo_px for table in tables]),
         np.concatenate(sigmas) if len(sigmas) == len(tables) else None,
     )
 

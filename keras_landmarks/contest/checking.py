@@ -69,7 +69,7 @@ def check_landmarks(
     with ThreadPoolExecutor(cores.usable()) as pool:
         for rows in landmark_tables.iterate_landmarks(table, limit):
             yield from rows.invalid_samples
-            points = landmark_tables.as_smallest_dtype(rows.points)
+            points = landmark_tables.as_smallest_dtype(rows.landmarks_photo_px)
             images = _inspect_images(pool, image_folder, rows.file_names)
             for name, line, landmarks, box, image in zip(
                 rows.file_names, rows.lines, points, bounding_boxes(points), images, strict=True

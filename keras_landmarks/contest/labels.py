@@ -28,13 +28,13 @@ class Labels:
 
     Attributes:
         file_names: n distinct names, in the table's order.
-        points: (n, k, 2) in photo pixels, int16 if all are whole numbers, else float32.
+        landmarks_photo_px: (n, k, 2), int16 if all are whole numbers, else float32.
         invalid_samples: requested rows that cannot be used, by line.
         listed: every distinct name in the table, requested or not, valid or not.
     """
 
     file_names: list[str]
-    points: np.ndarray
+    landmarks_photo_px: np.ndarray
     invalid_samples: list[InvalidSample]
     listed: Collection[str]
 
@@ -62,7 +62,7 @@ def read(
     duplicates, listed, invalid = DuplicateRowCheck(), {}, []
     file_names, lines, blocks = [], [], []
     for rows in landmark_tables.iterate_landmarks(path, limit, requested):
-        points = landmark_tables.as_smallest_dtype(rows.points)
+        points = landmark_tables.as_smallest_dtype(rows.landmarks_photo_px)
         broken_names = (sample.file_name for sample in rows.invalid_samples)
         listed |= dict.fromkeys([*rows.file_names, *broken_names, *rows.other_names])
         invalid += rows.invalid_samples

@@ -181,7 +181,7 @@ def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
     """Returns the names of the images, those of the points, and a submission's points."""
     if is_submission(path):
         table = landmark_tables.read_landmarks(path)
-        return table.file_names, landmark_tables.read_point_names(path), table.points
+        return table.file_names, landmark_tables.read_point_names(path), table.landmarks_photo_px
     names, num_landmarks = prediction_files.read_names(path)
     return names, landmark_tables.point_names(num_landmarks), None
 
