@@ -11,7 +11,6 @@ from keras_landmarks.evaluation.formatting import (
     describe_intervals,
     describe_invalid_rows,
     format_image_count,
-    format_interval,
 )
 from keras_landmarks.evaluation.result_tables import MetricRow, metric_rows
 from keras_landmarks.evaluation.scoring import ScoredPredictions
@@ -119,10 +118,7 @@ def _metric_table(title: str, rows: Sequence[MetricRow]) -> Table:
     lines = [
         Row(
             printable(row.title.strip()),
-            [
-                Cell(f"{row.mse:.3f}", format_interval(row.mse_interval)),
-                Cell(f"{100 * row.nme:.3f}", format_interval(row.nme_interval, 100)),
-            ],
+            [Cell(*row.mse.format()), Cell(*row.nme.format(100))],
             inner=row.title.startswith(" "),
         )
         for row in rows
