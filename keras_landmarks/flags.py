@@ -39,8 +39,9 @@ if __name__ in FLAGS.flags_by_module_dict():
     raise ImportError(f"{__name__} defines its flags once: start Python anew rather than reload it")
 
 _PACKAGE = Path(__file__).parent
-# setup.py installs the folder `flags` of the source tree within the package.
-_FLAGFILES = next(filter(Path.is_dir, [_PACKAGE / "flagfiles", _PACKAGE.parent / "flags"]))
+# setup.py installs the source tree's folder `flags` within the package.
+_INSTALLED_FLAGFILES = _PACKAGE / "flagfiles"
+_FLAGFILES = _INSTALLED_FLAGFILES if _INSTALLED_FLAGFILES.is_dir() else _PACKAGE.parent / "flags"
 _FLAGFILE_OPTIONS = ("--flagfile", "-flagfile")
 _LONGEST_MESSAGE = 1500  # characters: a file may hold a name of megabytes
 
@@ -262,9 +263,9 @@ def _flagfile_path(value: str) -> str:
     Raises:
         flags.Error: there is neither such a file nor such a name.
     """
-    path = Path(value).expanduser()
-    if path.exists() and not path.is_dir():
-        return str(path)
+    path = os.path.expanduser(value)
+    if os.path.exists(path) and not os.path.isdir(path):
+        return path
     paths = {str(p.relative_to(_FLAGFILES).with_suffix("")): p for p in _FLAGFILES.rglob("*.cfg")}
     if value not in paths:
         raise flags.Error(
