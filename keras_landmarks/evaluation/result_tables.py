@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_landmarks.evaluation.formatting import (
-    align_columns,
     describe_intervals,
     describe_invalid_rows,
     format_image_count,
     format_interval,
 )
+from keras_landmarks.utils.text_tables import align_columns
 
 if TYPE_CHECKING:  # Takes half a second to import; only `metrics_to_dataframe` needs it.
     import pandas
