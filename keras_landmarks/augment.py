@@ -19,38 +19,28 @@ from typing import Any
 
 from keras_landmarks import flags
 from keras_landmarks.input.extra_images import ExtraImageSpec, make_extra_images
-from keras_landmarks.input.samples import load_samples
-from keras_landmarks.settings import AugmentationSettings, ExtraImageSettings
+from keras_landmarks.input.samples import load_training_samples
+from keras_landmarks.settings import BeamSettings, ExtraImageSettings, TrainSettings
 from keras_landmarks.utils import beam
 from keras_landmarks.utils.errors import InputError
 
 FLAGS = flags.use(
-    "data",
-    "prepared",
-    ExtraImageSettings,
-    "rotate_limit",
-    "shift_limit",
-    "scale_limit",
-    "seed",
-    "limit",
-    "strict",
-    "processes",
-    "beam_runner",
-    "beam_options",
+    *("data", "prepared", "limit", "strict", "seed", "processes"),
+    *("rotate_limit", "shift_limit", "scale_limit"),
+    *(ExtraImageSettings, BeamSettings),
 )
 
 
 def main(_) -> dict[str, Any]:
     """Reads the flags, makes the images, returns the results."""
     flags.require("data")
-    extra = flags.read(ExtraImageSettings)
-    if not extra.augment_count:
+    settings = flags.read(TrainSettings)
+    if not settings.extra_images.augment_count:
         raise InputError("--augment_count is needed: how many extra images to make")
     for_each = beam.make_for_each(FLAGS.beam_runner, FLAGS.beam_options)
-    prepared = Path(FLAGS.prepared)
-    samples = load_samples(Path(FLAGS.data), "train", prepared, FLAGS.limit, FLAGS.strict)
-    spec = ExtraImageSpec.of(extra, flags.read(AugmentationSettings), FLAGS.seed)
-    made = make_extra_images(samples, prepared, spec, FLAGS.processes, for_each)
+    samples = load_training_samples(settings)
+    spec = ExtraImageSpec.of(settings)
+    made = make_extra_images(samples, Path(FLAGS.prepared), spec, FLAGS.processes, for_each)
     return made | {"rejected": len(samples.invalid_samples)}
 
 

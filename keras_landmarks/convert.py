@@ -49,17 +49,9 @@ from pathlib import Path
 
 from keras_landmarks import flags
 from keras_landmarks.annotations.conversion import convert
+from keras_landmarks.settings import ConversionSettings
 
-FLAGS = flags.use(
-    "source",
-    "source_format",
-    "points_unit",
-    "photos",
-    "face_share",
-    "data",
-    "split",
-    "processes",
-)
+FLAGS = flags.use("data", "split", "processes", ConversionSettings)
 
 
 def main(_) -> dict:
@@ -70,10 +62,10 @@ def main(_) -> dict:
         Path(FLAGS.data),
         FLAGS.split,
         FLAGS.source_format,
-        Path(FLAGS.photos) if FLAGS.photos else None,
-        FLAGS.face_share,
-        FLAGS.processes,
-        FLAGS.points_unit,
+        face_share=FLAGS.face_share,
+        processes=FLAGS.processes,
+        points_unit=FLAGS.points_unit,
+        **flags.read_paths("photos"),
     )
 
 

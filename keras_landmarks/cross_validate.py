@@ -29,7 +29,7 @@ from keras_landmarks.evaluation.result_tables import format_evaluation
 from keras_landmarks.evaluation.scoring import evaluate
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_images
 from keras_landmarks.inference.contest_splits.resumable_prediction import ImageList
-from keras_landmarks.input.samples import load_samples
+from keras_landmarks.input.samples import load_training_samples
 from keras_landmarks.input.splits import split_samples
 from keras_landmarks.settings import PredictSettings, TrainSettings
 from keras_landmarks.train import train
@@ -93,18 +93,11 @@ def cross_validate(
 
 def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings) -> Path:
     """Predicts a fold's held-out images with its model; returns the path of the predictions."""
-    files = settings.files
-    samples = load_samples(
-        Path(files.data),
-        "train",
-        Path(files.prepared),
-        settings.split.limit,
-        settings.split.strict,
-    )
+    samples = load_training_samples(settings)
     rows = split_samples(samples, settings.split).validation
     names = [samples.file_names[row] for row in rows]
     images = ImageList(samples.image_folder, names, samples.lines[rows].tolist())
-    path = Path(files.workdir) / _HELD_OUT
+    path = Path(settings.files.workdir) / _HELD_OUT
     predict_images(path.parent, images, path, predict_settings)
     return path
 
@@ -118,11 +111,11 @@ def join_predictions(parts: Sequence[Path], path: Path) -> None:
     """
     tables = [prediction_files.read(part) for part in parts]
     names = [name for table in tables for name in table.file_names]
-    sigmas = [table.sigmas for table in tables if table.sigmas is not None]
+    sigmas = [table.sigmas_px for table in tables if table.sigmas_px is not None]
     prediction_files.write(
         path,
         names,
-        np.concatenate([table.points for table in tables]),
+        np.concatenate([table.landmarks_photo_px for table in tables]),
         np.concatenate(sigmas) if len(sigmas) == len(tables) else None,
     )
 

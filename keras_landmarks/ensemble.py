@@ -41,22 +41,13 @@ from keras_landmarks.inference.contest_splits.submission import (
     to_whole_px,
     validate_requested_landmarks,
 )
+from keras_landmarks.settings import EnsembleSettings
 from keras_landmarks.utils.errors import InputError
 
 FLAGS = flags.use(
-    "inputs",
-    "combine",
-    "weights",
-    "held_out",
-    "truth",
-    "test_points",
-    "groups",
-    "predictions",
-    "submission",
-    "data",
-    "split",
-    "rounding",
-    "seed",
+    *("data", "split", "predictions", "submission", "rounding"),
+    *("truth", "test_points", "groups", "seed"),
+    EnsembleSettings,
 )
 
 

@@ -46,22 +46,12 @@ from keras_landmarks import flags
 from keras_landmarks.evaluation.formatting import round_floats
 from keras_landmarks.evaluation.result_tables import format_comparison, format_evaluation
 from keras_landmarks.evaluation.scoring import compare, evaluate
+from keras_landmarks.settings import ImageSettings, PointSettings, ScoringSettings
 from keras_landmarks.utils.errors import InputError
 
 FLAGS = flags.use(
-    "predictions",
-    "submission",
-    "compare",
-    "truth",
-    "test_points",
-    "groups",
-    "only",
-    "partial",
-    "layout",
-    "data",
-    "split",
-    "prepared",
-    "seed",
+    *("data", "prepared", "predictions", "submission", "seed"),
+    *(ImageSettings, PointSettings, ScoringSettings),
 )
 
 

@@ -62,9 +62,9 @@ def main(_) -> dict[str, Any]:
         samples,
         Path(FLAGS.suspects),
         out,
-        predictions=Path(FLAGS.predictions) if FLAGS.predictions else None,
         count=FLAGS.count,
         processes=FLAGS.processes,
+        **flags.read_paths("predictions"),
     )
 
 

@@ -1,7 +1,8 @@
 """Makes a flag of every setting, and runs a command with them.
 
 Flags are defined once for all commands, so that one flagfile serves them all. `use` says which of
-them a command reads and its --help shows. Only a command's `main` reads flags.
+them a command reads and its --help shows. Only a command's `main` reads flags. The flagfiles of the
+folder `flags` are part of an installed package and are found by name: --flagfile=light.
 """
 
 import dataclasses
@@ -37,6 +38,11 @@ Settings = TypeVar("Settings")
 if __name__ in FLAGS.flags_by_module_dict():
     raise ImportError(f"{__name__} defines its flags once: start Python anew rather than reload it")
 
+_PACKAGE = Path(__file__).parent
+# pyproject.toml installs the source tree's folder `flags` within the package.
+_INSTALLED_FLAGFILES = _PACKAGE / "flagfiles"
+_FLAGFILES = _INSTALLED_FLAGFILES if _INSTALLED_FLAGFILES.is_dir() else _PACKAGE.parent / "flags"
+_FLAGFILE_OPTIONS = ("--flagfile", "-flagfile")
 _LONGEST_MESSAGE = 1500  # characters: a file may hold a name of megabytes
 
 
@@ -209,7 +215,7 @@ def _set_defaults(defaults: dict[str, Any]) -> None:
 
 
 def _own_flags() -> list[flags.Flag]:
-    return FLAGS.flags_by_module_dict().get(__name__, [])
+    return FLAGS.flags_by_module_dict()[__name__]
 
 
 def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
@@ -223,7 +229,7 @@ def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
     FLAGS.set_gnu_getopt(True)  # flags may stand after paths
     try:
         # Read once: the file may be a pipe, which is empty the second time.
-        expanded = FLAGS.read_flags_from_files(argv, force_gnu=True)
+        expanded = FLAGS.read_flags_from_files(_find_flagfiles(argv), force_gnu=True)
         _refuse_old_names(expanded)
         command, *rest = FLAGS(expanded)
         _refuse_flags_of_other_commands(argv)
@@ -234,6 +240,42 @@ def _parse_flags(argv: list[str], takes_paths: bool) -> list[str]:
     if rest and not takes_paths:
         _fail(f"{rest[0]!r} is not a flag; flags look like --name=value")
     return [command, *map(os.path.expanduser, rest)]
+
+
+def _find_flagfiles(argv: list[str]) -> list[str]:
+    """Returns the arguments with the paths of flagfiles in place of their names.
+
+    Raises:
+        flags.Error: as `_flagfile_path`.
+    """
+    found = []
+    for before, argument in zip(["", *argv], argv, strict=False):
+        option, _, value = argument.partition("=")
+        if before in _FLAGFILE_OPTIONS:
+            argument = _flagfile_path(argument)
+        elif option in _FLAGFILE_OPTIONS and value:
+            argument = f"{option}={_flagfile_path(value)}"
+        found.append(argument)
+    return found
+
+
+def _flagfile_path(value: str) -> str:
+    """Returns the path that --flagfile gives, or that of the package's flagfile of this name.
+
+    A folder cannot be meant: a work directory may have the name of its flagfile.
+
+    Raises:
+        flags.Error: there is neither such a file nor such a name.
+    """
+    path = os.path.expanduser(value)
+    if os.path.exists(path) and not os.path.isdir(path):
+        return path
+    paths = {str(p.relative_to(_FLAGFILES).with_suffix("")): p for p in _FLAGFILES.rglob("*.cfg")}
+    if value not in paths:
+        raise flags.Error(
+            f"--flagfile={value}: no such file; flagfiles with a name: {', '.join(sorted(paths))}"
+        )
+    return str(paths[value])
 
 
 def _typed_names(argv: list[str]) -> list[str]:

@@ -44,20 +44,14 @@ from pathlib import Path
 from keras_landmarks import flags
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
 from keras_landmarks.models.packaged import output_folder
-from keras_landmarks.settings import PredictSettings
+from keras_landmarks.settings import ImageSettings, PredictSettings
 from keras_landmarks.utils import runtime
 
 predict = predict_split  # for Python: `from keras_landmarks.predict import predict`
 
 FLAGS = flags.use(
-    "workdir",
-    "data",
-    "split",
-    "submission",
-    "predictions",
-    "only",
-    PredictSettings,
-    "compilation_cache",
+    *("workdir", "data", "predictions", "submission", "compilation_cache"),
+    *(ImageSettings, PredictSettings),
 )
 
 
@@ -66,18 +60,11 @@ def main(_) -> dict:
     flags.require("data")
     flags.use_huge_pages()
     runtime.use_compilation_cache(FLAGS.compilation_cache)
-    split = FLAGS.split
-    return predict_split(
-        FLAGS.workdir,
-        Path(FLAGS.data),
-        split,
-        submission=Path(FLAGS.submission) if FLAGS.submission else None,
-        predictions=Path(
-            FLAGS.predictions or output_folder(FLAGS.workdir) / f"{split}_predictions.npz"
-        ),
-        settings=flags.read(PredictSettings),
-        only=Path(FLAGS.only) if FLAGS.only else None,
-    )
+    split, by_default = FLAGS.split, output_folder(FLAGS.workdir)
+    paths = {"submission": None, "predictions": by_default / f"{split}_predictions.npz"}
+    paths |= flags.read_paths("submission", "predictions", "only")
+    settings = flags.read(PredictSettings)
+    return predict_split(FLAGS.workdir, Path(FLAGS.data), split, settings=settings, **paths)
 
 
 if __name__ == "__main__":

@@ -27,20 +27,11 @@ from typing import Any
 from keras_landmarks import flags
 from keras_landmarks.contest import locations
 from keras_landmarks.reports.report_writer import write_report
+from keras_landmarks.settings import ImageSettings, PointSettings
 
 FLAGS = flags.use(
-    "workdir",
-    "html",
-    "predictions",
-    "truth",
-    "test_points",
-    "groups",
-    "only",
-    "partial",
-    "layout",
-    "data",
-    "split",
-    "seed",
+    *("workdir", "data", "html", "predictions", "groups", "partial", "seed"),
+    *(ImageSettings, PointSettings),
 )
 
 

@@ -394,13 +394,19 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
-class MachineSettings:
-    """The machine"""
+class CompilationSettings:
+    """Compilation"""
 
     compilation_cache: str = setting(
         runtime.DEFAULT_COMPILATION_CACHE,
         "Folder that keeps what XLA compiled for the next start; empty: keep nothing.",
     )
+
+
+@dataclass(frozen=True)
+class BeamSettings:
+    """Apache Beam"""
+
     beam_runner: str | None = setting(
         None,
         "Make crops and extra images on the workers of this Apache Beam runner: DirectRunner,"
@@ -411,20 +417,26 @@ class MachineSettings:
 
 
 @dataclass(frozen=True)
-class TableSettings:
-    """Tables and results"""
+class ImageSettings:
+    """Images"""
 
     split: str = setting(
         "test",
         "Folder of --data with images and a table of them: train, test, or another.",
         kind="path",
     )
-    submission: str | None = setting(
-        None, "The contest's CSV: the requested points of every image.", kind="path"
+    only: str | None = setting(
+        None,
+        "Table whose column file_name lists the only images to predict or score; validation.csv in"
+        " --workdir lists the images that were held out.",
+        kind="path",
     )
-    predictions: str | None = setting(
-        None, "All points of every image, as .npz without pickle.", kind="path"
-    )
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """Points"""
+
     truth: str | None = setting(
         None, "Table of the true points, in the form of landmarks.csv.", kind="path"
     )
@@ -434,9 +446,12 @@ class TableSettings:
     layout: str | None = setting(
         None, "JSON file with the points' regions and mirror map.", kind="path"
     )
-    rejects: str | None = setting(
-        None, "Table to write of invalid samples: name, row, reason.", kind="path"
-    )
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Output"""
+
     out: str | None = setting(
         None,
         "Output. A picture, contact_sheet.png by default; for landmarks a folder, found by"
@@ -446,11 +461,8 @@ class TableSettings:
     html: str | None = setting(
         None, "HTML page to write; by default report.html in --workdir.", kind="path"
     )
-    only: str | None = setting(
-        None,
-        "Table whose column file_name lists the only images to predict or score; validation.csv in"
-        " --workdir lists the images that were held out.",
-        kind="path",
+    rejects: str | None = setting(
+        None, "Table to write of invalid samples: name, row, reason.", kind="path"
     )
     count: int = setting(24, "Images on the contact sheet, evenly spaced over the rows.", low=1)
 
@@ -501,6 +513,12 @@ class SynthesisSettings:
 class PredictionSettings:
     """Predictions"""
 
+    predictions: str | None = setting(
+        None, "All points of every image, as .npz without pickle.", kind="path"
+    )
+    submission: str | None = setting(
+        None, "The contest's CSV: the requested points of every image.", kind="path"
+    )
     tta: str = setting(
         "none",
         "Test-time augmentation: predict several views of each image and take the mean: mirrored,"
@@ -597,14 +615,9 @@ class ExportSettings:
 
 
 @dataclass(frozen=True)
-class ComparisonSettings:
-    """Comparing and combining predictions"""
+class ScoringSettings:
+    """Scoring"""
 
-    compare: tuple[str, ...] = setting(
-        (),
-        "Two predictions or submissions, separated by a comma, to test which is better.",
-        kind="paths",
-    )
     groups: tuple[str, ...] = setting(
         (),
         "Table of file_name and group: similar images, such as one person's, that are resampled"
@@ -614,6 +627,17 @@ class ComparisonSettings:
     partial: bool = setting(
         False, "Score the images that are predicted even if they are not all of --truth."
     )
+    compare: tuple[str, ...] = setting(
+        (),
+        "Two predictions or submissions, separated by a comma, to test which is better.",
+        kind="paths",
+    )
+
+
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """Ensembles"""
+
     inputs: tuple[str, ...] = setting(
         (),
         "Predictions (.npz) or submissions to combine, separated by commas.",
@@ -633,6 +657,12 @@ class ComparisonSettings:
         " weights on.",
         kind="paths",
     )
+
+
+@dataclass(frozen=True)
+class CrossValidationSettings:
+    """Cross-validation"""
+
     folds: int = setting(5, "Number of folds of a cross-validation.", low=2, high=999)
 
 
@@ -670,7 +700,9 @@ TRAINING_GROUPS = tuple(
 )
 GROUPS = (
     FileSettings,
-    TableSettings,
+    ImageSettings,
+    PointSettings,
+    OutputSettings,
     ConversionSettings,
     SynthesisSettings,
     SplitSettings,
@@ -682,12 +714,15 @@ GROUPS = (
     AugmentationSettings,
     ExtraImageSettings,
     RunSettings,
-    MachineSettings,
+    CompilationSettings,
     ClusterSettings,
+    BeamSettings,
+    CrossValidationSettings,
     PredictionSettings,
+    ScoringSettings,
+    EnsembleSettings,
     PhotoSettings,
     ExportSettings,
-    ComparisonSettings,
     CleaningSettings,
     BenchmarkSettings,
 )

@@ -10,7 +10,7 @@ Examples: the recipe on the contest's data; a first look on 2 cores; a light mod
 The work directory gets
 
     best.weights.h5    the weights of the epoch with the lowest training loss
-    last.safetensors   the state after the last epoch or save; a restarted run resumes from it
+    last.safetensors   the state after the last epoch or save, from which a restarted run resumes
     history.csv        every epoch's metrics
     logs               the same for TensorBoard
     flags.cfg          the flags: --flagfile=flags.cfg repeats the run
@@ -19,89 +19,63 @@ The work directory gets
     versions.json      the packages and devices that it was last started with
     rejects.csv        samples that could not be used, if there were any
 
-STOPPING AND RESUMING. The state is saved after every epoch and every --save_every_steps steps. A
-run that was stopped or killed resumes when the same command is started again, and ends with the
+STOPPING AND RESUMING. The same command resumes a run that was stopped or killed, and ends with the
 same weights, bit for bit. Ctrl-C or SIGTERM saves the state and ends with status 130 (during
-validation, after it); a second one ends at once. --noresume removes the run and starts over.
+validation, after it); a second one ends at once. Images (names and points, wherever the folder
+lies) and settings must be the same, except the number of epochs, the learning rates, and where and
+how fast data are prepared; otherwise an error names the flags that differ. To continue from a run's
+weights instead, give another --workdir and --init_weights=<its work directory>. One process (or
+group of connected processes) at a time trains in a work directory. A loss that is no longer a
+number ends the run with an error; the best weights stay as they were.
 
-A run resumes only with the images that it was begun with (the same names and points, wherever the
-folder lies) and with the same settings, except the number of epochs, the learning rates, and where
-and how fast data are prepared. Otherwise `train` names the flags that differ and ends. To continue
-from the weights of an earlier run, give another --workdir and --init_weights=<earlier work
-directory>. One process (or group of connected processes) at a time trains in a work directory. A
-loss that is no longer a number ends the run with an error; the best weights stay as they were.
+MODEL AND INPUT. ImageNet weights are torchvision's, from the Hugging Face hub, and want
+--normalisation=imagenet, except MobileNet's. A .safetensors file has torchvision's or timm's names.
+mobilenet_v3_large and efficientnet_v2_b0 are Keras's and suit accelerators. --framing=crop is the
+recipe's. Photos that were cut out beyond the edge of a larger one have black bands, which
+--trim_bands removes. model.json records these settings, and `predict` maps points back to the photo
+exactly.
 
-MODEL. --model is one of tiny, resnet18_half, resnet18, resnet34, resnet50, resnext50_32x4d,
-resnet101, resnext101_32x8d or, for accelerators, Keras's mobilenet_v3_large and efficientnet_v2_b0.
---init_weights is imagenet (torchvision's, from the Hugging Face hub), none, a .safetensors file
-with torchvision's or timm's names, or an earlier work directory. ImageNet weights want
---normalisation=imagenet, except MobileNet's.
+DATA. Every table of --validation_groups must list every image. --augment_online works in
+--processes worker processes; the recipe instead makes --augment_count extra images offline (see
+`augment --help`). misplace moves a quarter of the faces farther than affine, by up to 0.3 of a
+side, 40 degrees, and 0.3 in scale. degrade lowers the resolution, compresses or blurs, and changes
+the light. mirror mirrors half of the images and needs to know which point each point becomes. A
+file for --mirror is JSON: a list of partners, or an object with such a list as `mirror`. Ten faces
+are enough to check a map or to find one, about a hundred to find it without a mistake. A wrong map
+is an error that names its points.
 
-INPUT. --image_size is the side of a square or width x height (128x160). --framing=crop cuts out the
-middle of the photo as the recipe does, stretch scales each side to fit, pad shows the whole photo
-with black borders. --trim_bands first removes black bands at a photo's edges, which are there if it
-was cut out beyond the edge of a larger photo. model.json records these settings, and `predict` maps
-points back to the photo exactly.
+CACHE. Before the first epoch every image is decoded and cropped once, into a dataset of TensorFlow
+Datasets under --prepared: 57 kB an image at 128 px, so 25 GB for the contest's images and the
+40,000 extra ones. The size is printed first; it is an error if the disk is too small. Later runs
+read the crops as long as labels, images and crop settings are the same. If the size or times of the
+table or an image have changed, or an image can be read that could not before, everything is checked
+again. Each table, --limit and crop setting has its own folder, and none is deleted in favour of
+another: delete --prepared when it has grown too large.
 
-DATA. --validation_groups (tables of file_name, group) keeps each group, such as a person's images,
-on one side of the split. Several tables are joined: images that any table puts into one group stay
-together. Every table must list every image. --exclude takes any table whose first column is file
-names and drops those from training and validation. --fold=2/5 holds out the second of five parts
-instead of the last rows.
-
---augment_online=affine,misplace,colour,blur,degrade,coarse_dropout,mirror, or some of these,
-augments every image anew in every epoch, in --processes worker processes. The recipe instead makes
---augment_count extra images offline (see `augment --help`). affine keeps to --rotate_limit,
---shift_limit and --scale_limit. misplace moves a quarter of the faces farther: up to 0.3 of a side,
-40 degrees, 0.3 in scale. degrade lowers the resolution, compresses or blurs, and changes the light.
-mirror mirrors half of the images and needs to know which point each point becomes:
---mirror=contest (the default for 971 points), a JSON file (a list of partners, or an object with
-such a list as `mirror`), or found, which finds the map from the training faces. Ten faces are
-enough to check a map or to find one, about a hundred to find it without a mistake. A wrong map is
-an error that names its points.
-
-CACHE. Before the first epoch every image is decoded and cropped once, and the crops are kept under
---prepared, in a dataset of TensorFlow Datasets with the points: 57 kB an image at 128 px, so 25 GB
-for the contest's images and the 40,000 extra ones. The size is printed first, and it is an error if
-the disk is too small. The next run reads them as long as labels, images and crop settings are the
-same. A changed table or image is noticed by its size and times at every start; then everything is
-checked again. An image that could not be read is tried again at every start. Each table, --limit
-and crop setting has its own folder, and none is deleted in favour of another: delete --prepared
-when it has grown too large. --noprepare needs no disk and decodes in every epoch.
-
-LOSS AND OPTIMISER. --loss is mse, l1, smooth_l1, wing, rms, log_mse, or nll, which also gives every
-point a variance; in pixels of the crop or, with --loss_unit=photo, of the photo, as the contest
-scores. --head=shape predicts coefficients of --shape_components principal components of the
-training shapes from the whole last feature map. --optimizer is adam (with AMSGrad), adamw or sgd;
---schedule is steps (--learning_rates by epoch) or one that changes the learning rate at every step:
-cosine (with --warmup_epochs), restarts or one_cycle. --ema_momentum predicts with a moving average
-of the weights; the averaging window grows with the steps, so that it suits short trainings as well.
---grad_clip_norm limits the gradient; --grad_accum_steps accumulates gradients if a batch does not
-fit in memory.
+LOSS AND OPTIMISER. --head=shape predicts from the whole last feature map. The averaging window of
+--ema_momentum grows with the steps, so that it suits short trainings as well. --grad_accum_steps
+helps if a batch does not fit in memory.
 
 LOG. `mse` in the log and in history.csv is the contest's unit, whatever the loss: squared photo
 pixels over all points. `waiting` is the share of an epoch in which the device waited for data; it
 and `images_per_s` leave out the first step after a start, which is compiled. Epochs count from 1 in
-the log and the JSON, from 0 in history.csv. Compiled programs are kept in --compilation_cache for
-the next start; an empty --compilation_cache= keeps none. On Linux the command restarts itself once
-to ask for huge pages (GLIBC_TUNABLES), unless you have set glibc.malloc.hugetlb there yourself.
+the log and the JSON, from 0 in history.csv. On Linux the command restarts itself once to ask for
+huge pages (GLIBC_TUNABLES), unless you have set glibc.malloc.hugetlb there yourself.
 
-SEVERAL DEVICES. All GPUs or TPU chips of the machine are used. --batch_size is the images of a step
-over all of them and must be a multiple of their number; the statistics of batch normalisation are
-the whole batch's. Losses and weights are as on one device except for the last bits of sums.
+SEVERAL DEVICES. All GPUs or TPU chips of the machine are used. --batch_size must be a multiple of
+their number; the statistics of batch normalisation are the whole batch's. Losses and weights are as
+on one device except for the last bits of sums.
 
 SEVERAL MACHINES. Start the same command on each. They share --data, --prepared and --workdir on a
-network file system; each reads its own share of the crops, and process 0 alone writes. JAX finds
-Slurm, Open MPI, Kubernetes and Cloud TPU by itself:
+network file system; each reads its share of the crops, and process 0 alone writes. JAX finds Slurm,
+Open MPI, Kubernetes and Cloud TPU by itself; elsewhere name the processes, as in the second example
+(--process_id=1 on the other host):
 
     srun --nodes=4 --ntasks-per-node=1 python -m keras_landmarks.train --flagfile=flags/best.cfg \\
         --data=contest --prepared=shared/prepared --workdir=shared/work
-
-Elsewhere give the address of process 0, the number of processes, and the number of this one:
-
     python -m keras_landmarks.train --flagfile=flags/best.cfg --data=contest \\
         --prepared=shared/prepared --workdir=shared/work \\
-        --coordinator=host0:8476 --num_processes=2 --process_id=0    # on host0; =1 on the other
+        --coordinator=host0:8476 --num_processes=2 --process_id=0
 
 Ctrl-C or SIGTERM to any of them saves the state, and all end after the same step. If one is killed
 or its machine goes down, the others end with an error within half a minute. The same commands
@@ -109,10 +83,8 @@ resume.
 
 PREPARING ON A CLUSTER. --beam_runner has `train` and `augment` make the crops and the extra images
 on the workers of an Apache Beam runner (pip install -e ".[beam]"). The files are the same byte for
-byte, and a killed run continues with those that are finished. --beam_options are the runner's own.
-Workers read --data and write under --prepared, which all machines, this one too, must see at the
-same paths. Images are checked on this machine first. With a Flink cluster, and this package with
-its extra on every machine:
+byte, and a killed run continues with those that are finished. Images are checked on this machine
+first. With a Flink cluster, and this package with its extra on every machine:
 
     python -m apache_beam.runners.worker.worker_pool_main --service_port=50000   # at Flink's
     python -m keras_landmarks.train --flagfile=flags/best.cfg --data=/shared/contest \\
@@ -136,12 +108,12 @@ from typing import Any
 from keras_landmarks import flags
 from keras_landmarks.contest import locations
 from keras_landmarks.input.extra_images import load_extra_images
-from keras_landmarks.input.samples import fingerprint_rows, load_samples
+from keras_landmarks.input.samples import fingerprint_rows, load_training_samples
 from keras_landmarks.input.splits import split_samples
-from keras_landmarks.settings import ClusterSettings, MachineSettings, TrainSettings, fixed_settings
+from keras_landmarks.settings import BeamSettings, ClusterSettings, TrainSettings, fixed_settings
 from keras_landmarks.utils import beam, runtime
 
-FLAGS = flags.use(TrainSettings, MachineSettings, ClusterSettings)
+FLAGS = flags.use(TrainSettings, "compilation_cache", ClusterSettings, BeamSettings)
 
 
 def main(_) -> dict[str, Any]:
@@ -195,14 +167,8 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         work_directory.check_settings(settings)
 
         # ── Samples and split ──
-        with distribution.first_process_first("samples"):
-            samples = load_samples(
-                Path(settings.files.data),
-                "train",
-                Path(settings.files.prepared),
-                settings.split.limit,
-                settings.split.strict,
-            )
+        with distribution.main_process_first("samples"):
+            samples = load_training_samples(settings)
             split = split_samples(samples, settings.split)
             fingerprint = fingerprint_rows(samples, split.training)
             work_directory.check_images(settings, fingerprint)
@@ -218,7 +184,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         work_directory.write_records(settings, samples, held_out)
 
         # ── Cache of crops ──
-        with distribution.first_process_first("crops"):
+        with distribution.main_process_first("crops"):
             parts = [(open_crops(part, settings, for_each), rows) for part, rows in parts]
         training = ImageSet(parts)
         crops, _ = parts[0]

@@ -85,7 +85,7 @@ def mean_face(faces, tmp_path_factory):
     images = faces / "train" / "images"
     sizes = [listed_images.read_image(images, name).shape[1::-1] for name in table.file_names]
     transforms = [spec.crop_spec.transform_for(geometry.whole_image(size)) for size in sizes]
-    crops = list(map(geometry.to_crop, table.points, transforms))
+    crops = list(map(geometry.to_crop, table.landmarks_photo_px, transforms))
     model = build_model(spec)
     head = model.get_layer("fc")
     head.set_weights([0 * head.get_weights()[0], np.mean(crops, axis=0).ravel()])

@@ -21,7 +21,7 @@ def face_image(data, row):
     """Returns the training image of a row of the folder's table, and its points (k, 2) px."""
     table = landmark_tables.read_landmarks(data / "train" / "landmarks.csv")
     image = listed_images.read_image(data / "train" / "images", table.file_names[row])
-    return image, table.points[row].astype(np.float32)
+    return image, table.landmarks_photo_px[row].astype(np.float32)
 
 
 def photo_of(data, size, places):

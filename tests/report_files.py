@@ -87,6 +87,8 @@ def write_full_report(folder):
     scored = make_scored(folder)
     table = prediction_files.read(scored["predictions"])
     sigmas = np.tile([1, 1, 1, 2], (12, 1))
-    prediction_files.write(scored["predictions"], table.file_names, table.points, sigmas)
+    prediction_files.write(
+        scored["predictions"], table.file_names, table.landmarks_photo_px, sigmas
+    )
     html = folder / "page.html"
     return html, write_report(make_workdir(folder / "run <1>"), html, **scored, layout=layout)

@@ -18,11 +18,11 @@ def test_join_keeps_sigmas_if_all_have_them(tmp_path):
     join_predictions([first, second], path)
     joined = prediction_files.read(path)
     assert joined.file_names == ["c.jpg", "a.jpg", "b.jpg"]
-    np.testing.assert_array_equal(joined.points, points_px)
-    np.testing.assert_array_equal(joined.sigmas, sigmas_px)
+    np.testing.assert_array_equal(joined.landmarks_photo_px, points_px)
+    np.testing.assert_array_equal(joined.sigmas_px, sigmas_px)
     prediction_files.write(second, ["a.jpg", "b.jpg"], points_px[1:])
     join_predictions([first, second], path)
-    assert prediction_files.read(path).sigmas is None
+    assert prediction_files.read(path).sigmas_px is None
 
 
 def test_invalid_rows_are_skipped_and_counted(own_faces, settings, tmp_path):
@@ -45,7 +45,7 @@ def test_each_image_is_predicted_out_of_fold(faces, settings, tmp_path):
     assert results["mse"] == pytest.approx(np.mean(results["mse_by_fold"]), rel=0.1)
     joined = prediction_files.read(Path(results["predictions"]))
     assert sorted(joined.file_names) == sorted(table.file_names)
-    assert np.all(joined.sigmas > 0)
+    assert np.all(joined.sigmas_px > 0)
     for fold in (1, 2):
         workdir = Path(settings.files.workdir) / f"fold-{fold}"
         held_out = prediction_files.read(workdir / "held_out.npz").file_names

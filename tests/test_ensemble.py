@@ -74,8 +74,8 @@ def test_predictions_are_combined(combine, how, options, off_px):
     models = ["a.npz", "b.npz", "c.npz"]
     combined, results = combine(models, how, predictions="out.npz", **options)
     assert combined.file_names == NAMES
-    np.testing.assert_allclose(combined.points, TRUE_PX + off_px, atol=1e-4)
-    assert combined.points.dtype == np.float32
+    np.testing.assert_allclose(combined.landmarks_photo_px, TRUE_PX + off_px, atol=1e-4)
+    assert combined.landmarks_photo_px.dtype == np.float32
     assert (results["models"], results["images"]) == (3, 3)
     assert results["weights"] == options.get("weights")
     assert "mse" not in results
@@ -90,7 +90,7 @@ def test_images_are_combined_in_chunks(tmp_path, monkeypatch):
         prediction_files.write(path, names, points)
     for how, expected in [("mean", np.mean), ("median", np.median)]:
         ensemble(paths, how, predictions=tmp_path / "out.npz")
-        combined = prediction_files.read(tmp_path / "out.npz").points
+        combined = prediction_files.read(tmp_path / "out.npz").landmarks_photo_px
         np.testing.assert_allclose(combined, expected(models_px, axis=0), rtol=1e-6)
 
 
@@ -112,13 +112,13 @@ def test_sigmas_are_those_of_the_mixture(combine, folder, how, options, sigma_px
     write_with_sigmas(folder / "a.npz", TRUE_PX + 2, 3.0)
     write_with_sigmas(folder / "b.npz", TRUE_PX + 4, 4.0)
     table, _ = combine(["a.npz", "b.npz"], how, predictions="out.npz", **options)
-    np.testing.assert_allclose(table.sigmas, sigma_px, rtol=1e-6)
+    np.testing.assert_allclose(table.sigmas_px, sigma_px, rtol=1e-6)
 
 
 def test_sigmas_of_some_models_are_dropped(combine, folder):
     write_with_sigmas(folder / "a.npz", TRUE_PX + 2, 3.0)
     table, _ = combine(["a.npz", "b.npz"], predictions="out.npz")
-    assert table.sigmas is None
+    assert table.sigmas_px is None
 
 
 def test_submission_has_requested_points(combine, folder):
@@ -134,7 +134,7 @@ def test_submission_coordinates_are_whole(combine, rounding, off_px):
     """(2 + 2 - 1 - 1 + 2) / 5 = 0.8."""
     models = ["a.csv", "a.csv", "b.csv", "b.csv", "a.csv"]
     combined, _ = combine(models, submission="out.csv", rounding=rounding)
-    np.testing.assert_array_equal(combined.points, answers(TRUE_PX + off_px))
+    np.testing.assert_array_equal(combined.landmarks_photo_px, answers(TRUE_PX + off_px))
 
 
 @pytest.mark.parametrize("rounding", ["round", "truncate"])
@@ -249,7 +249,7 @@ def test_weights_are_fitted_to_held_out_images(combine):
     )
     np.testing.assert_allclose(results["weights"], [1 / 3, 2 / 3], atol=1e-9)
     assert results["mse"] == pytest.approx(0, abs=1e-9)
-    np.testing.assert_allclose(combined.points, TRUE_PX, atol=1e-4)
+    np.testing.assert_allclose(combined.landmarks_photo_px, TRUE_PX, atol=1e-4)
 
 
 def test_weights_fit_on_npz_apply_to_submissions(combine):
@@ -257,7 +257,7 @@ def test_weights_fit_on_npz_apply_to_submissions(combine):
     combined, _ = combine(
         ["a.csv", "b.csv"], "weights", submission="out.csv", held_out=held_out, truth="truth.csv"
     )
-    np.testing.assert_array_equal(combined.points, answers(TRUE_PX))
+    np.testing.assert_array_equal(combined.landmarks_photo_px, answers(TRUE_PX))
 
 
 # ── files that do not match ──
@@ -420,5 +420,5 @@ def test_command_prints_table_and_json(folder):
     assert [model["mse"] for model in results["mse_of_models"]] == [4, 1]
     assert any(line.split()[:3] == ["b.npz", "0.667", "1.000"] for line in lines)
     np.testing.assert_array_equal(
-        landmark_tables.read_landmarks(folder / "out.csv").points, answers(TRUE_PX)
+        landmark_tables.read_landmarks(folder / "out.csv").landmarks_photo_px, answers(TRUE_PX)
     )

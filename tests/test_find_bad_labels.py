@@ -40,7 +40,7 @@ def with_labels(data, folder, file_names, points):
 def spoiled(many_faces, tmp_path_factory):
     """The same images with shifted labels, labels with a jagged jaw, and a mirrored one."""
     table = landmark_tables.read_landmarks(many_faces / "train" / "landmarks.csv")
-    points, rng = table.points.copy(), np.random.default_rng(0)
+    points, rng = table.landmarks_photo_px.copy(), np.random.default_rng(0)
     for row in SHIFTED:
         points[row] = shifted(points[row], rng, 0.1, 0.3)
     jaw = layout.REGIONS["jaw_left"]
@@ -104,11 +104,11 @@ def test_right_labels_are_not_listed(many_faces, tmp_path):
 
 def test_better_fitting_prediction_is_a_reason(many_faces, tmp_path):
     table = landmark_tables.read_landmarks(many_faces / "train" / "landmarks.csv")
-    points, rng = table.points.copy(), np.random.default_rng(1)
+    points, rng = table.landmarks_photo_px.copy(), np.random.default_rng(1)
     points[30] = points[30, :, ::-1]  # on its side: farther than all moves that are tried
     folder = with_labels(many_faces, tmp_path / "faces", table.file_names, points)
     samples = load_samples(folder, "train", tmp_path / "prepared")
-    predicted = table.points + rng.normal(0, 1.0, (FACES, 1, 2)).astype(np.float32)
+    predicted = table.landmarks_photo_px + rng.normal(0, 1.0, (FACES, 1, 2)).astype(np.float32)
     predicted[60] += 40  # the model is wrong
     prediction_files.write(tmp_path / "p.npz", table.file_names, predicted)
     out = tmp_path / "s.tsv", tmp_path / "s.png"
@@ -127,7 +127,7 @@ def test_better_fitting_prediction_is_a_reason(many_faces, tmp_path):
 )
 def test_mismatched_predictions_are_rejected(many_faces, tmp_path, names, points, mentioned):
     table = landmark_tables.read_landmarks(many_faces / "train" / "landmarks.csv")
-    predicted = table.points[names, points]
+    predicted = table.landmarks_photo_px[names, points]
     prediction_files.write(tmp_path / "p.npz", table.file_names[names], predicted)
     samples = load_samples(many_faces, "train", tmp_path / "prepared")
     out = tmp_path / "s.tsv", tmp_path / "s.png"
@@ -138,7 +138,9 @@ def test_mismatched_predictions_are_rejected(many_faces, tmp_path, names, points
 
 def test_few_faces_are_judged_with_a_warning(own_faces, tmp_path, caplog):
     table = landmark_tables.read_landmarks(own_faces / "train" / "landmarks.csv")
-    few = with_labels(own_faces, tmp_path / "few", table.file_names[:3], table.points[:3, -2:])
+    few = with_labels(
+        own_faces, tmp_path / "few", table.file_names[:3], table.landmarks_photo_px[:3, -2:]
+    )
     samples = load_samples(few, "train", tmp_path / "prepared")
     results = find_bad_labels(samples, tmp_path / "s.tsv", tmp_path / "s.png", processes=1)
     assert results["rows"] == 3

@@ -1,5 +1,7 @@
 import os
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from absl import flags as absl_flags
@@ -9,10 +11,18 @@ from keras_landmarks.flags import FLAGS
 from keras_landmarks.models import registry
 from keras_landmarks.training.losses import LOSSES
 
+ROOT = Path(__file__).parent.parent
 PATHS = ["data", "prepared", "workdir", "split", "submission", "predictions", "truth", "out"]
 PATHS += ["test_points", "layout", "rejects", "html", "source", "photos", "only", "exclude"]
 PATHS += ["duplicates", "suspects", "init_weights", "mirror"]
 SEVERAL_PATHS = ["validation_groups", "groups", "compare", "inputs", "held_out"]
+
+
+@pytest.fixture(autouse=True)
+def unparsed_flags():
+    yield
+    for flag in flags._own_flags():
+        flag.unparse()
 
 
 @pytest.fixture
@@ -86,7 +96,7 @@ def test_message_is_one_bounded_line(capsys):
         ("loss", LOSSES),
         ("head", registry.HEADS),
         ("normalisation", registry.NORMALISATIONS),
-        ("model", registry.MODEL_NAMES),
+        ("model", [*registry.RESNETS, *registry.KERAS_APPLICATIONS]),
     ],
 )
 def test_choices_equal_those_of_the_library(flag, names):
@@ -109,7 +119,42 @@ def test_old_augmentation_points_to_the_new():
     FLAGS["augment_online"].value = ["cut_out"]
     with pytest.raises(absl_flags.IllegalFlagValueError, match="coarse_dropout"):
         FLAGS.validate_all_flags()
-    FLAGS["augment_online"].unparse()
+
+
+@pytest.mark.parametrize("given", [["--flagfile=light"], ["-flagfile", "light"]])
+def test_flagfiles_are_found_by_name(home, given):
+    (home / "light").mkdir()  # a work directory
+    flags._parse_flags(["train", *given], takes_paths=False)
+    assert FLAGS["image_size"].value == "96x128"
+
+
+def test_files_come_before_names(home):
+    (home / "light").write_text("--seed=7\n")
+    flags._parse_flags(["train", "--flagfile=light"], takes_paths=False)
+    assert FLAGS["seed"].value == 7
+
+
+def test_names_of_flagfiles_are_listed(capsys):
+    with pytest.raises(SystemExit):
+        flags._parse_flags(["train", "--flagfile=lihgt"], takes_paths=False)
+    error = capsys.readouterr().err
+    assert error.startswith("error: --flagfile=lihgt: ")
+    assert "ensemble/longer, " in error
+    assert error.count("\n") == 1
+
+
+def test_installed_package_has_every_flagfile():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["keras_landmarks.flagfiles"]
+    installed = [path for pattern in patterns for path in (ROOT / "flags").glob(pattern)]
+    assert sorted(installed) == sorted((ROOT / "flags").rglob("*.cfg"))
+
+
+def test_installed_package_has_every_folder_of_modules():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    modules = ROOT.glob("keras_landmarks/**/__init__.py")
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in modules}
+    assert set(listed) == packages | {"keras_landmarks.flagfiles"}
 
 
 def test_flagfile_may_be_a_pipe(tmp_path):
@@ -120,4 +165,3 @@ def test_flagfile_may_be_a_pipe(tmp_path):
         flags._parse_flags(["train", f"--flagfile={pipe}"], takes_paths=False)
         writing.result()
     assert FLAGS["seed"].value == 7
-    FLAGS["seed"].unparse()

@@ -290,7 +290,7 @@ def check_table(path, table, edits):
     valid, rejected = {}, []
     with refusal():
         for rows in landmark_tables.iterate_landmarks(path):
-            numbers = [list(points.astype(np.float32).flat) for points in rows.points]
+            numbers = [list(points.astype(np.float32).flat) for points in rows.landmarks_photo_px]
             found = zip(rows.file_names, numbers, strict=True)
             valid |= dict(zip(rows.lines, found, strict=True))
             rejected += [reject.line for reject in rows.invalid_samples]
@@ -401,9 +401,11 @@ def test_spoiled_predictions(path, predictions, edits):
     with refusal():
         table = prediction_files.read(path)
         assert table.file_names == names
-        np.testing.assert_array_equal(table.points, landmarks)
-        if table.sigmas is not None:  # an edit may hide the array from the archive's list of names
-            np.testing.assert_array_equal(table.sigmas, sigmas)
+        np.testing.assert_array_equal(table.landmarks_photo_px, landmarks)
+        if (
+            table.sigmas_px is not None
+        ):  # an edit may hide the array from the archive's list of names
+            np.testing.assert_array_equal(table.sigmas_px, sigmas)
 
 
 @pytest.mark.parametrize("spoiled", ["file_names.npy", "landmarks.npy", "sigmas.npy"])
@@ -420,13 +422,15 @@ def test_spoiled_arrays_with_valid_checksums(path, predictions, spoiled):
                 archive.writestr(name, member)
         with refusal():
             table = prediction_files.read(path)
-            assert table.points.shape[0] == len(table.file_names) == 3
-            assert table.points.nbytes <= len(members["landmarks.npy"]) + 200
-            assert table.sigmas.shape == table.points.shape[:2]
+            assert table.landmarks_photo_px.shape[0] == len(table.file_names) == 3
+            assert table.landmarks_photo_px.nbytes <= len(members["landmarks.npy"]) + 200
+            assert table.sigmas_px.shape == table.landmarks_photo_px.shape[:2]
             # NumPy's own reader agrees; with the right size it is safe to ask.
             with np.load(path, allow_pickle=False) as arrays:
-                np.testing.assert_array_equal(table.points, arrays["landmarks"].astype(np.float32))
-                np.testing.assert_array_equal(table.sigmas, arrays["sigmas"].astype(np.float32))
+                np.testing.assert_array_equal(
+                    table.landmarks_photo_px, arrays["landmarks"].astype(np.float32)
+                )
+                np.testing.assert_array_equal(table.sigmas_px, arrays["sigmas"].astype(np.float32))
                 assert table.file_names == arrays["file_names"].tolist()
 
     check()

@@ -5,7 +5,6 @@ photo's upper left corner; v is 0 for a point that is not labelled, 1 for one th
 for one that is visible.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from keras_landmarks.annotations.face import (
     face_from_cells,
 )
 from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.utils import files
 from keras_landmarks.utils.errors import InputError
 
 _MAX_BYTES = 1 << 30
@@ -53,17 +53,8 @@ def read_coco(source: Path) -> Annotations:
 
 
 def read_json(source: Path) -> Any:
-    """Returns the value of a JSON file.
-
-    Raises:
-        InputError: the file is not JSON, or larger than 1 GB.
-    """
-    if source.stat().st_size > _MAX_BYTES:
-        raise InputError(f"{source}: over {_MAX_BYTES:,} bytes")
-    try:
-        return json.loads(source.read_bytes())
-    except (ValueError, RecursionError):
-        raise InputError(f"{source}: not JSON") from None
+    """Returns the value of a JSON file; InputError if it is not JSON, or larger than 1 GB."""
+    return files.read_json(source, _MAX_BYTES)
 
 
 def _read_lists(source: Path) -> tuple[list[dict], list[dict], list[dict]]:

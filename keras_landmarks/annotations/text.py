@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TextIO
 
-from keras_landmarks.utils.errors import InputError
-
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+from keras_landmarks.contest.table_files import refuse_utf16
 
 
 def open_text(source: Path) -> TextIO:
@@ -15,8 +13,5 @@ def open_text(source: Path) -> TextIO:
         InputError: the text is UTF-16.
     """
     with source.open("rb") as file:
-        if file.read(2) in _UTF16_MARKS:
-            raise InputError(
-                f"{source}: UTF-16, which Excel calls Unicode text; save it as CSV UTF-8 instead"
-            )
+        refuse_utf16(source, file.read(2))
     return source.open(encoding="utf-8-sig", errors="replace", newline="")

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_landmarks.cleaning.placement import choose_points, nonzero_face_sizes, to_frame
 from keras_landmarks.layouts.shape_basis import ShapeBasis, find_shape_basis
+from keras_landmarks.utils.chunks import in_chunks
 
 _COMPONENTS = 10  # principal components of shapes; more would model wrong shapes, too
 _MAX_FITTED = 20_000  # faces are enough to learn the shapes from
@@ -65,8 +66,8 @@ def shape_scores(landmarks_px: np.ndarray) -> np.ndarray:
 def _aligned(landmarks_px: np.ndarray, reference: np.ndarray) -> Iterator[np.ndarray]:
     """Yields batches of labels, aligned with the reference shape (Procrustes analysis)."""
     towards = reference @ (1, -1j)
-    for start in range(0, len(landmarks_px), _BATCH):
-        shapes = to_frame(landmarks_px[start : start + _BATCH]) @ (1, 1j)
+    for batch in in_chunks(landmarks_px, _BATCH):
+        shapes = to_frame(batch) @ (1, 1j)
         shapes = shapes / np.sqrt((np.abs(shapes) ** 2).mean(axis=1, keepdims=True) + 1e-12)
         shapes = shapes * np.exp(-1j * np.angle(shapes @ towards))[:, None]
         yield np.stack([shapes.real, shapes.imag], axis=-1)
@@ -75,9 +76,8 @@ def _aligned(landmarks_px: np.ndarray, reference: np.ndarray) -> Iterator[np.nda
 def _distances(landmarks_px: np.ndarray, reference: np.ndarray, basis: ShapeBasis) -> np.ndarray:
     """Returns the distances from the mean shape, within the shape basis and outside it: (n,)."""
     within, outside = [], []
-    lengths = (basis.components.astype(np.float64) ** 2).sum(
-        axis=1
-    ) + 1e-12  # 0 if all shapes are equal
+    lengths = (basis.components.astype(np.float64) ** 2).sum(axis=1)
+    lengths += 1e-12  # they are 0 if all shapes are equal
     for shapes in _aligned(landmarks_px, reference):
         differences = shapes.reshape(len(shapes), -1) - basis.mean
         coefficients = differences @ basis.components.T / lengths
@@ -103,8 +103,8 @@ def jaggedness_scores(
     if not curves:
         return np.zeros(len(landmarks_px)), [""] * len(landmarks_px)
     bends = [
-        [_bends(landmarks_px[start : start + _BATCH, region]) for region in curves.values()]
-        for start in range(0, len(landmarks_px), _BATCH)
+        [_bends(batch[:, region]) for region in curves.values()]
+        for batch in in_chunks(landmarks_px, _BATCH)
     ]
     sizes = nonzero_face_sizes(landmarks_px)
     jagged = np.concatenate(bends, axis=1) / sizes

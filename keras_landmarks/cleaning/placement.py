@@ -18,9 +18,8 @@ import numpy as np
 _SIDE = 96  # of the edge maps, px
 _SPAN = 3.0  # of the edge maps, face sizes
 _POINTS = 48
-_AROUND = 0.06 * np.array(
-    [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]
-)  # offsets to sample at, face sizes
+# Offsets to sample at, face sizes.
+_AROUND = 0.06 * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])
 _EDGE_PX, _FAINT = 1.5, 10.0  # blur of the edge maps; strength of edges that count as noise
 
 _FOLDS = 5

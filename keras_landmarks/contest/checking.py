@@ -15,6 +15,7 @@ from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.contest.requested_points import RequestedPoints
 from keras_landmarks.images import decoding
 from keras_landmarks.utils import cores
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
 
 # Landmarks of points just outside a photo are a little above 1 as fractions of its sides.
@@ -68,7 +69,7 @@ def check_landmarks(
     with ThreadPoolExecutor(cores.usable()) as pool:
         for rows in landmark_tables.iterate_landmarks(table, limit):
             yield from rows.invalid_samples
-            points = rows.points.astype(landmark_tables.smallest_dtype(rows.points), copy=False)
+            points = landmark_tables.as_smallest_dtype(rows.landmarks_photo_px)
             images = _inspect_images(pool, image_folder, rows.file_names)
             for name, line, landmarks, box, image in zip(
                 rows.file_names, rows.lines, points, bounding_boxes(points), images, strict=True
@@ -178,7 +179,6 @@ def _inspect_images(
     """Yields `inspect_image` of each image, in order."""
     # Threads suffice because OpenCV releases the interpreter's lock. A task per image would cost
     # as much as reading its row.
-    starts = range(0, len(names), _IMAGES_PER_TASK)
-    pieces = [names[start : start + _IMAGES_PER_TASK] for start in starts]
-    infos = pool.map(lambda piece: [inspect_image(image_folder, name) for name in piece], pieces)
+    tasks = in_chunks(names, _IMAGES_PER_TASK)
+    infos = pool.map(lambda task: [inspect_image(image_folder, name) for name in task], tasks)
     return itertools.chain.from_iterable(infos)

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from keras_landmarks.contest.invalid_samples import InvalidSample
-from keras_landmarks.contest.landmark_tables import smallest_dtype
+from keras_landmarks.contest.landmark_tables import as_smallest_dtype
 
 
 class DuplicateRowCheck:
@@ -32,7 +32,7 @@ class DuplicateRowCheck:
         if (file := os.path.normpath(name)) == name:
             file = name  # keeps no copy of the string
         # 5 and 5.0 are equal, and so are 0.0 and -0.0.
-        values_hash = hash((values.astype(smallest_dtype(values), copy=False) + 0).tobytes())
+        values_hash = hash((as_smallest_dtype(values) + 0).tobytes())
         first = self._order.setdefault(file, len(self._lines))
         if first == len(self._lines):
             self._lines.append(line)

@@ -20,6 +20,7 @@ from keras_landmarks.contest.requested_points import RequestedPoints
 from keras_landmarks.contest.table_files import printable
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.progress import progress
+from keras_landmarks.utils.text_tables import align_columns
 
 _MAX_LISTED_FILES = 20
 
@@ -122,23 +123,17 @@ def format_reports(reports: dict[str, SplitReport]) -> str:
     kinds = [Counter(s.kind for s in report.invalid_samples) for report in reports.values()]
     total = sum(kinds, Counter())
     sorted_kinds = sorted(total, key=lambda kind: (-total[kind], kind))
-    lines = [_format_line("", reports)]
-    for name in ("rows", "sound", "rejected"):
-        lines.append(_format_line(name, [split[name] for split in counts]))
-    for kind in sorted_kinds:
-        lines.append(_format_line(f"  {kind}", [split[kind] for split in kinds]))
-    lines.append(_format_line("files not in the table", [split["unlisted"] for split in counts]))
+    rows = [(name, [split[name] for split in counts]) for name in ("rows", "sound", "rejected")]
+    rows += [(f"  {kind}", [split[kind] for split in kinds]) for kind in sorted_kinds]
+    rows.append(("files not in the table", [split["unlisted"] for split in counts]))
+    cells = [("", *reports), *((title, *map("{:,}".format, row)) for title, row in rows)]
+    lines = align_columns(cells, (60, *[12] * len(reports)))
     for split, report in reports.items():
         files = report.unlisted
         lines += [f"  {split}/images/{printable(name)}" for name in files[:_MAX_LISTED_FILES]]
         if len(files) > _MAX_LISTED_FILES:
             lines.append(f"  and {len(files) - _MAX_LISTED_FILES:,} more in {split}/images")
     return "\n".join(lines)
-
-
-def _format_line(title: str, cells: Iterable[str | int]) -> str:
-    cells = [cell if isinstance(cell, str) else f"{cell:,}" for cell in cells]
-    return f"{title:60}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 def require_valid_rows(reports: dict[str, SplitReport]) -> None:

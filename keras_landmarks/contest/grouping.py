@@ -4,6 +4,8 @@ import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_landmarks.contest import image_names
 from keras_landmarks.contest.table_files import iterate_column, write_rows
 from keras_landmarks.utils.errors import InputError
@@ -55,25 +57,21 @@ def read_groups(tables: Sequence[Path], file_names: Sequence[str]) -> list[str]:
     return [group_of[name] for name in file_names]
 
 
-def connected_components(num_nodes: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+def connected_components(num_nodes: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
     """Returns the component of each node of an undirected graph, named by its lowest node.
 
     Args:
         num_nodes: the nodes are 0 to num_nodes - 1.
         pairs: the edges.
     """
-    parents = list(range(num_nodes))
+    # Not at the top: SciPy takes as long to import as all the rest of a command's --help.
+    from scipy import sparse
 
-    def find_root(node: int) -> int:
-        while parents[node] != node:
-            parents[node] = parents[parents[node]]
-            node = parents[node]
-        return node
-
-    for pair in pairs:
-        low, high = sorted(map(find_root, pair))
-        parents[high] = low
-    return [find_root(node) for node in range(num_nodes)]
+    ends = np.reshape(pairs, (-1, 2)).astype(int).T
+    graph = sparse.coo_array((np.ones(ends.shape[1]), tuple(ends)), (num_nodes, num_nodes))
+    _, component_of = sparse.csgraph.connected_components(graph, directed=False)
+    _, lowest = np.unique(component_of, return_index=True)
+    return lowest[component_of].tolist()
 
 
 def _read_complete(path: Path, file_names: Sequence[str]) -> dict[str, str]:

@@ -28,6 +28,10 @@ class InvalidSample(NamedTuple):
         """The reason without its details."""
         return self.reason.partition(":")[0]
 
+    def describe(self, table: Path) -> str:
+        """Returns where in its table the row is, and the reason, for a message."""
+        return f"{table}, line {self.line} ({printable(self.file_name)}): {self.reason}"
+
 
 def write_invalid_samples(path: Path, samples: Iterable[InvalidSample]) -> None:
     """Writes invalid samples as a tab-separated table: file name, line in their table, reason.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_landmarks.contest import landmark_tables, table_files
+from keras_landmarks.contest import landmark_tables
 from keras_landmarks.contest.duplicate_rows import DuplicateRowCheck
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.utils.errors import InputError
@@ -28,13 +28,13 @@ class Labels:
 
     Attributes:
         file_names: n distinct names, in the table's order.
-        points: (n, k, 2) in photo pixels, int16 if all are whole numbers, else float32.
+        landmarks_photo_px: (n, k, 2), int16 if all are whole numbers, else float32.
         invalid_samples: requested rows that cannot be used, by line.
         listed: every distinct name in the table, requested or not, valid or not.
     """
 
     file_names: list[str]
-    points: np.ndarray
+    landmarks_photo_px: np.ndarray
     invalid_samples: list[InvalidSample]
     listed: Collection[str]
 
@@ -62,7 +62,7 @@ def read(
     duplicates, listed, invalid = DuplicateRowCheck(), {}, []
     file_names, lines, blocks = [], [], []
     for rows in landmark_tables.iterate_landmarks(path, limit, requested):
-        points = rows.points.astype(landmark_tables.smallest_dtype(rows.points), copy=False)
+        points = landmark_tables.as_smallest_dtype(rows.landmarks_photo_px)
         broken_names = (sample.file_name for sample in rows.invalid_samples)
         listed |= dict.fromkeys([*rows.file_names, *broken_names, *rows.other_names])
         invalid += rows.invalid_samples
@@ -85,16 +85,14 @@ def read(
     if len(valid) < len(points):
         file_names, points = [file_names[row] for row in valid], points[valid]
     _report_invalid(path, invalid, len(valid), strict)
-    points = points.astype(landmark_tables.smallest_dtype(points), copy=False)
-    return Labels(file_names, points, invalid, listed)
+    return Labels(file_names, landmark_tables.as_smallest_dtype(points), invalid, listed)
 
 
 def _report_invalid(path: Path, invalid: list[InvalidSample], num_valid: int, strict: bool) -> None:
     """Logs invalid rows; raises InputError if there are too many."""
     if not invalid:
         return
-    name, line, reason = invalid[0]
-    where = f"{path}, line {line} ({table_files.printable(name)}): {reason}"
+    where = invalid[0].describe(path)
     if strict:
         raise InputError(where)
     count = f"{len(invalid):,} of {len(invalid) + num_valid:,} rows cannot be used"

@@ -42,14 +42,14 @@ class LandmarkTable:
 
     Attributes:
         file_names: n names.
-        points: (n, k, 2) in photo pixels, int16 if all are whole numbers, else float32.
-        sigmas: (n, k) float32, in photo pixels: the standard deviation of each predicted x and y.
+        landmarks_photo_px: (n, k, 2), int16 if all are whole numbers, else float32.
+        sigmas_px: (n, k) float32, photo pixels: the standard deviation of each predicted x and y.
             Only predictions have them.
     """
 
     file_names: list[str]
-    points: np.ndarray
-    sigmas: np.ndarray | None = None
+    landmarks_photo_px: np.ndarray
+    sigmas_px: np.ndarray | None = None
 
 
 class LandmarkRows(NamedTuple):
@@ -57,7 +57,7 @@ class LandmarkRows(NamedTuple):
 
     Attributes:
         file_names: n names.
-        points: (n, k, 2) in photo pixels, int16 if a quick check shows that all are whole numbers,
+        landmarks_photo_px: (n, k, 2), int16 if a quick check shows that all are whole numbers,
             else float32.
         lines: the n line numbers; the header is line 1.
         invalid_samples: the block's broken rows.
@@ -65,7 +65,7 @@ class LandmarkRows(NamedTuple):
     """
 
     file_names: list[str]
-    points: np.ndarray
+    landmarks_photo_px: np.ndarray
     lines: list[int]
     invalid_samples: list[InvalidSample]
     other_names: Sequence[str] = ()
@@ -113,14 +113,12 @@ def read_landmarks(path: Path) -> LandmarkTable:
     file_names, pieces = [], []
     for rows in iterate_landmarks(path):
         if rows.invalid_samples:
-            broken = rows.invalid_samples[0]
-            raise InputError(f"{path}, line {broken.line} ({broken.file_name}): {broken.reason}")
+            raise InputError(rows.invalid_samples[0].describe(path))
         file_names += rows.file_names
-        pieces.append(rows.points)
+        pieces.append(rows.landmarks_photo_px)
     if not file_names:
         raise InputError(f"{path}: there is no row under the header")
-    points = np.concatenate(pieces)
-    return LandmarkTable(file_names, points.astype(smallest_dtype(points)))
+    return LandmarkTable(file_names, as_smallest_dtype(np.concatenate(pieces)))
 
 
 def count_points(path: Path) -> int:
@@ -142,10 +140,10 @@ def read_point_names(path: Path) -> list[str]:
         return _read_landmark_header(path, file).points.names
 
 
-def smallest_dtype(points: np.ndarray) -> np.dtype:
-    """Returns int16 if all coordinates are whole numbers, else float32."""
+def as_smallest_dtype(points: np.ndarray) -> np.ndarray:
+    """Returns points as int16 if all coordinates are whole numbers, else as float32."""
     whole = points.dtype == np.int16 or np.array_equal(points, np.rint(points))
-    return np.dtype(np.int16 if whole else np.float32)
+    return points.astype(np.int16 if whole else np.float32, copy=False)
 
 
 def write_landmarks(path: Path, file_names: Sequence[str], points: Iterable[np.ndarray]) -> None:
@@ -290,10 +288,11 @@ def _parse_rows_one_by_one(
             rows.invalid_samples.append(InvalidSample(name, line, str(error)))
             continue
         rows.file_names.append(name)
-        rows.points.append(points)
+        rows.landmarks_photo_px.append(points)
         rows.lines.append(line)
-    points = np.array(rows.points, np.float32).reshape(-1, header.num_coordinates // 2, 2)
-    return rows._replace(points=points)
+    shape = (len(rows.lines), header.num_coordinates // 2, 2)
+    landmarks = np.array(rows.landmarks_photo_px, np.float32).reshape(shape)
+    return rows._replace(landmarks_photo_px=landmarks)
 
 
 def _split_row(row: bytes, header: _LandmarkHeader) -> tuple[str, list[bytes], int]:

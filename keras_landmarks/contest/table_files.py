@@ -24,7 +24,6 @@ from keras_landmarks.utils.files import write_atomically
 _BLOCK_BYTES = 1 << 23
 _MAX_LINE_BYTES = 1 << 20
 _NAME_COLUMN = "file_name"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _MAX_QUOTED_CHARACTERS = 40  # of a cell, in a message
 _QUOTED_CELL = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
 
@@ -147,10 +146,7 @@ def read_header(path: Path, file: BinaryIO) -> Header:
     line = _read_line(path, file)
     if not line:
         raise InputError(f"{path}: the file is empty")
-    if line.startswith(_UTF16_MARKS):
-        raise InputError(
-            f"{path}: UTF-16, which Excel calls Unicode text; save it as CSV UTF-8 instead"
-        )
+    refuse_utf16(path, line)
     line = line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
     separator = b"\t" if b"\t" in line else max(b",", b";", key=line.count)
     titles = [unquote(cell) for cell in line.split(separator)]
@@ -163,6 +159,14 @@ def read_header(path: Path, file: BinaryIO) -> Header:
     if titles.count(_NAME_COLUMN) > 1:
         raise InputError(f"{path}: two columns are called {_NAME_COLUMN}")
     return Header(separator, titles, titles.index(_NAME_COLUMN))
+
+
+def refuse_utf16(path: Path, start: bytes) -> None:
+    """Raises InputError if the file, which starts with these bytes, is UTF-16."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(
+            f"{path}: UTF-16, which Excel calls Unicode text; save it as CSV UTF-8 instead"
+        )
 
 
 def iterate_blocks(path: Path, file: BinaryIO) -> Iterator[list[bytes]]:

@@ -14,6 +14,7 @@ from scipy.optimize import nnls
 from keras_landmarks.contest import grouping, landmark_tables, prediction_files
 from keras_landmarks.evaluation import bootstrap, matching, metrics
 from keras_landmarks.evaluation.matching import Truth
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.progress import progress
 
@@ -180,7 +181,7 @@ def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
     """Returns the names of the images, those of the points, and a submission's points."""
     if is_submission(path):
         table = landmark_tables.read_landmarks(path)
-        return table.file_names, landmark_tables.read_point_names(path), table.points
+        return table.file_names, landmark_tables.read_point_names(path), table.landmarks_photo_px
     names, num_landmarks = prediction_files.read_names(path)
     return names, landmark_tables.point_names(num_landmarks), None
 
@@ -188,8 +189,7 @@ def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
 def _iterate_points(path: Path, submitted_px: np.ndarray | None) -> Iterator[np.ndarray]:
     if submitted_px is None:
         return prediction_files.iterate(path, _ROWS)
-    starts = range(0, len(submitted_px), _ROWS)
-    return (submitted_px[start : start + _ROWS] for start in starts)
+    return iter(in_chunks(submitted_px, _ROWS))
 
 
 # ── combining ──

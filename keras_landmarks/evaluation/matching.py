@@ -77,13 +77,12 @@ def read_truth(
         InputError: a table is malformed; most rows of the truth are invalid; or `test_points`
             lacks an image or requests a point that the truth does not have.
     """
-    table = labels.read(path, names)
-    requested = None
+    table, requested = labels.read(path, names), None
+    file_names, landmarks_px = table.file_names, table.landmarks_photo_px
     if test_points:
-        requested = _read_requested_points(test_points, table.file_names, table.points.shape[1])
-    return Truth(
-        path, table.file_names, table.points, len(table.invalid_samples), table.listed, requested
-    )
+        requested = _read_requested_points(test_points, file_names, landmarks_px.shape[1])
+    num_rejected = len(table.invalid_samples)
+    return Truth(path, file_names, landmarks_px, num_rejected, table.listed, requested)
 
 
 def read_matched_predictions(
@@ -96,12 +95,11 @@ def read_matched_predictions(
             number of landmarks differs.
     """
     table = prediction_files.read(path)
-    if table.points.shape[1] != num_landmarks:
-        raise InputError(
-            f"{path}: {table.points.shape[1]} points an image, the labels have {num_landmarks}"
-        )
-    validate_finite(table.points, table.file_names, path)
-    return table.points[find_rows(table.file_names, file_names, path)]
+    landmarks_px = table.landmarks_photo_px
+    if (count := landmarks_px.shape[1]) != num_landmarks:
+        raise InputError(f"{path}: {count} points an image, the labels have {num_landmarks}")
+    validate_finite(landmarks_px, table.file_names, path)
+    return landmarks_px[find_rows(table.file_names, file_names, path)]
 
 
 def find_rows(file_names: list[str], required: Sequence[str], source: Path) -> list[int]:
@@ -155,7 +153,7 @@ def _read_requested_points(
         if row.file_name not in to_score:
             continue
         if isinstance(row, InvalidSample):
-            raise InputError(f"{path}, line {row.line} ({row.file_name}): {row.reason}")
+            raise InputError(row.describe(path))
         if row.point_indices.max() >= num_landmarks:
             raise InputError(
                 f"{path}: point {row.point_indices.max()} is requested of {row.file_name},"

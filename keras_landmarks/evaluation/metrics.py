@@ -106,8 +106,7 @@ def summary(
     if "nme" in errors:
         results["auc_at_0.07"] = area_under_curve(errors["nme"])
         results["failure_rate_at_0.07"] = failure_rate(errors["nme"])
-    for name, per_image in errors.items():
-        results |= _percentile_metrics(name, per_image, resamples)
+    results |= _percentile_metrics(errors, resamples)
     if regions:
         results["regions"] = {
             name: _mean_metrics(_errors(distances_px[:, region], face_sizes_px), resamples)
@@ -119,17 +118,26 @@ def summary(
 def _errors(distances_px: np.ndarray, face_sizes_px: np.ndarray | None) -> dict[str, np.ndarray]:
     """Returns each image's MSE and, if faces have a size, its NME."""
     errors = {"mse": image_mse(distances_px)}
-    return (
-        errors
-        if face_sizes_px is None
-        else errors | {"nme": image_nme(distances_px, face_sizes_px)}
-    )
+    if face_sizes_px is not None:
+        errors["nme"] = image_nme(distances_px, face_sizes_px)
+    return errors
 
 
 def _mean_metrics(errors: dict[str, np.ndarray], resamples: Resamples | None) -> dict:
     results = {}
     for name, per_image in errors.items():
         results |= mean_with_interval(name, per_image, resamples)
+    return results
+
+
+def _percentile_metrics(errors: dict[str, np.ndarray], resamples: Resamples | None) -> dict:
+    results = {}
+    for name, per_image in errors.items():
+        results[f"{name}_percentiles"] = percentiles(per_image)
+        if resamples:
+            results[f"{name}_percentiles_interval"] = {
+                str(q): resamples.percentile_interval(per_image, q) for q in PERCENTILES
+            }
     return results
 
 
@@ -144,10 +152,7 @@ def requested_points_summary(
         errors["nme_asked"] = (
             np.array([requested.mean() for requested in distances_px]) / face_sizes_px
         )
-    results = _mean_metrics(errors, resamples)
-    for name, per_image in errors.items():
-        results |= _percentile_metrics(name, per_image, resamples)
-    return results
+    return _mean_metrics(errors, resamples) | _percentile_metrics(errors, resamples)
 
 
 def calibration(predicted_px: np.ndarray, true_px: np.ndarray, sigmas_px: np.ndarray) -> dict:
@@ -174,12 +179,3 @@ def calibration(predicted_px: np.ndarray, true_px: np.ndarray, sigmas_px: np.nda
         "within_2_sigma": within_2,
         "error_by_sigma": float(np.sqrt(total / len(true_px))),
     }
-
-
-def _percentile_metrics(name: str, per_image: np.ndarray, resamples: Resamples | None) -> dict:
-    results = {f"{name}_percentiles": percentiles(per_image)}
-    if resamples:
-        results[f"{name}_percentiles_interval"] = {
-            str(q): resamples.percentile_interval(per_image, q) for q in PERCENTILES
-        }
-    return results

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_landmarks.evaluation.formatting import (
-    align_columns,
     describe_intervals,
     describe_invalid_rows,
     format_image_count,
     format_interval,
 )
+from keras_landmarks.utils.text_tables import align_columns
 
 if TYPE_CHECKING:  # Takes half a second to import; only `metrics_to_dataframe` needs it.
     import pandas
@@ -21,14 +21,25 @@ _ABOUT_NME = (
 _NO_NME = "NME: none, because faces of one or two points have no size to divide by"
 
 
+class Metric(NamedTuple):
+    """A metric and its 95 % interval, [low, high]; either is None if there is none."""
+
+    value: float | None
+    interval: list[float] | None
+
+    def format(self, scale: float = 1) -> tuple[str, str]:
+        """Returns the value and the interval, times `scale`, as texts."""
+        if self.value is None:
+            return "", ""
+        return f"{scale * self.value:.3f}", format_interval(self.interval, scale)
+
+
 class MetricRow(NamedTuple):
-    """A row of the table of metrics; an interval is [low, high], or None if there is none."""
+    """A row of the table of metrics."""
 
     title: str
-    mse: float  # photo px²
-    mse_interval: list[float] | None
-    nme: float | None
-    nme_interval: list[float] | None
+    mse: Metric  # photo px²
+    nme: Metric
 
 
 def format_evaluation(results: dict[str, Any]) -> str:
@@ -39,14 +50,9 @@ def format_evaluation(results: dict[str, Any]) -> str:
         f" {results['without_truth']:,} more predicted without truth",
         "MSE: sum of squares over x and y / (2 x points), mean over the images",
         _ABOUT_NME if {"nme", "nme_asked"} & results.keys() else _NO_NME,
-        describe_intervals(results["images"], results["groups"]),
-        *describe_invalid_rows(results["rejected"]),
-        "",
+        *_describe_images(results, results["images"]),
     ]
-    rows = [
-        (row.title, f"{row.mse:.3f}", format_interval(row.mse_interval), *_nme_cells(row))
-        for row in metric_rows(results)
-    ]
+    rows = [(row.title, *row.mse.format(), *row.nme.format(100)) for row in metric_rows(results)]
     header = ("", "MSE, px²", "interval", "NME, %", "interval")
     lines += align_columns([header, *rows], (28, 10, 22, 10, 18))
     if "auc_at_0.07" in results:
@@ -62,10 +68,15 @@ def format_evaluation(results: dict[str, Any]) -> str:
         title = "error / sigma, root mean square"
         lines.append(f"{title:50}{results['error_by_sigma']:8.4f}; 1 if well calibrated")
     if "mean_shape_mse" in results:
-        interval = format_interval(results.get("mean_shape_mse_interval"))
-        row = ("MSE of the mean shape, all points", f"{results['mean_shape_mse']:.3f}", interval)
+        row = ("MSE of the mean shape, all points", *_metric(results, "mean_shape_mse").format())
         lines += align_columns([row], (50, 8, 22))
     return "\n".join(lines)
+
+
+def _describe_images(results: dict[str, Any], num_images: int) -> list[str]:
+    """Returns the lines above a table about its intervals and rejected rows, then an empty one."""
+    intervals = describe_intervals(num_images, results["groups"])
+    return [intervals, *describe_invalid_rows(results["rejected"]), ""]
 
 
 def metric_rows(results: dict[str, Any]) -> Iterator[MetricRow]:
@@ -73,14 +84,13 @@ def metric_rows(results: dict[str, Any]) -> Iterator[MetricRow]:
     for title, suffix in [("requested points", "_asked"), ("all points", "")]:
         if f"mse{suffix}" not in results:
             continue
-        yield MetricRow(title, *_metric(results, f"mse{suffix}"), *_metric(results, f"nme{suffix}"))
-        for q in results[f"mse{suffix}_percentiles"]:
-            mse, nme = (
-                _metric(results, f"{name}{suffix}_percentiles", q) for name in ("mse", "nme")
-            )
-            yield MetricRow(f"  {q} % of images are below", *mse, *nme)
+        mse, nme = f"mse{suffix}", f"nme{suffix}"
+        yield MetricRow(title, _metric(results, mse), _metric(results, nme))
+        for q in results[f"{mse}_percentiles"]:
+            percentiles = (_metric(results, f"{name}_percentiles", q) for name in (mse, nme))
+            yield MetricRow(f"  {q} % of images are below", *percentiles)
     for name, region in results.get("regions", {}).items():
-        yield MetricRow(name, *_metric(region, "mse"), *_metric(region, "nme"))
+        yield MetricRow(name, _metric(region, "mse"), _metric(region, "nme"))
 
 
 def metrics_to_dataframe(results: dict[str, Any]) -> "pandas.DataFrame":
@@ -97,47 +107,29 @@ def metrics_to_dataframe(results: dict[str, Any]) -> "pandas.DataFrame":
     """
     import pandas
 
+    columns = ["mse", "mse_low", "mse_high", "nme", "nme_low", "nme_high"]
+    unknown = [None, None]
     rows = {
-        row.title.strip(): {
-            "mse": row.mse,
-            **_interval_columns("mse", row.mse_interval),
-            "nme": row.nme,
-            **_interval_columns("nme", row.nme_interval),
-        }
+        row.title.strip(): [
+            *(row.mse.value, *(row.mse.interval or unknown)),
+            *(row.nme.value, *(row.nme.interval or unknown)),
+        ]
         for row in metric_rows(results)
     }
-    return pandas.DataFrame.from_dict(rows, orient="index", dtype=float)
+    return pandas.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
 
 
-def _interval_columns(name: str, interval: list[float] | None) -> dict[str, float | None]:
-    low, high = interval or (None, None)
-    return {f"{name}_low": low, f"{name}_high": high}
-
-
-def _metric(
-    results: dict[str, Any], name: str, q: str | None = None
-) -> tuple[float | None, list[float] | None]:
-    """Returns a metric, or its percentile `q`, and the interval."""
+def _metric(results: dict[str, Any], name: str, q: str | None = None) -> Metric:
+    """Returns a metric, or its percentile `q`."""
     value, interval = results.get(name), results.get(f"{name}_interval")
-    if value is None:
-        return None, None
-    return (value[q], interval and interval[q]) if q else (value, interval)
-
-
-def _nme_cells(row: MetricRow) -> tuple[str, str]:
-    if row.nme is None:
-        return "", ""
-    return f"{100 * row.nme:.3f}", format_interval(row.nme_interval, 100)
+    if q and value:
+        return Metric(value[q], interval and interval[q])
+    return Metric(value, interval)
 
 
 def format_comparison(results: dict[str, Any]) -> str:
     """Returns the results of `scoring.compare` as aligned lines and a conclusion in words."""
-    lines = [
-        f"{results['images']:,} images",
-        describe_intervals(results["images"], results["groups"]),
-        *describe_invalid_rows(results["rejected"]),
-        "",
-    ]
+    lines = [f"{results['images']:,} images", *_describe_images(results, results["images"])]
     rows = [("", "MSE, px²", "interval")]
     for title, name in [
         (Path(results["a"]).name, "mse_a"),
@@ -145,9 +137,9 @@ def format_comparison(results: dict[str, Any]) -> str:
         ("difference, second - first", "difference"),
         ("ratio, second / first", "ratio"),
     ]:
-        value, interval = _metric(results, name)
-        if value is not None:
-            rows.append((title, f"{value:.3f}", format_interval(interval)))
+        metric = _metric(results, name)
+        if metric.value is not None:
+            rows.append((title, *metric.format()))
     lines += align_columns(rows, (28, 10, 22))
     return "\n".join([*lines, "", _conclusion(results)])
 
@@ -167,12 +159,8 @@ def _conclusion(results: dict[str, Any]) -> str:
 
 def format_ensemble(results: dict[str, Any]) -> str:
     """Returns the scores of `ensemble` as aligned lines: each model's and the combination's."""
-    lines = [
-        f"{results['scored_images']:,} images scored",
-        describe_intervals(results["scored_images"], results["groups"]),
-        *describe_invalid_rows(results["rejected"]),
-        "",
-    ]
+    num_images = results["scored_images"]
+    lines = [f"{num_images:,} images scored", *_describe_images(results, num_images)]
     weights = results["weights"] or [None] * results["models"]
     rows = [("", "weight", "MSE, px²", "interval")]
     for model, weight in [
@@ -180,9 +168,8 @@ def format_ensemble(results: dict[str, Any]) -> str:
         (results | {"file": results["combine"]}, None),
     ]:
         weight = "" if weight is None else f"{weight:.3f}"
-        interval = format_interval(model.get("mse_interval"))
-        rows.append((Path(model["file"]).name, weight, f"{model['mse']:.3f}", interval))
+        rows.append((Path(model["file"]).name, weight, *_metric(model, "mse").format()))
     if best := results.get("against_best"):
-        interval = format_interval(best["difference_interval"])
-        rows.append(("difference from the best model", "", f"{best['difference']:.3f}", interval))
+        difference = _metric(best, "difference").format()
+        rows.append(("difference from the best model", "", *difference))
     return "\n".join([*lines, *align_columns(rows, (28, 8, 10, 22))])

@@ -256,10 +256,10 @@ def _read_predictions(source: Path, is_submission: bool, true: Truth) -> Matched
         num_listed, sigmas_px = len(table.listed), None
     else:
         table = prediction_files.read(source)
-        num_listed, sigmas_px = len(table.file_names), table.sigmas
-    true.validate_num_landmarks(source, table.points.shape[1], is_submission)
+        num_listed, sigmas_px = len(table.file_names), table.sigmas_px
+    true.validate_num_landmarks(source, table.landmarks_photo_px.shape[1], is_submission)
     rows = matching.find_rows(table.file_names, true.file_names, source)
-    landmarks_px = table.points[rows]
+    landmarks_px = table.landmarks_photo_px[rows]
     matching.validate_finite(landmarks_px, true.file_names, source)
     sigmas_px = None if sigmas_px is None else sigmas_px[rows]
     return MatchedPredictions(landmarks_px, sigmas_px, num_listed - len(rows))

@@ -20,6 +20,7 @@ from keras_landmarks.images.drawing import (
     draw_text,
     region_colours,
 )
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_atomically
 
@@ -103,7 +104,7 @@ def assemble(
     height, width = np.max([tile.shape[:2] for tile in tiles], axis=0)
     cells = [_cell(*item, height, width) for item in zip(tiles, titles, strict=True)]
     cells += [_blank(*cells[0].shape[:2])] * (-len(cells) % columns)
-    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    rows = [np.hstack(row) for row in in_chunks(cells, columns)]
     return np.vstack([*rows, region_legend(columns * width, legend)] if legend else rows)
 
 

@@ -24,11 +24,7 @@ _OTHER_FORMATS = {  # common on phones and on the web
     rb"....ftypavi": "AVIF",
     rb"GIF8": "GIF",
 }
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {
-    0xC4,
-    0xC8,
-    0xCC,
-}  # SOF markers: their segments hold the size
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # their segments hold the size
 _JPEG_SCAN, _JPEG_APP1 = 0xDA, 0xE1
 _JPEG_ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers without a segment
 _EXIF_START = b"Exif\0\0"

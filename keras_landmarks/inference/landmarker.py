@@ -33,6 +33,7 @@ from keras_landmarks.inference.videos.video_tracking import VideoFrame, VideoTra
 from keras_landmarks.layouts import layout
 from keras_landmarks.settings import PhotoSettings, PredictionSettings, RunSettings
 from keras_landmarks.utils import cores
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
 
 
@@ -185,10 +186,8 @@ class Landmarker:
     def _predict_regions(self, photos: Sequence[np.ndarray], regions: list[Region]) -> np.ndarray:
         crop_spec = self._predictor.spec.crop_spec
         predicted = []
-        for start in range(0, len(regions), self._batch_size):
-            rows = slice(start, start + self._batch_size)
-            pairs = zip(photos[rows], regions[rows], strict=True)
-            cropped = [face_crops.crop_face(*pair, crop_spec) for pair in pairs]
+        for chunk in in_chunks(list(zip(photos, regions, strict=True)), self._batch_size):
+            cropped = [face_crops.crop_face(photo, region, crop_spec) for photo, region in chunk]
             crops, transforms = zip(*cropped, strict=True)
             transform = CropTransform(*map(np.stack, zip(*transforms, strict=True)))
             predicted.append(self._predictor(np.stack(crops), transform))

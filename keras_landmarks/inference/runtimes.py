@@ -14,6 +14,7 @@ import numpy as np
 from keras_landmarks.models import registry, weight_arrays
 from keras_landmarks.models.onnx.resnet import resnet_to_onnx
 from keras_landmarks.models.spec import ModelSpec, read_spec
+from keras_landmarks.utils.chunks import in_chunks
 
 # From crops, (N, height, width, 3), RGB from 0 to 255, to landmarks, (N, k, 2 or 3) float32, in
 # pixels of the crop, the third value the log variance.
@@ -68,9 +69,8 @@ class _OpenCVNetwork:
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Predicts crops in small batches."""
-        batches = range(0, len(crops), _OPENCV_BATCH)
-        return np.concatenate([self._predict(crops[at : at + _OPENCV_BATCH]) for at in batches])
-
-    def _predict(self, crops: np.ndarray) -> np.ndarray:
-        self._network.setInput(crops.astype(np.float32))
-        return self._network.forward()
+        predicted = []
+        for chunk in in_chunks(crops, _OPENCV_BATCH):
+            self._network.setInput(chunk.astype(np.float32))
+            predicted.append(self._network.forward())
+        return np.concatenate(predicted)

@@ -57,6 +57,6 @@ def _sample_photos(
         except ValueError as error:
             invalid.append(f"{image_folder / names[row]}: {error}")
             continue
-        yield photo, first_rows.points[row].astype(np.float32)
+        yield photo, first_rows.landmarks_photo_px[row].astype(np.float32)
     if invalid:
         _LOGGER.warning("%s; skipping %d of %d invalid photos", invalid[0], len(invalid), len(rows))

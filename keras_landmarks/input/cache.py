@@ -70,9 +70,10 @@ from tensorflow_datasets.core.writer import ShardWriter
 
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.photos import Photos
-from keras_landmarks.input.samples import Samples, reopener
+from keras_landmarks.input.samples import Samples, make_loader
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.utils import beam, cores
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import atomic_write, write_json
 from keras_landmarks.utils.folders import atomic_folder
@@ -134,13 +135,7 @@ class CropCache:
     def read_into(
         self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
     ) -> None:
-        """Writes the crop of a row, its landmarks and its scale into the given arrays.
-
-        Args:
-            row: the row of the samples.
-            image: (height, width, 3) uint8.
-            landmarks_crop_px: (k, 2) float32.
-            scale: (2,) float64, crop px per photo px, x before y.
+        """Implements `pipeline.Source`.
 
         Raises:
             InputError: the file has been truncated since the cache was opened.
@@ -277,8 +272,7 @@ class Crops(tfds.core.ShardBasedBuilder):
         )
 
     def _shards(self) -> list[tuple[range, Path]]:
-        rows, step = range(len(self._photos)), _rows_per_shard(self._photos)
-        pieces = [rows[start : start + step] for start in range(0, len(rows), step)]
+        pieces = in_chunks(range(len(self._photos)), _rows_per_shard(self._photos))
         name = self._get_filename_template("train")
         return [
             (piece, Path(name.sharded_filepath(shard_index=index, num_shards=len(pieces))))
@@ -333,15 +327,15 @@ def _rows_per_shard(photos: Photos) -> int:
 
 
 def _write_on_workers(photos: Photos, prepared: Path, folder: Path, for_each: Callable) -> None:
-    reopen = reopener(photos.samples, prepared)
-    write = functools.partial(_write_shard, reopen, photos.crop_spec, folder)
+    load = make_loader(photos.samples, prepared)
+    write = functools.partial(_write_shard, load, photos.crop_spec, folder)
     for_each(write, Crops(photos, folder).missing_shards())
 
 
 def _write_shard(
-    reopen: Callable[[], Samples], crop_spec: CropSpec, folder: Path, shard: tuple[range, Path]
+    load: Callable[[], Samples], crop_spec: CropSpec, folder: Path, shard: tuple[range, Path]
 ) -> None:
-    photos = Photos(reopen(), crop_spec)
+    photos = Photos(load(), crop_spec)
     rows, path = shard
     Crops(photos, folder).write_shard(rows, path, map(photos.read, rows))
 
@@ -358,12 +352,11 @@ def _write_locally(photos: Photos, folder: Path, threads: int) -> None:
 
 def _read_rows(photos: Photos, rows: list[int], threads: int) -> Iterator[tuple]:
     """Yields the result of `Photos.read` of each row, in order."""
-    tasks = [rows[start : start + _ROWS_PER_TASK] for start in range(0, len(rows), _ROWS_PER_TASK)]
     # Threads suffice because OpenCV releases the interpreter's lock.
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(tasks), 4 * threads):  # a few at a time, to bound memory
-            pieces = tasks[start : start + 4 * threads]
-            for crops in pool.map(lambda piece: [photos.read(row) for row in piece], pieces):
+        for some in in_chunks(rows, 4 * threads * _ROWS_PER_TASK):  # a few tasks, to bound memory
+            tasks = in_chunks(some, _ROWS_PER_TASK)
+            for crops in pool.map(lambda task: [photos.read(row) for row in task], tasks):
                 yield from crops
 
 

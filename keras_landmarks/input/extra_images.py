@@ -7,7 +7,6 @@ same files, whatever the number of processes and however often the work was kill
 """
 
 import functools
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,12 +19,13 @@ from absl import logging
 
 from keras_landmarks.contest import grouping, landmark_tables, listed_images
 from keras_landmarks.images import decoding
-from keras_landmarks.input.samples import Samples, load_samples, reopener
+from keras_landmarks.input.samples import Samples, load_samples, make_loader
 from keras_landmarks.settings import AugmentationSettings, ExtraImageSettings, TrainSettings
 from keras_landmarks.utils import beam
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.disk import flush_folder
 from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.files import atomic_write, write_json
+from keras_landmarks.utils.files import atomic_write, short_hash, write_json
 from keras_landmarks.utils.folders import atomic_folder, finish_replacing
 from keras_landmarks.utils.journal import Journal
 from keras_landmarks.utils.parallel import parallel_map
@@ -61,17 +61,16 @@ class ExtraImageSpec:
     seed: int = 0
 
     @classmethod
-    def of(
-        cls, extra: ExtraImageSettings, limits: AugmentationSettings, seed: int
-    ) -> "ExtraImageSpec":
-        """Returns the spec for the settings of a training or of `augment`."""
+    def of(cls, settings: TrainSettings) -> "ExtraImageSpec":
+        """Returns the spec for the settings of a training."""
+        extra, limits = settings.extra_images, settings.augmentation
         return cls(
             extra.augment_count,
             extra.augment_refill,
             limits.rotate_limit,
             limits.shift_limit,
             limits.scale_limit,
-            seed,
+            settings.run.seed,
         )
 
     def record(self, samples: Samples) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def load_extra_images(
         made from held-out photos must not be trained on.
     """
     prepared = Path(settings.files.prepared)
-    spec = ExtraImageSpec.of(settings.extra_images, settings.augmentation, settings.run.seed)
+    spec = ExtraImageSpec.of(settings)
     made = make_extra_images(samples, prepared, spec, settings.run.processes, for_each)
     folder = Path(made["folder"])
     extra = load_samples(folder, "train", prepared)
@@ -155,7 +154,7 @@ def make_extra_images(
         InputError: every image was dropped.
     """
     record = spec.record(samples)
-    key = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
+    key = short_hash(json.dumps(record))
     folder = prepared / f"augmented-{key}"
     finish_replacing(folder)
     if made := _read_settings(folder):
@@ -273,28 +272,24 @@ def _make_on_workers(
 ) -> Iterator[tuple]:
     """Has workers write the results of a piece of the attempts to each missing file in `folder`."""
     folder.mkdir(exist_ok=True)
-    write = functools.partial(_write_piece, reopener(samples, prepared), spec)
+    write = functools.partial(_write_piece, make_loader(samples, prepared), spec)
     # Not all attempts at once, because only a few of those for refilling are needed.
     count = spec.count
-    for part in [numbers[:count], *_split_range(numbers[count:], -(-count // 4))]:
+    for part in [numbers[:count], *in_chunks(numbers[count:], -(-count // 4))]:
         pieces = [
             (piece, folder / f"{piece[0]}-{piece[-1]}.npz")
-            for piece in _split_range(part, _ATTEMPTS_PER_PIECE)
+            for piece in in_chunks(part, _ATTEMPTS_PER_PIECE)
         ]
         for_each(write, [(piece, path) for piece, path in pieces if not path.exists()])
         for _, path in pieces:
             yield from _read_piece(path)
 
 
-def _split_range(numbers: range, step: int) -> list[range]:
-    return [numbers[start : start + step] for start in range(0, len(numbers), step)]
-
-
 def _write_piece(
-    reopen: Callable[[], Samples], spec: ExtraImageSpec, piece: tuple[range, Path]
+    load: Callable[[], Samples], spec: ExtraImageSpec, piece: tuple[range, Path]
 ) -> None:
     numbers, path = piece
-    samples = reopen()
+    samples = load()
     make = functools.partial(_make_image, spec, samples.image_folder)
     jpegs, landmarks_px = zip(*map(make, _iterate_attempts(samples, numbers)), strict=True)
     jpegs = [jpeg or b"" for jpeg in jpegs]

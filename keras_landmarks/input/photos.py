@@ -24,13 +24,7 @@ class Photos:
     def read_into(
         self, row: int, image: np.ndarray, landmarks_crop_px: np.ndarray, scale: np.ndarray
     ) -> None:
-        """Writes the crop of a row, its landmarks and its scale into the given arrays.
-
-        Args:
-            row: the row of the samples.
-            image: (height, width, 3) uint8.
-            landmarks_crop_px: (k, 2) float32.
-            scale: (2,) float64, crop px per photo px, x before y.
+        """Implements `pipeline.Source`.
 
         Raises:
             InputError: the image was damaged or changed since the samples were checked.

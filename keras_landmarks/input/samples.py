@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from keras_landmarks.contest import image_names, locations, table_files
+from keras_landmarks.contest import image_names, locations
 from keras_landmarks.contest.checking import (
     UnreadableSample,
     check_landmarks,
@@ -41,8 +41,10 @@ from keras_landmarks.contest.checking import (
     inspect_image,
 )
 from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.settings import TrainSettings
+from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.files import atomic_write, write_atomically
+from keras_landmarks.utils.files import atomic_write, short_hash, write_atomically
 from keras_landmarks.utils.folders import atomic_folder
 from keras_landmarks.utils.progress import progress
 
@@ -121,22 +123,24 @@ def load_samples(
     return _load(folder, image_folder)
 
 
+def load_training_samples(settings: TrainSettings) -> Samples:
+    """Returns the samples of the split `train` that these settings name (`load_samples`)."""
+    files, split = settings.files, settings.split
+    return load_samples(Path(files.data), "train", Path(files.prepared), split.limit, split.strict)
+
+
 def log_invalid_samples(samples: Samples) -> None:
     """Logs the number of invalid samples and the first of them, if there are any."""
-    if samples.invalid_samples:
-        name, line, reason = samples.invalid_samples[0]
+    if invalid := samples.invalid_samples:
         logging.warning(
-            "%s, line %d (%s): %s; %d of %d samples cannot be used and are skipped",
-            samples.image_folder.parent / "landmarks.csv",
-            line,
-            table_files.printable(name),
-            reason,
-            len(samples.invalid_samples),
-            len(samples.invalid_samples) + len(samples),
+            "%s; %d of %d samples cannot be used and are skipped",
+            invalid[0].describe(samples.image_folder.parent / "landmarks.csv"),
+            len(invalid),
+            len(invalid) + len(samples),
         )
 
 
-def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
+def make_loader(samples: Samples, prepared: Path) -> Callable[[], Samples]:
     """Returns a function that loads these samples in another process, also on another machine.
 
     It is small to pickle: names and landmarks stay in the files that `load_samples` wrote under
@@ -144,7 +148,8 @@ def reopener(samples: Samples, prepared: Path) -> Callable[[], Samples]:
     samples have changed since.
     """
     folder = (prepared / f"samples-{samples.key}").absolute()
-    return functools.partial(_reopen, folder, samples.image_folder.absolute(), samples.fingerprint)
+    image_folder = samples.image_folder.absolute()
+    return functools.partial(_load_again, folder, image_folder, samples.fingerprint)
 
 
 def fingerprint_rows(samples: Samples, rows: np.ndarray) -> str:
@@ -163,7 +168,7 @@ def fingerprint_rows(samples: Samples, rows: np.ndarray) -> str:
 
 def _key(table: Path, image_folder: Path, limit: int | None) -> str:
     identity = os.fspath(table.resolve()), os.fspath(image_folder.resolve()), limit, _VERSION
-    return hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+    return short_hash(repr(identity))
 
 
 def _check_and_save(
@@ -244,13 +249,12 @@ def _file_states(
     names += filter(image_names.is_valid_name, (sample.file_name for sample in invalid))
     folder = os.open(image_folder, os.O_RDONLY)
 
-    def stat_piece(start: int) -> list[tuple[int, int, int]]:
-        return [_file_state(name, folder) for name in names[start : start + _STATS_PER_TASK]]
+    def states(task: list[str]) -> np.ndarray:
+        return np.array([_file_state(name, folder) for name in task], np.int64)
 
     try:
         with ThreadPoolExecutor(_STAT_THREADS) as pool:
-            pieces = pool.map(stat_piece, range(0, len(names), _STATS_PER_TASK))
-            return np.concatenate([np.array(piece, np.int64) for piece in pieces])
+            return np.concatenate(list(pool.map(states, in_chunks(names, _STATS_PER_TASK))))
     finally:
         os.close(folder)
 
@@ -304,7 +308,7 @@ def _from_index(index: dict[str, Any], folder: Path, image_folder: Path) -> Samp
 
 
 @functools.lru_cache(maxsize=1)  # a worker process gets many pieces of the same work
-def _reopen(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
+def _load_again(folder: Path, image_folder: Path, fingerprint: str) -> Samples:
     samples = _load(folder, image_folder)
     if samples.fingerprint != fingerprint:
         raise InputError(f"{image_folder}: the data changed since the start; start again")
@@ -315,9 +319,8 @@ def _validate(samples: Samples, table: Path, strict: bool) -> None:
     """Raises InputError if too many samples are invalid, or none is valid."""
     invalid = samples.invalid_samples
     if invalid and (strict or len(invalid) > len(samples)):
-        name, line, reason = invalid[0]
-        where = f"{table}, line {line} ({name}): {reason}"
         count = f"{len(invalid):,} of {len(invalid) + len(samples):,} samples cannot be used"
-        raise InputError(f"{where}; {count}" + ("" if strict else ": is --data right?"))
+        hint = "" if strict else ": is --data right?"
+        raise InputError(f"{invalid[0].describe(table)}; {count}{hint}")
     if not len(samples):
         raise InputError(f"{table}: there is no row under the header")

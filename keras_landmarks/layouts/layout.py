@@ -4,11 +4,11 @@
 Five public solutions of the contest agree on this mirror map.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from keras_landmarks.utils import files
 from keras_landmarks.utils.errors import InputError
 
 CONTEST_POINTS = 971
@@ -98,22 +98,12 @@ def regions_to_json(regions: dict[str, slice]) -> dict[str, list[int]]:
 
 
 def read_json(path: Path) -> object:
-    """Reads and decodes a layout file.
+    """Returns the value of a layout file, an object or the list of a mirror map.
 
     Raises:
         InputError: the file is missing, too large, or not JSON.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise InputError(f"{path}: too large for a layout, over {_MAX_FILE_BYTES:,} bytes")
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: not valid JSON") from None
+    return files.read_json(path, _MAX_FILE_BYTES)
 
 
 def _parse_region(ends: object, num_landmarks: int, where: str) -> slice:

@@ -55,10 +55,7 @@ def _folded_weights(convolution: keras.Layer, norm: keras.Layer) -> list[np.ndar
     gamma, beta, mean, variance = norm.get_weights()
     scale = gamma / np.sqrt(variance + norm.epsilon)
     kernel, *bias = convolution.get_weights()
-    if isinstance(
-        convolution, keras.layers.DepthwiseConv2D
-    ):  # the kernel is (k, k, in, multiplier)
-        kernel = kernel * scale.reshape(kernel.shape[2:])
-    else:
-        kernel = kernel * scale
+    is_depthwise = isinstance(convolution, keras.layers.DepthwiseConv2D)
+    # A depthwise kernel is (k, k, in, multiplier).
+    kernel = kernel * (scale.reshape(kernel.shape[2:]) if is_depthwise else scale)
     return [kernel, beta + (sum(bias) - mean) * scale]

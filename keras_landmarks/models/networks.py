@@ -8,6 +8,8 @@ from keras_landmarks.models import heads, keras_applications, registry, resnet
 from keras_landmarks.models.heads import HeadConfig
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.registry import ResNetConfig
+from keras_landmarks.settings import MODELS
+from keras_landmarks.utils.errors import InputError
 
 
 def build(
@@ -26,7 +28,7 @@ def build(
     landmark.
 
     Args:
-        name_or_config: a name in `registry`, or a ResNet that is described there.
+        name_or_config: a name of `settings.MODELS`, or the configuration of a ResNet.
         num_landmarks: landmarks per face.
         image_size: the side of a square, or (height, width), px.
         pixel_mean: subtracted from pixels scaled to 0 to 1; one number, or one for each channel.
@@ -50,7 +52,8 @@ def _normalise(image, mean: np.ndarray, std: np.ndarray):
 def _features(name_or_config: str | ResNetConfig, x):
     if isinstance(name_or_config, ResNetConfig):
         return resnet.features(name_or_config, x)
-    registry.check_model_name(name_or_config)
     if name_or_config in registry.KERAS_APPLICATIONS:
         return keras_applications.features(name_or_config, x)
-    return resnet.features(registry.RESNETS[name_or_config], x)
+    if name_or_config in registry.RESNETS:
+        return resnet.features(registry.RESNETS[name_or_config], x)
+    raise InputError(f"model {name_or_config!r} is unknown: choose one of {', '.join(MODELS)}")

@@ -1,9 +1,7 @@
-"""The networks that `--model` names, and their settings. Imports no Keras: --help starts fast."""
+"""What the names of `settings.MODELS` stand for; imports no Keras."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
-
-from keras_landmarks.utils.errors import InputError
 
 
 class ResNetConfig(NamedTuple):
@@ -51,11 +49,3 @@ NORMALISATIONS = {
 }
 
 HEADS = ("linear", "shape")
-
-MODEL_NAMES = (*RESNETS, *KERAS_APPLICATIONS)
-
-
-def check_model_name(name: str) -> None:
-    """Raises InputError if there is no network of that name."""
-    if name not in MODEL_NAMES:
-        raise InputError(f"model {name!r} is unknown: choose one of {', '.join(MODEL_NAMES)}")

@@ -87,10 +87,10 @@ def _read_tables(
         names = tables["prediction"].file_names if predictions else None
         tables["truth"] = labels.read(truth, names)
         num_invalid = len(tables["truth"].invalid_samples)
-    if len({table.points.shape[1] for table in tables.values()}) > 1:
+    if len({table.landmarks_photo_px.shape[1] for table in tables.values()}) > 1:
         raise InputError(f"{predictions} and {truth} have different numbers of points")
     points_by_name = {
-        label: dict(zip(table.file_names, table.points, strict=True))
+        label: dict(zip(table.file_names, table.landmarks_photo_px, strict=True))
         for label, table in tables.items()
     }
     return points_by_name, num_invalid

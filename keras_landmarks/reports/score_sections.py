@@ -11,7 +11,6 @@ from keras_landmarks.evaluation.formatting import (
     describe_intervals,
     describe_invalid_rows,
     format_image_count,
-    format_interval,
 )
 from keras_landmarks.evaluation.result_tables import MetricRow, metric_rows
 from keras_landmarks.evaluation.scoring import ScoredPredictions
@@ -119,10 +118,7 @@ def _metric_table(title: str, rows: Sequence[MetricRow]) -> Table:
     lines = [
         Row(
             printable(row.title.strip()),
-            [
-                Cell(f"{row.mse:.3f}", format_interval(row.mse_interval)),
-                Cell(f"{100 * row.nme:.3f}", format_interval(row.nme_interval, 100)),
-            ],
+            [Cell(*row.mse.format()), Cell(*row.nme.format(100))],
             inner=row.title.startswith(" "),
         )
         for row in rows
@@ -133,22 +129,34 @@ def _metric_table(title: str, rows: Sequence[MetricRow]) -> Table:
 # ── errors by point and region ──
 
 
+def _mean_face(
+    scored: ScoredPredictions, mirror_map: np.ndarray | None, values: np.ndarray, what: str
+) -> Chart:
+    """Returns the mean face, its points coloured by values (k,), in % of the face's size."""
+    mean = pose.mean_face(scored.truth.landmarks_px, mirror_map)
+    least, most = (
+        f"{values[point]:.2f} % at point {point}{_in_region(point, scored.regions)}"
+        for point in (int(values.argmin()), int(values.argmax()))
+    )
+    return Chart(
+        "By point, on the mean face",
+        charts.on_face(mean, values, f"{what}, % of the face's size"),
+        f"The mean face, coloured by the {what}, from {least} to {most}.",
+    )
+
+
+def _in_region(point: int, regions: dict[str, slice]) -> str:
+    names = [name for name, part in regions.items() if part.start <= point < part.stop]
+    return f" ({printable(names[0])})" if names else ""
+
+
 def error_by_point_section(scored: ScoredPredictions, mirror_map: np.ndarray | None) -> Section:
     """Returns the section with the error of each point and, if there are regions, of each region.
 
     `mirror_map` is (k,), or None if it is not known.
     """
     errors = 100 * (scored.distances_px / scored.face_sizes_px[:, None]).mean(axis=0)
-    worst = int(errors.argmax())
-    mean = pose.mean_face(scored.truth.landmarks_px, mirror_map)
-    face = Chart(
-        "By point, on the mean face",
-        charts.on_face(mean, errors, "mean distance, % of the face's size"),
-        f"The mean face, coloured by error, from {errors.min():.2f} % to"
-        f" {errors[worst]:.2f} % of the face's size; the largest error is at point {worst}"
-        f"{_in_region(worst, scored.regions)}, the smallest at point {errors.argmin()}"
-        f"{_in_region(int(errors.argmin()), scored.regions)}.",
-    )
+    face = _mean_face(scored, mirror_map, errors, "mean distance")
     if not scored.regions:
         return Section("Errors by point", charts=[face])
     rows = [row for row in metric_rows(scored.metrics) if row.title in scored.regions]
@@ -174,11 +182,6 @@ def _region_bars(scored: ScoredPredictions) -> Chart:
         "Divided by the size of the whole face. Squares show the points' colours in the pictures."
         + (" Lines are 95 % intervals." if scored.resamples else ""),
     )
-
-
-def _in_region(point: int, regions: dict[str, slice]) -> str:
-    names = [name for name, part in regions.items() if part.start <= point < part.stop]
-    return f" ({printable(names[0])})" if names else ""
 
 
 def _region_colours(scored: ScoredPredictions) -> dict[str, tuple[int, int, int]]:
@@ -244,15 +247,7 @@ def calibration_section(scored: ScoredPredictions, mirror_map: np.ndarray | None
     """Returns the section that compares predicted standard deviations with the errors."""
     sigmas_px = scored.predictions.sigmas_px
     relative = 100 * np.median(sigmas_px / scored.face_sizes_px[:, None], axis=0)
-    mean = pose.mean_face(scored.truth.landmarks_px, mirror_map)
-    least, most = int(relative.argmin()), int(relative.argmax())
-    face = Chart(
-        "By point, on the mean face",
-        charts.on_face(mean, relative, "median sigma, % of the face's size"),
-        f"The mean face, coloured by sigma, from {relative[least]:.2f} % at point {least}"
-        f"{_in_region(least, scored.regions)} to {relative[most]:.2f} % at point {most}"
-        f"{_in_region(most, scored.regions)}.",
-    )
+    face = _mean_face(scored, mirror_map, relative, "median sigma")
     sigmas, errors = _bin_by_sigma(sigmas_px.ravel(), scored.distances_px.ravel())
     pairs = [
         f"{error:.3g} where sigma is {sigma:.3g}"

@@ -12,6 +12,7 @@ from keras_landmarks.contest import table_files
 from keras_landmarks.evaluation.matching import Truth
 from keras_landmarks.layouts import mirror
 from keras_landmarks.training.records import (
+    FLAGS_FILE,
     HISTORY_FILE,
     VALIDATION_FILE,
     VERSIONS_FILE,
@@ -19,7 +20,7 @@ from keras_landmarks.training.records import (
 )
 from keras_landmarks.utils.errors import InputError
 
-_FLAG_FILE, _MODEL_FILE = "flags.cfg", "model.json"
+_MODEL_FILE = "model.json"
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def read_training_run(workdir: Path) -> TrainingRun:
     Raises:
         InputError: it is not the work directory of a training run, or a file in it is damaged.
     """
-    if not any((workdir / name).exists() for name in (HISTORY_FILE, _FLAG_FILE, _MODEL_FILE)):
+    if not any((workdir / name).exists() for name in (HISTORY_FILE, FLAGS_FILE, _MODEL_FILE)):
         raise InputError(f"{workdir}: no training run; --workdir must be a folder of `train`")
-    flag_file = workdir / _FLAG_FILE
+    flag_file = workdir / FLAGS_FILE
     text = flag_file.read_text(errors="replace") if flag_file.exists() else ""
     return TrainingRun(
         workdir,

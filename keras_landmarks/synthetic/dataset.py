@@ -50,14 +50,13 @@ def _write_split(
     """Writes the images of a split and the table of their landmarks."""
     images = folder / "images"
     images.mkdir(parents=True)
-    faces_drawn = parallel_map(functools.partial(_draw_face, seed), range(count), processes)
-    landmarks = []
-    for jpeg, landmarks_px in progress(
-        faces_drawn, f"drawing {folder.name} faces", "images", count
-    ):
-        (images / _file_name(len(landmarks))).write_bytes(jpeg)
+    drawn = parallel_map(functools.partial(_draw_face, seed), range(count), processes)
+    drawn = progress(drawn, f"drawing {folder.name} faces", "images", count)
+    names, landmarks = _file_names(count), []
+    for name, (jpeg, landmarks_px) in zip(names, drawn, strict=True):
+        (images / name).write_bytes(jpeg)
         landmarks.append(landmarks_px)
-    landmark_tables.write_landmarks(folder / table, _file_names(count), landmarks)
+    landmark_tables.write_landmarks(folder / table, names, landmarks)
 
 
 def _draw_face(seed: tuple[int, int], index: int) -> tuple[bytes, np.ndarray]:
@@ -76,8 +75,4 @@ def _write_requested_points(path: Path, count: int, seed: int) -> None:
 
 
 def _file_names(count: int) -> list[str]:
-    return [_file_name(index) for index in range(count)]
-
-
-def _file_name(index: int) -> str:
-    return f"face_{index:06d}.jpg"
+    return [f"face_{index:06d}.jpg" for index in range(count)]

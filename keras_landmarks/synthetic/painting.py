@@ -321,18 +321,11 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 def _paint_bands(rng: np.random.Generator, image: np.ndarray) -> None:
     """Blackens one or two sides of the image, in place."""
-    height, width = image.shape[:2]
+    columns = image.swapaxes(0, 1)
+    from_sides = [columns, columns[::-1], image, image[::-1]]
     for side in rng.choice(4, rng.integers(1, 3), replace=False):
-        share = rng.uniform(0.02, 0.17)
-        match side:
-            case 0:
-                image[:, : round(share * width)] = 0
-            case 1:
-                image[:, width - round(share * width) :] = 0
-            case 2:
-                image[: round(share * height)] = 0
-            case 3:
-                image[height - round(share * height) :] = 0
+        lines = from_sides[side]
+        lines[: round(rng.uniform(0.02, 0.17) * len(lines))] = 0
 
 
 def _to_fixed_point(points: np.ndarray) -> np.ndarray:

@@ -76,10 +76,9 @@ def read_position(path: Path) -> Position:
     Raises:
         InputError: the file is damaged.
     """
-    if not path.exists():
-        return Position(0)
     with _input_errors(path):
-        return _read_position(_read_run(path))[0]
+        run = _read_run(path)
+        return _read_position(run)[0] if run else Position(0)
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -87,8 +86,6 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
     A checkpoint of an earlier version, which records no settings, fits any.
     """
-    if not path.exists():
-        return
     with _input_errors(path):
         recorded = with_new_names(_read_run(path).get("settings", {}))
     different = [name for name in settings if recorded.get(name, settings[name]) != settings[name]]
@@ -106,8 +103,7 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 def read_epochs(path: Path) -> int | None:
     """Returns the `--epochs` of the last start; None if the checkpoint does not record it."""
-    with _input_errors(path):
-        return _read_run(path).get("epochs") if path.exists() else None
+    return _read_run(path).get("epochs")
 
 
 def check_images(path: Path, images: str) -> None:
@@ -115,7 +111,7 @@ def check_images(path: Path, images: str) -> None:
 
     A checkpoint of an earlier version, which records no fingerprint, fits any.
     """
-    if path.exists() and _read_run(path).get("images") not in (None, images):
+    if _read_run(path).get("images") not in (None, images):
         raise InputError(
             f"{path.parent} was trained on other images (--data, their points, or which of them to"
             " train on); give another --workdir, start over with --noresume, or give"
@@ -183,7 +179,9 @@ def _input_errors(path: Path) -> Iterator[None]:
 
 
 def _read_run(path: Path) -> dict[str, Any]:
-    """Returns the position and the record of a checkpoint."""
+    """Returns the position and the record of a checkpoint; nothing if there is no such file."""
+    if not path.exists():
+        return {}
     with _input_errors(path), safetensors.safe_open(path, "numpy") as file:
         return dict(json.loads(file.metadata()["run"]))
 

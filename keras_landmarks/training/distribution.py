@@ -266,8 +266,8 @@ def check_batch_size(batch_size: int) -> None:
 
 
 @contextlib.contextmanager
-def first_process_first(step: str) -> Iterator[None]:
-    """Process 0 runs the block first; the others follow when it is done, and find its files.
+def main_process_first(step: str) -> Iterator[None]:
+    """Process 0 runs the block before all others, which find its files.
 
     Args:
         step: a name for the block, the same in all processes.

@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_landmarks.utils import cores
 from keras_landmarks.utils.errors import InputError
 
+FLAGS_FILE = "flags.cfg"
 HISTORY_FILE = "history.csv"  # the metrics of every epoch
 VALIDATION_FILE = "validation.csv"  # the names of the images that were held out
 VERSIONS_FILE = "versions.json"  # packages and devices

@@ -220,7 +220,7 @@ def _set_shape_basis(
 # ── callbacks ──
 
 
-def weight_callbacks(
+def optimizer_callbacks(
     settings: TrainSettings, steps: int, start: Position, metrics: Sequence[np.ndarray] = ()
 ) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that affect the weights and their averages.
@@ -268,7 +268,7 @@ def _callbacks(
     every_steps = settings.run.save_every_steps
     return [
         pace,  # first: it measures the steps
-        *weight_callbacks(settings, steps, start, metrics),
+        *optimizer_callbacks(settings, steps, start, metrics),
         callbacks.StopAtNaN(),  # before other callbacks use the metrics of an epoch
         callbacks.BestWeights(workdir / BEST_WEIGHTS, history.best_loss),
         *([callbacks.EpochTensorBoard(workdir / LOGS, write_graph=False)] if writes else []),

@@ -29,7 +29,7 @@ from keras_landmarks.utils.files import write_atomically, write_json
 from keras_landmarks.utils.locks import exclusive_lock
 
 CHECKPOINT, LOGS = "last.safetensors", "logs"
-_FLAGFILE, _INVALID_SAMPLES = "flags.cfg", "rejects.csv"
+_INVALID_SAMPLES = "rejects.csv"
 
 
 def lock(settings: TrainSettings) -> AbstractContextManager:
@@ -193,7 +193,7 @@ def write_records(settings: TrainSettings, samples: Samples, held_out: Sequence[
     if not distribution.is_first():
         return
     workdir = Path(settings.files.workdir)
-    write_flagfile(workdir / _FLAGFILE, settings)
+    write_flagfile(workdir / records.FLAGS_FILE, settings)
     rows = ([name] for name in held_out)
     table_files.write_rows(workdir / records.VALIDATION_FILE, ("file_name",), rows)
     write_json(workdir / records.VERSIONS_FILE, records.versions())

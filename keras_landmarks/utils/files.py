@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_landmarks.utils.disk import explain_full_disk, flush_file
+from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.locks import locked_file
 
 _LONGEST_EXTENSION = 16
@@ -59,6 +60,25 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON to `path` with `atomic_write`."""
     write_atomically(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path, max_bytes: int) -> Any:
+    """Returns the value of a JSON file from an untrusted source.
+
+    Raises:
+        InputError: there is no such file, it is larger than `max_bytes`, or it is not JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    if len(content) > max_bytes:
+        raise InputError(f"{path}: over {max_bytes:,} bytes")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: not JSON") from None
 
 
 def fingerprint(paths: Iterable[str | Path], *facts: Any) -> str:

@@ -36,7 +36,7 @@ def test_faces_are_written_in_contest_format(photos, tmp_path):
     assert results["mirror"]
     folder = tmp_path / "data" / "train"
     table = landmark_tables.read_landmarks(folder / "landmarks.csv")
-    for name, points in zip(table.file_names, table.points, strict=True):
+    for name, points in zip(table.file_names, table.landmarks_photo_px, strict=True):
         image = listed_images.read_image(folder / "images", name)
         x, y = points[0].astype(int)
         assert image[y, x].min() > 200  # the white dot
@@ -66,7 +66,7 @@ def test_crops_table_maps_landmarks_to_photo(photos, tmp_path):
         table = landmark_tables.read_landmarks(folder / "landmarks.csv")
         assert [crop[0] for crop in crops] == table.file_names
         assert [crop[2] for crop in crops] == annotations
-        in_photo = table.points[0] + [int(crops[0][3]), int(crops[0][4])]
+        in_photo = table.landmarks_photo_px[0] + [int(crops[0][3]), int(crops[0][4])]
         assert crops[0][1] == "a.jpg"
         assert in_photo.tolist() == [[100, 60], [80, 40], [110, 70]]
 
@@ -75,7 +75,7 @@ def test_face_share_0_keeps_whole_photos(photos, tmp_path):
     convert(photos, tmp_path / "data", "test", face_share=0, processes=1)
     folder = tmp_path / "data" / "test"
     table = landmark_tables.read_landmarks(folder / "landmarks.csv")
-    assert table.points[0].tolist() == [[100, 60], [80, 40], [110, 70]]
+    assert table.landmarks_photo_px[0].tolist() == [[100, 60], [80, 40], [110, 70]]
     assert listed_images.read_image(folder / "images", table.file_names[0]).shape == (120, 200, 3)
 
 
@@ -202,7 +202,9 @@ def test_other_unit_must_be_given(photos, tmp_path, unit):
         convert(photos, tmp_path / "data", face_share=0, processes=1)
     assert not (tmp_path / "data").exists()
     convert(photos, tmp_path / "data", face_share=0, processes=1, points_unit=unit)
-    points = landmark_tables.read_landmarks(tmp_path / "data" / "train" / "landmarks.csv").points
+    points = landmark_tables.read_landmarks(
+        tmp_path / "data" / "train" / "landmarks.csv"
+    ).landmarks_photo_px
     np.testing.assert_allclose(points, pixels, atol=1e-3)
 
 
@@ -238,7 +240,7 @@ def test_single_landmark_is_cropped_by_box(photos, tmp_path):
     folder = tmp_path / "data" / "train"
     image = listed_images.read_image(folder / "images", "face_000000.jpg")
     assert image.shape == (62, 82, 3)  # 41 x 31 px take half of each side
-    [[[x, y]]] = landmark_tables.read_landmarks(folder / "landmarks.csv").points
+    [[[x, y]]] = landmark_tables.read_landmarks(folder / "landmarks.csv").landmarks_photo_px
     assert image[y, x].min() > 200  # the white dot
 
 

@@ -10,7 +10,7 @@ def landmarks(faces):
     """Every 40th point of the training faces, (24, 25, 2)."""
     return (
         landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
-        .points[:, ::40]
+        .landmarks_photo_px[:, ::40]
         .astype(float)
     )
 

@@ -32,8 +32,8 @@ def faces_table(predictions: Path, split: Path, sources: Path | None) -> pd.Data
     truth = landmark_tables.read_landmarks(split / "landmarks.csv")
     row_of = {name: row for row, name in enumerate(truth.file_names)}
     names = predicted.file_names
-    true_px = np.float64(truth.points[[row_of[name] for name in names]])
-    error_px = np.float64(predicted.points) - true_px
+    true_px = np.float64(truth.landmarks_photo_px[[row_of[name] for name in names]])
+    error_px = np.float64(predicted.landmarks_photo_px) - true_px
     mirror_map = layout.mirror_map()
     yaw = pose.yaw_deg(true_px, pose.mean_face(true_px, mirror_map), mirror_map)
     grey = [cv2.imread(str(split / "images" / name), cv2.IMREAD_GRAYSCALE) for name in names]

@@ -10,7 +10,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def labels(faces):
-    return landmark_tables.read_landmarks(faces / "train" / "landmarks.csv").points
+    return landmark_tables.read_landmarks(faces / "train" / "landmarks.csv").landmarks_photo_px
 
 
 def turned(points, degrees, scale, shift):

@@ -7,7 +7,7 @@ from keras_landmarks.contest import landmark_tables
 
 @pytest.fixture(scope="module")
 def labels(faces):
-    return landmark_tables.read_landmarks(faces / "train" / "landmarks.csv").points
+    return landmark_tables.read_landmarks(faces / "train" / "landmarks.csv").landmarks_photo_px
 
 
 def test_chosen_points_lie_far_apart(labels):

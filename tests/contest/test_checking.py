@@ -21,7 +21,9 @@ def test_valid_samples_have_size_and_digest(faces):
     samples = list(checking.check_landmarks(train / "landmarks.csv", train / "images", limit=2))
     assert all(isinstance(sample, ValidSample) for sample in samples)
     table = landmark_tables.read_landmarks(train / "landmarks.csv")
-    for sample, name, points in zip(samples, table.file_names, table.points, strict=False):
+    for sample, name, points in zip(
+        samples, table.file_names, table.landmarks_photo_px, strict=False
+    ):
         assert sample.file_name == name
         np.testing.assert_array_equal(sample.landmarks_photo_px, points)
         content = (train / "images" / name).read_bytes()
@@ -32,6 +34,8 @@ def test_valid_samples_have_size_and_digest(faces):
 def test_shares_of_photo_sides_are_refused(own_faces):
     train = own_faces / "train"
     table = landmark_tables.read_landmarks(train / "landmarks.csv")
-    landmark_tables.write_landmarks(train / "landmarks.csv", table.file_names, table.points / 1000)
+    landmark_tables.write_landmarks(
+        train / "landmarks.csv", table.file_names, table.landmarks_photo_px / 1000
+    )
     with pytest.raises(InputError, match=r"landmarks\.csv: .* 0 to 1"):
         list(checking.check_landmarks(train / "landmarks.csv", train / "images"))

@@ -31,8 +31,8 @@ def test_invalid_rows_are_skipped_and_logged(write, caplog):
     path = write(f"{TABLE}f.jpg,0,1\n")
     read = labels.read(path)
     assert read.file_names == ["a.jpg", "b.jpg", "d.jpg", "f.jpg"]
-    np.testing.assert_array_equal(read.points, [[[1, 2]], [[3, 4]], [[7, 8]], [[0, 1]]])
-    assert read.points.dtype == np.int16
+    np.testing.assert_array_equal(read.landmarks_photo_px, [[[1, 2]], [[3, 4]], [[7, 8]], [[0, 1]]])
+    assert read.landmarks_photo_px.dtype == np.int16
     assert by_line(read.invalid_samples) == INVALID
     assert list(read.listed) == [f"{letter}.jpg" for letter in "abdefc"]
     assert caplog.messages == [
@@ -44,7 +44,7 @@ def test_valid_table_is_read_unchanged(faces, caplog):
     path = faces / "train" / "landmarks.csv"
     read, expected = labels.read(path), landmark_tables.read_landmarks(path)
     assert read.file_names == expected.file_names
-    np.testing.assert_array_equal(read.points, expected.points)
+    np.testing.assert_array_equal(read.landmarks_photo_px, expected.landmarks_photo_px)
     assert (read.invalid_samples, caplog.messages) == ([], [])
 
 
@@ -59,7 +59,7 @@ def test_train_skips_the_same_rows(own_faces, tmp_path):
     assert read.invalid_samples == samples.invalid_samples
     assert len(read.invalid_samples) == 6
     assert read.file_names == samples.file_names
-    np.testing.assert_array_equal(read.points, samples.landmarks_photo_px)
+    np.testing.assert_array_equal(read.landmarks_photo_px, samples.landmarks_photo_px)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_train_skips_the_same_rows(own_faces, tmp_path):
 def test_only_requested_rows_count(table, names, kept, lines):
     read = labels.read(table, names)
     assert read.file_names == kept
-    assert read.points.shape == (len(kept), 1, 2)
+    assert read.landmarks_photo_px.shape == (len(kept), 1, 2)
     assert list(by_line(read.invalid_samples)) == lines
     assert len(read.listed) == 5
 
@@ -120,5 +120,5 @@ def test_other_rows_take_no_memory(tmp_path, monkeypatch):
     read = labels.read(tmp_path / "table.csv", names[::100])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    np.testing.assert_array_equal(read.points, points[::100])
+    np.testing.assert_array_equal(read.landmarks_photo_px, points[::100])
     assert peak < points.nbytes

@@ -34,8 +34,8 @@ DIALECTS = dialects(TABLE) | {
 def test_every_dialect_is_read(write, content):
     table = landmark_tables.read_landmarks(write(content))
     assert table.file_names == ["a.jpg", "b.jpg"]
-    np.testing.assert_array_equal(table.points, [[[1, -2]], [[3, 40]]])
-    assert table.points.dtype == np.int16
+    np.testing.assert_array_equal(table.landmarks_photo_px, [[[1, -2]], [[3, 40]]])
+    assert table.landmarks_photo_px.dtype == np.int16
 
 
 def test_columns_are_ordered_by_number(write):
@@ -43,7 +43,7 @@ def test_columns_are_ordered_by_number(write):
     columns = sorted(landmark_tables.point_columns(11))
     row = [str(int(title.split("_")[1][1:]) * 10 + "XY".index(title[-1])) for title in columns]
     path = write(f"file_name,{','.join(columns)}\na.jpg,{','.join(row)}\n")
-    points = landmark_tables.read_landmarks(path).points
+    points = landmark_tables.read_landmarks(path).landmarks_photo_px
     np.testing.assert_array_equal(points, [[[10 * i, 10 * i + 1] for i in range(11)]])
     assert landmark_tables.read_point_names(path) == landmark_tables.point_names(11)
     assert landmark_tables.count_points(path) == 11
@@ -51,7 +51,9 @@ def test_columns_are_ordered_by_number(write):
 
 def test_all_x_may_precede_all_y(write):
     path = write("file_name,x0,x1,y0,y1\na.jpg,1,3,2,4\n")
-    np.testing.assert_array_equal(landmark_tables.read_landmarks(path).points, [[[1, 2], [3, 4]]])
+    np.testing.assert_array_equal(
+        landmark_tables.read_landmarks(path).landmarks_photo_px, [[[1, 2], [3, 4]]]
+    )
 
 
 def test_names_are_normalised_to_nfc(write):
@@ -75,15 +77,15 @@ def test_written_table_is_read_back(tmp_path, write_table, num_landmarks):
     write_table(path, names, landmarks)
     table = landmark_tables.read_landmarks(path)
     assert table.file_names == names
-    assert table.points.dtype == np.int16
-    np.testing.assert_array_equal(table.points, landmarks)
+    assert table.landmarks_photo_px.dtype == np.int16
+    np.testing.assert_array_equal(table.landmarks_photo_px, landmarks)
 
 
 def test_fractions_are_read_back_as_float32(tmp_path):
     path = tmp_path / "table.csv"
     landmarks = np.random.default_rng(0).uniform(-40, 600, (2, 3, 2)).astype(np.float32)
     landmark_tables.write_landmarks(path, ["a.jpg", "b.jpg"], landmarks)
-    points = landmark_tables.read_landmarks(path).points
+    points = landmark_tables.read_landmarks(path).landmarks_photo_px
     assert points.dtype == np.float32
     np.testing.assert_allclose(points, landmarks, atol=1e-4)
 
@@ -157,7 +159,7 @@ def test_broken_row_spoils_no_other(write, row, reason):
     (rows,) = landmark_tables.iterate_landmarks(path)
     assert rows.file_names == ["a.jpg", "c.jpg"]
     assert rows.lines == [2, 4]
-    np.testing.assert_array_equal(rows.points, [[[1, 2]], [[3, 4]]])
+    np.testing.assert_array_equal(rows.landmarks_photo_px, [[[1, 2]], [[3, 4]]])
     (broken,) = rows.invalid_samples
     assert broken.file_name == row.partition(",")[0]
     assert broken.line == 3
@@ -246,9 +248,9 @@ def test_other_rows_are_only_named(write, header):
     assert rows.lines == [3, 7]
     expected = [[[3, 4]], [[5, 6]]]
     np.testing.assert_array_equal(
-        rows.points, np.flip(expected, 2) if "y,x" in header else expected
+        rows.landmarks_photo_px, np.flip(expected, 2) if "y,x" in header else expected
     )
     assert [sample.line for sample in rows.invalid_samples] == [5]
     assert rows.other_names == ["a.jpg", "c.jpg"]
     (rows,) = landmark_tables.iterate_landmarks(path, names={"nobody.jpg"})
-    assert rows.points.shape == (0, 1, 2)
+    assert rows.landmarks_photo_px.shape == (0, 1, 2)

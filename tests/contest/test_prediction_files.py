@@ -15,9 +15,9 @@ def test_written_file_is_read_back(tmp_path):
     prediction_files.write(path, ["a.jpg", "ä.jpg"], landmarks)
     table = prediction_files.read(path)
     assert table.file_names == ["a.jpg", "ä.jpg"]
-    np.testing.assert_array_equal(table.points, landmarks)
-    assert table.points.dtype == np.float32
-    assert table.sigmas is None
+    np.testing.assert_array_equal(table.landmarks_photo_px, landmarks)
+    assert table.landmarks_photo_px.dtype == np.float32
+    assert table.sigmas_px is None
 
 
 def test_sigmas_are_read_back(tmp_path):
@@ -25,8 +25,8 @@ def test_sigmas_are_read_back(tmp_path):
     sigmas = np.random.default_rng(0).uniform(1, 9, (2, 3))
     prediction_files.write(path, ["a.jpg", "b.jpg"], np.zeros((2, 3, 2)), sigmas)
     table = prediction_files.read(path)
-    np.testing.assert_array_equal(table.sigmas, sigmas.astype(np.float32))
-    assert table.sigmas.dtype == np.float32
+    np.testing.assert_array_equal(table.sigmas_px, sigmas.astype(np.float32))
+    assert table.sigmas_px.dtype == np.float32
     prediction_files.write(path, ["a.jpg", "b.jpg"], np.zeros((2, 3, 2)), sigmas[:, :2])
     with pytest.raises(InputError, match=r"predictions\.npz: .*\(2, 2\).*\(2, 3, 2\)"):
         prediction_files.read(path)

@@ -104,7 +104,7 @@ def test_odd_names_survive_landmark_tables(tmp_path, write_table, separator):
     write_table(path, ODD_NAMES, points)
     table = landmark_tables.read_landmarks(path)
     assert table.file_names == ODD_NAMES
-    np.testing.assert_array_equal(table.points, points)
+    np.testing.assert_array_equal(table.landmarks_photo_px, points)
     rows = [[name, *map(str, row.flat)] for name, row in zip(ODD_NAMES, points, strict=True)]
     assert read_with_csv_module(path, separator) == rows
 

@@ -173,7 +173,7 @@ def test_regions_have_intervals(tmp_path):
 def test_mean_shape_is_scored(faces, tmp_path):
     truth = faces / "test" / "test_landmarks.csv"
     true = landmark_tables.read_landmarks(truth)
-    prediction_files.write(tmp_path / "p.npz", true.file_names, true.points)
+    prediction_files.write(tmp_path / "p.npz", true.file_names, true.landmarks_photo_px)
     results = evaluate(
         truth, predictions=tmp_path / "p.npz", data=faces, prepared=tmp_path / "prepared"
     )
@@ -188,7 +188,7 @@ def test_mean_shape_skips_photos_without_size(own_faces, tmp_path, caplog):
     truth, images = own_faces / "test" / "test_landmarks.csv", own_faces / "test" / "images"
     true = landmark_tables.read_landmarks(truth)
     files = {"predictions": tmp_path / "p.npz", "data": own_faces, "prepared": tmp_path / "p"}
-    prediction_files.write(files["predictions"], true.file_names, true.points)
+    prediction_files.write(files["predictions"], true.file_names, true.landmarks_photo_px)
     whole = evaluate(truth, **files)
     assert whole["mean_shape_images"] == 8
     cut_off = images / "face_000000.jpg"

@@ -259,7 +259,7 @@ def test_other_landmarks_need_training_photos(faces, own_faces, tmp_path):
         Landmarker.load(tmp_path, data=faces)
     table = own_faces / "train" / "landmarks.csv"
     photos = landmark_tables.read_landmarks(table)
-    landmark_tables.write_landmarks(table, photos.file_names, photos.points[:, ::5])
+    landmark_tables.write_landmarks(table, photos.file_names, photos.landmarks_photo_px[:, ::5])
     (face,) = Landmarker.load(tmp_path, data=own_faces)([face_image(faces, 1)[0]])[0]
     assert face.landmarks_photo_px.shape == (195, 2)
     Landmarker.load(tmp_path, two_pass=False)

@@ -17,7 +17,7 @@ def measure(data, **options):
 def test_cropping_is_that_of_training_photos(faces):
     cropping = measure(faces)
     table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
-    outline_widths = [np.ptp(landmarks[:, 0]) for landmarks in table.points]
+    outline_widths = [np.ptp(landmarks[:, 0]) for landmarks in table.landmarks_photo_px]
     photo_widths = [face_image(faces, row)[0].shape[1] for row in range(24)]
     share = np.median(np.divide(outline_widths, photo_widths))
     width_in_outlines = cropping.points.left + cropping.points.right

@@ -153,7 +153,7 @@ def test_changed_table_replaces_the_cache(own_faces, photos, prepared):
     cache.build_cache(photos, prepared)
     table = own_faces / "train" / "landmarks.csv"
     labels = landmark_tables.read_landmarks(table)
-    landmark_tables.write_landmarks(table, labels.file_names[:5], labels.points[:5])
+    landmark_tables.write_landmarks(table, labels.file_names[:5], labels.landmarks_photo_px[:5])
     fewer = Photos(load_samples(own_faces, "train", prepared), CROP_SPEC)
     assert_holds(cache.build_cache(fewer, prepared), fewer)
     assert len(list(prepared.glob("crops-*"))) == 1
@@ -177,7 +177,7 @@ def test_each_table_has_its_own_cache(own_faces, photos, prepared, tmp_path):
     (other / "images").symlink_to(own_faces / "train" / "images")
     labels = landmark_tables.read_landmarks(own_faces / "train" / "landmarks.csv")
     landmark_tables.write_landmarks(
-        other / "landmarks.csv", labels.file_names, labels.points[:, ::-1]
+        other / "landmarks.csv", labels.file_names, labels.landmarks_photo_px[:, ::-1]
     )
     others = Photos(load_samples(other.parent, "train", prepared), CROP_SPEC)
     made = cache.build_cache(photos, prepared), cache.build_cache(others, prepared)

@@ -10,7 +10,7 @@ from keras_landmarks.contest import landmark_tables, listed_images, table_files
 from keras_landmarks.images import decoding
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.photos import Photos
-from keras_landmarks.input.samples import load_samples, reopener
+from keras_landmarks.input.samples import load_samples, make_loader
 from keras_landmarks.utils.errors import InputError
 
 
@@ -48,7 +48,7 @@ def test_valid_samples_are_all_loaded(load, table, images):
     assert samples.num_landmarks == 971
     assert samples.invalid_samples == []
     assert samples.lines.tolist() == list(range(2, 26))
-    np.testing.assert_array_equal(samples.landmarks_photo_px, expected.points)
+    np.testing.assert_array_equal(samples.landmarks_photo_px, expected.landmarks_photo_px)
     assert samples.landmarks_photo_px.dtype == np.int16
     sizes = [read(path).shape[1::-1] for path in images.values()]
     np.testing.assert_array_equal(samples.sizes_px, sizes)
@@ -62,7 +62,9 @@ def test_fractions_are_loaded_as_float32(load, table):
     change_row(table, 4, lambda row: row.replace("\n", ".5\n"))
     landmarks_photo_px = load().landmarks_photo_px
     assert landmarks_photo_px.dtype == np.float32
-    np.testing.assert_array_equal(landmarks_photo_px, landmark_tables.read_landmarks(table).points)
+    np.testing.assert_array_equal(
+        landmarks_photo_px, landmark_tables.read_landmarks(table).landmarks_photo_px
+    )
 
 
 @pytest.fixture
@@ -274,7 +276,7 @@ def in_subfolders(own_faces, table):
         (images / folder).mkdir()
     for before, after in zip(labels.file_names, names, strict=True):
         (images / before).rename(images / after)
-    landmark_tables.write_landmarks(table, names, labels.points)
+    landmark_tables.write_landmarks(table, names, labels.landmarks_photo_px)
     return {line: images / name for line, name in enumerate(names, start=2)}
 
 
@@ -416,7 +418,7 @@ def test_swapped_folders_are_told_apart(own_faces, tmp_path):
     shutil.copytree(first, second)
     table = second / "train" / "landmarks.csv"
     labels = landmark_tables.read_landmarks(table)
-    turned = labels.points[:, ::-1]
+    turned = labels.landmarks_photo_px[:, ::-1]
     landmark_tables.write_landmarks(table, labels.file_names, turned)
     status = (first / "train" / "landmarks.csv").stat()
     assert table.stat().st_size == status.st_size
@@ -425,24 +427,24 @@ def test_swapped_folders_are_told_apart(own_faces, tmp_path):
     def points_of(data):
         return load_samples(data, "train", prepared).landmarks_photo_px
 
-    np.testing.assert_array_equal(points_of(first), labels.points)
+    np.testing.assert_array_equal(points_of(first), labels.landmarks_photo_px)
     np.testing.assert_array_equal(points_of(second), turned)
     first.rename(tmp_path / "aside")
     second.rename(first)
     (tmp_path / "aside").rename(second)
     np.testing.assert_array_equal(points_of(first), turned)
-    np.testing.assert_array_equal(points_of(second), labels.points)
+    np.testing.assert_array_equal(points_of(second), labels.landmarks_photo_px)
 
 
 def test_reopening_changed_data_is_refused(load, table, tmp_path):
-    reopen = reopener(load(), tmp_path / "prepared")
-    assert len(reopen()) == 24
-    reopen = reopener(load(), tmp_path / "prepared")
+    load_again = make_loader(load(), tmp_path / "prepared")
+    assert len(load_again()) == 24
+    load_again = make_loader(load(), tmp_path / "prepared")
     change_row(table, 4, lambda row: row.replace("\n", "0\n"))
     load()
-    reopen.func.cache_clear()  # as in another process
+    load_again.func.cache_clear()  # as in another process
     with pytest.raises(InputError, match=r"images: .*changed"):
-        reopen()
+        load_again()
 
 
 def test_limit_counts_invalid_rows(load, table):
@@ -470,7 +472,7 @@ def test_lines_are_those_of_the_table(load, table):
 def test_relative_coordinates_are_refused(own_faces, tmp_path):
     table = own_faces / "train" / "landmarks.csv"
     labels = landmark_tables.read_landmarks(table)
-    landmark_tables.write_landmarks(table, labels.file_names, labels.points / 1000)
+    landmark_tables.write_landmarks(table, labels.file_names, labels.landmarks_photo_px / 1000)
     with pytest.raises(InputError, match=r"landmarks\.csv: .* 0 to 1"):
         load_samples(own_faces, "train", tmp_path)
     assert not list(tmp_path.glob("samples-*"))

@@ -136,4 +136,4 @@ def test_keras_json_is_ignored(tiny_run, settings, faces, tmp_path):
     assert (ours / last).read_bytes() == (done / last).read_bytes()
     predict_split(done, faces, "test", None, tmp_path / "p.npz", PredictSettings())
     expected, predicted = (prediction_files.read(folder / "p.npz") for folder in (tmp_path, ours))
-    np.testing.assert_array_equal(predicted.points, expected.points)
+    np.testing.assert_array_equal(predicted.landmarks_photo_px, expected.landmarks_photo_px)

@@ -180,7 +180,7 @@ def unsure_run(faces, tmp_path_factory):
     model = build_model(spec)
     photo = listed_images.read_image(faces / "train" / "images", "face_000000.jpg")
     table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")
-    shape = to_crop(table.points[0], spec.crop_spec.apply(photo)[1])
+    shape = to_crop(table.landmarks_photo_px[0], spec.crop_spec.apply(photo)[1])
     for name, bias, spread in [("fc", shape.ravel(), 0.5), ("log_variance", -1.5, 0.2)]:
         kernel, zeros = model.get_layer(name).get_weights()
         model.get_layer(name).set_weights([spread * kernel, zeros + bias])

@@ -166,7 +166,7 @@ def fit_as_in_training(settings, steps):
         epochs=settings.schedule.epochs,
         shuffle=False,
         verbose=0,
-        callbacks=[*trainer.weight_callbacks(settings, steps, Position(0)), after_steps],
+        callbacks=[*trainer.optimizer_callbacks(settings, steps, Position(0)), after_steps],
     )
     with averaged_weights(model):
         return after_steps.values, weight_of(model)

@@ -15,6 +15,7 @@ from keras_landmarks.images import face_crops
 from keras_landmarks.images.face_crops import CONTEST_CROPPING
 from keras_landmarks.images.geometry import CropTransform, Region
 from keras_landmarks.inference.predictor import Predictor
+from keras_landmarks.utils.chunks import in_chunks
 
 # A photo is cut anew if an edge would move by more than this fraction of its width or height. It
 # moves by 0.03 for most faces of the contest's form, and by 0.06 for 1 in 50.
@@ -49,9 +50,7 @@ def look_again(
         if row not in skipped_rows
         and _is_misplaced(region := _region_of(predicted[row], size), size)
     }
-    rows = list(regions)
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
+    for batch in in_chunks(list(regions), batch_size):
         cropped = [
             face_crops.crop_face(
                 listed_images.read_listed_image(image_folder, file_names[row]),
@@ -65,7 +64,7 @@ def look_again(
         crops, transforms = zip(*cropped, strict=True)
         transform = CropTransform(*map(np.stack, zip(*transforms, strict=True)))
         predicted[batch] = predictor(np.stack(crops), transform)[: len(batch)]
-    return len(rows)
+    return len(regions)
 
 
 def _region_of(landmarks_photo_px: np.ndarray, size_px: tuple[int, int]) -> Region:

@@ -54,7 +54,7 @@ def test_submission_has_the_requested_landmarks(predict_tiny, faces):
     columns = [f"Point_M{i}_{axis}" for i in range(30) for axis in "XY"]
     assert lines[0] == ",".join(["file_name", *columns])
     assert [line.split(",")[0] for line in lines[1:]] == requested.file_names
-    rows = zip(lines[1:], predicted.points, requested.point_indices, strict=True)
+    rows = zip(lines[1:], predicted.landmarks_photo_px, requested.point_indices, strict=True)
     for line, landmarks, indices in rows:
         numbers = np.array(line.split(",")[1:]).astype(int)  # raises unless they are whole
         np.testing.assert_array_equal(numbers, np.rint(landmarks[indices]).ravel())
@@ -63,7 +63,7 @@ def test_submission_has_the_requested_landmarks(predict_tiny, faces):
 def test_submission_is_truncated_on_request(predict_tiny, faces):
     lines, predicted, _ = predict_tiny(rounding="truncate")
     requested = requested_points.read_test_points(faces / "test" / "test_points.csv")
-    rows = zip(lines[1:], predicted.points, requested.point_indices, strict=True)
+    rows = zip(lines[1:], predicted.landmarks_photo_px, requested.point_indices, strict=True)
     for line, landmarks, indices in rows:
         assert line.split(",")[1:] == [str(int(v)) for v in landmarks[indices].ravel()]
 
@@ -75,8 +75,10 @@ def test_images_and_landmarks_keep_requested_order(predict_tiny, own_faces):
     requested_points.write_test_points(table, requested.file_names[::-1], [[5, 2, 900]] * 8)
     lines, reversed_, _ = predict_tiny(own_faces)
     assert reversed_.file_names == straight.file_names[::-1]
-    np.testing.assert_allclose(reversed_.points, straight.points[::-1], atol=1e-3)
-    expected = np.rint(reversed_.points[0][[5, 2, 900]]).ravel()
+    np.testing.assert_allclose(
+        reversed_.landmarks_photo_px, straight.landmarks_photo_px[::-1], atol=1e-3
+    )
+    expected = np.rint(reversed_.landmarks_photo_px[0][[5, 2, 900]]).ravel()
     np.testing.assert_array_equal(np.array(lines[1].split(",")[1:]).astype(int), expected)
 
 
@@ -85,13 +87,13 @@ def test_batch_size_does_not_change_predictions(predict_tiny, batch_size):
     _, default, _ = predict_tiny()
     _, predicted, results = predict_tiny(batch_size=batch_size)
     assert results["images"] == 8
-    np.testing.assert_allclose(predicted.points, default.points, atol=1e-3)
+    np.testing.assert_allclose(predicted.landmarks_photo_px, default.landmarks_photo_px, atol=1e-3)
 
 
 def test_landmarks_are_in_photo_pixels(predict_tiny, faces):
     """The centre of each face is near the centre of its photo, whatever the photo's size."""
     _, predicted, _ = predict_tiny()
-    for name, landmarks in zip(predicted.file_names, predicted.points, strict=True):
+    for name, landmarks in zip(predicted.file_names, predicted.landmarks_photo_px, strict=True):
         height, width = listed_images.read_image(faces / "test" / "images", name).shape[:2]
         assert np.all(np.abs(landmarks.mean(axis=0) / [width, height] - 0.5) < 0.6)
 
@@ -110,7 +112,7 @@ def test_photos_are_cropped_as_in_training(faces, tmp_path):
     crops, transforms = zip(*map(crop_spec.apply, photos), strict=True)
     landmarks_crop_px = model.predict(np.stack(crops), verbose=0)
     expected = list(map(geometry.to_photo, landmarks_crop_px, transforms))
-    np.testing.assert_allclose(predicted.points, expected, atol=0.01)
+    np.testing.assert_allclose(predicted.landmarks_photo_px, expected, atol=0.01)
 
 
 def test_sigmas_are_written_if_predicted(faces, tmp_path):
@@ -125,7 +127,7 @@ def test_sigmas_are_written_if_predicted(faces, tmp_path):
     crop, transform = spec.crop_spec.apply(photo)
     log_variance = model.predict(crop[None], verbose=0)[0, :, 2]
     expected = np.exp(log_variance / 2) / np.sqrt(transform.scale.prod())
-    np.testing.assert_allclose(predicted.sigmas[0], expected, rtol=1e-3)
+    np.testing.assert_allclose(predicted.sigmas_px[0], expected, rtol=1e-3)
 
 
 def test_tta_averages_with_the_mirrored_photo(predict_tiny, own_faces):
@@ -140,10 +142,12 @@ def test_tta_averages_with_the_mirrored_photo(predict_tiny, own_faces):
     _, of_mirrored, _ = predict_tiny(own_faces)
     for row, name in enumerate(plain.file_names):
         width = photos[name].shape[1]
-        inverted = mirror.mirror_points(of_mirrored.points[row], layout.mirror_map(), width)
-        expected = (plain.points[row] + inverted) / 2
-        np.testing.assert_allclose(averaged.points[row], expected, atol=0.1)
-        assert np.abs(averaged.points[row] - plain.points[row]).max() > 0.2
+        inverted = mirror.mirror_points(
+            of_mirrored.landmarks_photo_px[row], layout.mirror_map(), width
+        )
+        expected = (plain.landmarks_photo_px[row] + inverted) / 2
+        np.testing.assert_allclose(averaged.landmarks_photo_px[row], expected, atol=0.1)
+        assert np.abs(averaged.landmarks_photo_px[row] - plain.landmarks_photo_px[row]).max() > 0.2
 
 
 def write_png(path, photo):
@@ -163,12 +167,14 @@ def test_landmarks_table_replaces_test_points(predict_tiny, own_faces):
     _, straight, _ = predict_tiny()
     truth = landmark_tables.read_landmarks(own_faces / "test" / "test_landmarks.csv")
     table = own_faces / "test" / "landmarks.csv"
-    landmark_tables.write_landmarks(table, truth.file_names[::-1], truth.points[::-1])
+    landmark_tables.write_landmarks(table, truth.file_names[::-1], truth.landmarks_photo_px[::-1])
     (own_faces / "test" / "test_points.csv").unlink()
     _, predicted, results = predict_tiny(own_faces, submission=None)
     assert results["submission"] is None
     assert predicted.file_names == truth.file_names[::-1]
-    np.testing.assert_allclose(predicted.points, straight.points[::-1], atol=1e-3)
+    np.testing.assert_allclose(
+        predicted.landmarks_photo_px, straight.landmarks_photo_px[::-1], atol=1e-3
+    )
 
 
 def test_shared_test_points_are_not_used_for_train(predict_tiny, own_faces, tmp_path):
@@ -197,7 +203,9 @@ def test_only_selects_images(workdir, faces, tmp_path):
     assert predicted.file_names == held_out
     predict_split(*arguments)
     of_split = prediction_files.read(tmp_path / "p.npz")
-    np.testing.assert_allclose(predicted.points, of_split.points[21:], atol=1e-3)
+    np.testing.assert_allclose(
+        predicted.landmarks_photo_px, of_split.landmarks_photo_px[21:], atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,7 +259,7 @@ def sizes_of(data, names):
 
 
 def mean_shape(predicted, rows, sizes):
-    return (predicted.points[rows] / sizes[:, None]).mean(axis=0)
+    return (predicted.landmarks_photo_px[rows] / sizes[:, None]).mean(axis=0)
 
 
 def read_rejects(path):
@@ -267,7 +275,7 @@ def test_invalid_image_gets_the_mean_shape(predict_tiny, own_faces, tmp_path):
     assert len(lines) == 9
     shape = mean_shape(predicted, slice(7), sizes[:7])
     expected = (shape * sizes[7]).clip(0, sizes[7] - 1)
-    np.testing.assert_allclose(predicted.points[7], expected, atol=1e-3)
+    np.testing.assert_allclose(predicted.landmarks_photo_px[7], expected, atol=1e-3)
     assert "face_000007.jpg" in (tmp_path / "s_rejects.csv").read_text()
 
 
@@ -300,7 +308,7 @@ def test_imputed_shape_respects_exif_and_unknown_size(predict_tiny, own_faces):
     shape = mean_shape(predicted, others, sizes)
     for row, size in [(2, np.array([30, 40])), (4, np.median(sizes, axis=0) // 1)]:
         expected = (shape * size).clip(0, size - 1)
-        np.testing.assert_allclose(predicted.points[row], expected, atol=1e-3)
+        np.testing.assert_allclose(predicted.landmarks_photo_px[row], expected, atol=1e-3)
 
 
 def test_link_out_of_the_folder_is_an_invalid_image(predict_tiny, own_faces, tmp_path):
@@ -315,7 +323,7 @@ def test_link_out_of_the_folder_is_an_invalid_image(predict_tiny, own_faces, tmp
     sizes = sizes_of(own_faces, [predicted.file_names[row] for row in others])
     median_size = np.median(sizes, axis=0) // 1  # The file outside is not read for its size.
     expected = (mean_shape(predicted, others, sizes) * median_size).clip(0, median_size - 1)
-    np.testing.assert_allclose(predicted.points[5], expected, atol=1e-3)
+    np.testing.assert_allclose(predicted.landmarks_photo_px[5], expected, atol=1e-3)
     assert (tmp_path / "s_rejects.csv").read_text().splitlines()[1:] == [
         f"face_000003.jpg\t5\t{listed_images.LINK_OUT}",
         f"face_000005.jpg\t7\t{listed_images.LINK_OUT}",
@@ -401,13 +409,19 @@ def test_changed_run_starts_over(predict_tiny, own_faces, interrupt_at_batch, ch
         images = own_faces / "test" / "images"
         shutil.copy(images / "face_000005.jpg", images / "face_000000.jpg")
         _, predicted, _ = predict_tiny(own_faces, batch_size=2)
-        np.testing.assert_allclose(predicted.points[0], straight.points[5], atol=1e-3)
+        np.testing.assert_allclose(
+            predicted.landmarks_photo_px[0], straight.landmarks_photo_px[5], atol=1e-3
+        )
     elif change == "tta":
         _, averaged, _ = predict_tiny(own_faces, batch_size=2, tta="crops")
-        assert np.all(np.any(averaged.points != straight.points, axis=(1, 2)))
+        assert np.all(
+            np.any(averaged.landmarks_photo_px != straight.landmarks_photo_px, axis=(1, 2))
+        )
     else:
         _, predicted, _ = predict_tiny(own_faces, batch_size=1)
-        np.testing.assert_allclose(predicted.points, straight.points, atol=1e-3)
+        np.testing.assert_allclose(
+            predicted.landmarks_photo_px, straight.landmarks_photo_px, atol=1e-3
+        )
 
 
 def test_full_disk_keeps_earlier_files(predict_tiny, tmp_path):

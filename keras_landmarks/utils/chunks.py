@@ -1,0 +1,11 @@
+"""Pieces of a sequence, as `itertools.batched` has them from Python 3.12 on."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+Items = TypeVar("Items", bound=Sequence)  # or a NumPy array
+
+
+def in_chunks(items: Items, size: int) -> list[Items]:
+    """Returns slices of `size` items, in order; the last may have fewer."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
