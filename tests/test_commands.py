@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import run_alone, run_within
+from commands import run_alone
 
 from keras_landmarks.__main__ import commands
 from keras_landmarks.flags import FLAGS
@@ -25,17 +25,6 @@ COMMANDS = [
     *["find_duplicates", "find_bad_labels", "convert", "benchmark", "report", "export"],
     *["landmarks", "cross_validate"],
 ]
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(run_within, id="within"),
-        pytest.param(run_alone, marks=pytest.mark.slow, id="alone"),
-    ]
-)
-def run(request):
-    """Runs a command."""
-    return request.param
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -17,7 +17,16 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("name", STAGES)
+IN_FRESH_PROCESSES = ("compile", "first_step")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in IN_FRESH_PROCESSES else [])
+        for name in STAGES
+    ],
+)
 def test_stage_returns_its_results(name, workload):
     results = STAGES[name](workload)
     assert set(results) == KEYS[name]
@@ -45,6 +54,7 @@ def prepare_twice(workload):
     return [STAGES["prepare"](workload)["prepare_images_per_s"] for _ in range(2)]
 
 
+@pytest.mark.slow
 def test_imports_do_not_count_as_preparing(settings, faces, tmp_path):
     first, second = in_fresh_process(
         prepare_twice, Workload(settings, faces, tmp_path, seconds=0.0)

@@ -41,7 +41,13 @@ def exported(workdir, faces, tmp_path_factory):
 # ── what is written ──
 
 
-@pytest.mark.parametrize("format_name", ["onnx", "stablehlo", "keras", "litert", "saved_model"])
+@pytest.mark.parametrize(
+    "format_name",
+    [
+        *["onnx", "stablehlo", "keras"],
+        *[pytest.param(name, marks=pytest.mark.slow) for name in ("litert", "saved_model")],
+    ],
+)
 def test_file_predicts_what_the_model_does(exported, workdir, format_name):
     results, out = exported(format_name)
     assert results["max_difference_px"] < 0.01
@@ -57,7 +63,11 @@ def test_file_predicts_what_the_model_does(exported, workdir, format_name):
 
 
 @pytest.mark.parametrize(
-    ("format_name", "precision"), [("onnx", "float16"), ("onnx", "int8"), ("litert", "int8")]
+    ("format_name", "precision"),
+    [
+        *[("onnx", "float16"), ("onnx", "int8")],
+        pytest.param("litert", "int8", marks=pytest.mark.slow),
+    ],
 )
 def test_smaller_weights_predict_nearly_the_same(exported, format_name, precision):
     whole, _ = exported(format_name)
@@ -67,6 +77,7 @@ def test_smaller_weights_predict_nearly_the_same(exported, format_name, precisio
     assert small["faces"] == (3 if precision == "int8" else 16)  # of 24; int8 needs the others
 
 
+@pytest.mark.slow
 def test_output_is_called_landmarks(exported):
     skip_without_modules_of("litert")
     import tensorflow as tf
@@ -79,6 +90,7 @@ def test_output_is_called_landmarks(exported):
     assert signature == {"inputs": ["image"], "outputs": ["landmarks"]}
 
 
+@pytest.mark.slow
 def test_saved_model_stores_weights_once(exported):
     assert exported("saved_model")[0]["bytes"] < 1.2 * exported("keras")[0]["bytes"]
 

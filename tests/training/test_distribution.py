@@ -125,6 +125,7 @@ def test_losses_equal_those_of_one_process(losses, steps20, tmp_path, processes)
     assert {entry["best_loss"] for entry in results} == {results[0]["best_loss"]}
 
 
+@pytest.mark.slow
 def test_killed_process_ends_the_others(losses, steps20, tmp_path):
     workdir = tmp_path / "work"
     settings = steps20.replace(workdir=str(workdir))

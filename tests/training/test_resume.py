@@ -1,4 +1,4 @@
-"""`train` in a process of its own, killed in the middle of an epoch and started again."""
+"""`train` stopped in the middle of an epoch, most often in a process of its own."""
 
 import json
 import re
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import safetensors.numpy
-from training_runs import assert_same_weights
+from training_runs import assert_same_weights, interrupt_at
 
 from keras_landmarks.train import train
+from keras_landmarks.training.checkpoint import Position
 from keras_landmarks.training.work_directory import write_flagfile
 from keras_landmarks.utils.errors import InputError
 
@@ -57,7 +58,9 @@ def wait_for_checkpoint_mid_epoch(process, workdir):
     raise AssertionError(process.stderr.read())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_killed_run_resumes_bit_exactly(short_steps, uninterrupted, tmp_path, number):
     workdir = tmp_path / "work"
     settings = short_steps.replace(workdir=str(workdir))
@@ -84,6 +87,7 @@ def losses(workdir):
     return [row.split(",")[:2] for row in rows]
 
 
+@pytest.mark.slow
 def test_second_run_in_the_folder_is_refused(short_steps, tmp_path):
     workdir = tmp_path / "work"
     settings = short_steps.replace(workdir=str(workdir), epochs=10_000)
@@ -99,12 +103,9 @@ def test_second_run_in_the_folder_is_refused(short_steps, tmp_path):
     assert not list(workdir.glob(".in-use"))
 
 
-def test_epoch_of_another_length_is_refused(short_steps, tmp_path):
+def test_epoch_of_another_length_is_refused(short_steps, tmp_path, monkeypatch):
     settings = short_steps.replace(workdir=str(tmp_path / "work"))
-    process = start(settings, tmp_path)
-    wait_for_checkpoint_mid_epoch(process, tmp_path / "work")
-    process.kill()
-    process.communicate(timeout=600)
+    interrupt_at(Position(0, 3), settings, monkeypatch)
     state = tmp_path / "work" / "last.safetensors"
     with safetensors.safe_open(state, "numpy") as file:
         record = json.loads(file.metadata()["run"])

@@ -112,9 +112,12 @@ def test_missing_file_of_a_run_is_refused(tiny_run, tmp_path, name):
         train(settings.replace(workdir=str(work), epochs=3))
 
 
-def test_noresume_starts_over(tiny_run, settings):
+@pytest.mark.parametrize(
+    "earlier", [{"seed": 1}, pytest.param({"image_size": "64"}, marks=pytest.mark.slow)]
+)
+def test_noresume_starts_over(tiny_run, settings, earlier):
     done, _ = tiny_run
-    train(settings.replace(seed=1, image_size="64", epochs=1))
+    train(settings.replace(**earlier, epochs=1))
     train(settings.replace(resume=False))
     assert len(read_history(settings.files.workdir)) == 2
     assert_same_weights(done.files.workdir, settings.files.workdir)
