@@ -234,6 +234,7 @@ def test_unreadable_photo_is_named(tmp_path):
         Landmarker(FakePredictor(), fake_detector(), CROPPING)([tmp_path / "a.jpg"])
 
 
+@pytest.mark.slow
 def test_compilation_cache_of_the_program_is_kept(mean_face, tmp_path):
     program = f"""
 import jax
