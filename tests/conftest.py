@@ -8,6 +8,9 @@ import shutil
 if "--xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     fast = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {fast}"
+# Threads of NumPy's linear algebra wait for each other in busy loops: where several processes share
+# the cores, two take ten times the processor time of one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # As commands set them.
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

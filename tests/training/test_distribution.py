@@ -406,6 +406,7 @@ def step_on_all_devices():
     return collectives(compiled.as_text()), dict(zip(names, arrays, strict=True))
 
 
+@pytest.mark.slow
 def test_devices_only_exchange_sums(on_eight_devices):
     sent, statistics = on_eight_devices(step_on_all_devices)
     assert {entry["op"] for entry in sent} == {"all-reduce"}

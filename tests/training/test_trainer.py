@@ -110,7 +110,7 @@ def finished(all_options, tmp_path_factory):
     """Trains with all options and a kind of average, once; returns settings and results."""
 
     @functools.cache
-    def run(average, schedule="cosine"):
+    def run(average, schedule):
         workdir = str(tmp_path_factory.mktemp("finished"))
         run_settings = all_options.replace(**AVERAGES[average], schedule=schedule, workdir=workdir)
         return run_settings, train(run_settings)
@@ -148,7 +148,7 @@ def test_more_epochs_of_cosine_are_warned_of(finished, tmp_path, monkeypatch, ca
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    done, _ = finished(EMA)
+    done, _ = finished(EMA, "cosine")
     workdir = shutil.copytree(done.files.workdir, tmp_path / "work")
     monkeypatch.setattr(TrainingModel, "fit", interrupt)  # the warning comes before
     with pytest.raises(KeyboardInterrupt):
@@ -158,7 +158,7 @@ def test_more_epochs_of_cosine_are_warned_of(finished, tmp_path, monkeypatch, ca
 
 @pytest.mark.parametrize("average", [EMA, pytest.param(LAST_EPOCHS, marks=SLOW)])
 def test_averaged_weights_are_validated_and_kept(finished, average):
-    done, _ = finished(average)
+    done, _ = finished(average, "cosine")
     spec, model = load_trained(Path(done.files.workdir))
     samples = load_samples(Path(done.files.data), "train", Path(done.files.prepared))
     held_out = ImageSet([(Photos(samples, spec.crop_spec), np.arange(21, 24))])

@@ -152,6 +152,7 @@ def test_other_runs_record_a_map_on_request(tiny_run, settings):
     assert np.mean(recorded_map(settings) == layout.mirror_map()) > 0.9  # 21 faces do not show more
 
 
+@pytest.mark.slow
 def test_resumed_run_keeps_the_found_map(tiny_run, settings):
     settings = settings.replace(mirror="found", epochs=1)
     train(settings)
