@@ -36,9 +36,9 @@ def run_alone(command, *flags, folder="."):
 
 
 def run_within(command, *flags, folder="."):
-    """Runs a command within this process, as a notebook does: in a tenth of the time.
+    """Runs a command within this process, as a notebook does, which saves it the imports.
 
-    What it changes in the process is put back.
+    The logging and the compilation cache of the tests are put back after it.
     """
     with (
         contextlib.redirect_stdout(io.StringIO()) as output,
