@@ -22,8 +22,6 @@ from commands import run_alone, run_within
 
 from keras_landmarks.contest import landmark_tables, listed_images
 from keras_landmarks.images import geometry
-from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.synthetic.dataset import synthesize_dataset
 from keras_landmarks.train import train
@@ -82,6 +80,10 @@ def tiny_run(tiny_settings):
 @pytest.fixture(scope="session")
 def mean_face(faces, tmp_path_factory):
     """A work directory whose model predicts the mean face of the training images for any image."""
+    # Here, because the process that only hands out tests need not import Keras.
+    from keras_landmarks.models.spec import ModelSpec, claim_workdir
+    from keras_landmarks.models.weight_files import BEST_WEIGHTS
+
     workdir = tmp_path_factory.mktemp("mean_face")
     spec = ModelSpec("tiny", 971, "48x64", "stretch")
     table = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv")

@@ -119,6 +119,7 @@ def test_limit_takes_the_first_rows(settings):
     assert results["train_images"] == 9
 
 
+@pytest.mark.slow
 def test_mixed_precision_with_augmentation(settings):
     mixed = settings.replace(
         precision="mixed_bfloat16",

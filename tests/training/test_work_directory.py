@@ -96,6 +96,7 @@ def test_settings_without_effect_may_change(tiny_run):
     assert train(changed.replace(augment_refill=True))["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_averaging_fixes_the_epochs(settings):
     averaged = settings.replace(average_last_epochs=1, epochs=1)
     train(averaged)
