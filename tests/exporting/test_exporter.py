@@ -44,8 +44,8 @@ def exported(workdir, faces, tmp_path_factory):
 @pytest.mark.parametrize(
     "format_name",
     [
-        *["onnx", "stablehlo", "keras"],
-        *[pytest.param(name, marks=pytest.mark.slow) for name in ("litert", "saved_model")],
+        *["onnx", "stablehlo", "keras", "saved_model"],
+        pytest.param("litert", marks=pytest.mark.slow),
     ],
 )
 def test_file_predicts_what_the_model_does(exported, workdir, format_name):
@@ -90,7 +90,6 @@ def test_output_is_called_landmarks(exported):
     assert signature == {"inputs": ["image"], "outputs": ["landmarks"]}
 
 
-@pytest.mark.slow
 def test_saved_model_stores_weights_once(exported):
     assert exported("saved_model")[0]["bytes"] < 1.2 * exported("keras")[0]["bytes"]
 
