@@ -8,7 +8,7 @@ DEMO_RUN := demo/work
 WORKDIR ?= $(DEMO_RUN)
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo page node test torture lint benchmark install clean
+.PHONY: demo page node test test-all torture lint benchmark install clean
 
 demo: install  ## synthetic faces -> a trained model, its CSV, its scores, a contact sheet and a report
 	rm -rf demo
@@ -38,11 +38,14 @@ $(DEMO_RUN)/model.json:
 %/model.json:
 	@echo "$* holds no model ($@): WORKDIR is where train wrote one; without it make page takes the demo's" >&2; exit 1
 
-test: install  ## all tests
+test: install  ## the tests of everything, in minutes
 	$(RUN) pytest --numprocesses=$(WORKERS) --dist=loadfile
 
+test-all: install  ## the same and the slow ones
+	$(RUN) pytest --numprocesses=$(WORKERS) --dist=loadfile -m 'not torture'
+
 torture: install  ## commands killed at random moments, over a hundred times
-	$(RUN) pytest -m slow -s tests/test_torture.py
+	$(RUN) pytest -m torture -s tests/test_torture.py
 
 lint: install  ## style and formatting
 	$(RUN) ruff check .

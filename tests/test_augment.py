@@ -1,6 +1,3 @@
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 from folders import contents
@@ -9,12 +6,10 @@ from keras_landmarks.input.extra_images import ExtraImageSpec, make_extra_images
 from keras_landmarks.input.samples import load_samples
 
 
-def test_command_makes_the_images(faces, tmp_path):
+def test_command_makes_the_images(run, faces, tmp_path):
     prepared = tmp_path / "prepared"
     flags = [f"--data={faces}", f"--prepared={prepared}", "--augment_count=10", "--processes=1"]
-    command = [sys.executable, "-m", "keras_landmarks.augment", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    results = json.loads(done.stdout.splitlines()[-1])
+    results = run("augment", *flags).results
     (folder,) = prepared.glob("augmented-*")
     assert results["folder"] == str(folder)
     assert results["rejected"] == 0

@@ -1,15 +1,8 @@
 import json
-import subprocess
-import sys
 
 import pytest
 
 from keras_landmarks.images import decoding
-
-
-def run(*flags):
-    arguments = [sys.executable, "-m", "keras_landmarks.check", *map(str, flags)]
-    return subprocess.run(arguments, capture_output=True, text=True)
 
 
 def read_rejects(path):
@@ -18,8 +11,8 @@ def read_rejects(path):
     return [tuple(row.split("\t")) for row in rows]
 
 
-def test_valid_folder_has_no_rejects(faces, tmp_path):
-    done = run(f"--data={faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
+def test_valid_folder_has_no_rejects(run, faces, tmp_path):
+    done = run("check", f"--data={faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
     assert done.returncode == 0, done.stderr
     assert read_rejects(tmp_path / "rejects.tsv") == []
     train = {"sound": 24, "rejected": 0, "unlisted": 0, "rows": 24}
@@ -28,12 +21,12 @@ def test_valid_folder_has_no_rejects(faces, tmp_path):
     assert json.loads(done.stdout.splitlines()[-1]) == {**total, "train": train, "test": test}
 
 
-def test_invalid_rows_and_unlisted_files_are_reported(own_faces, tmp_path):
+def test_invalid_rows_and_unlisted_files_are_reported(run, own_faces, tmp_path):
     images = own_faces / "train" / "images"
     (images / "unlisted \udce9.jpg").write_bytes(b"")
     (images / "face_000003.jpg").write_bytes(b"")
     (own_faces / "test" / "images" / "face_000001.jpg").write_bytes(b"")
-    done = run(f"--data={own_faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
+    done = run("check", f"--data={own_faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
     assert done.returncode == 0, done.stderr
     assert read_rejects(tmp_path / "rejects.tsv") == [
         ("face_000003.jpg", "5", "the file is empty"),
@@ -53,11 +46,11 @@ def test_invalid_rows_and_unlisted_files_are_reported(own_faces, tmp_path):
 @pytest.mark.parametrize(
     ("table", "num_rows"), [("train/landmarks.csv", 24), ("test/test_points.csv", 8)]
 )
-def test_split_without_valid_row_is_an_error(own_faces, tmp_path, table, num_rows):
+def test_split_without_valid_row_is_an_error(run, own_faces, tmp_path, table, num_rows):
     """The error follows the report, the list and the JSON line."""
     for image in (own_faces / table).parent.joinpath("images").iterdir():
         image.unlink()
-    done = run(f"--data={own_faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
+    done = run("check", f"--data={own_faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
     assert done.returncode == 1
     *lines, last = done.stdout.splitlines()
     assert decoding.NO_FILE in " ".join(lines)
@@ -71,19 +64,19 @@ def test_split_without_valid_row_is_an_error(own_faces, tmp_path, table, num_row
     assert "line 2 (face_000000.jpg)" in error
 
 
-def test_table_without_rows_is_an_error(own_faces):
+def test_table_without_rows_is_an_error(run, own_faces):
     table = own_faces / "train" / "landmarks.csv"
     table.write_text(table.read_text().splitlines(keepends=True)[0])
-    done = run(f"--data={own_faces}")
+    done = run("check", f"--data={own_faces}")
     assert done.returncode == 1
     assert json.loads(done.stdout.splitlines()[-1])["train"]["rows"] == 0
     assert done.stderr.splitlines()[-1].startswith(f"error: {table}: ")
 
 
 @pytest.mark.parametrize("missing", ["train/images", "train/landmarks.csv"])
-def test_missing_part_is_named_in_one_line(own_faces, missing, tmp_path):
+def test_missing_part_is_named_in_one_line(run, own_faces, missing, tmp_path):
     (own_faces / missing).rename(own_faces / "elsewhere")
-    done = run(f"--data={own_faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
+    done = run("check", f"--data={own_faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
     assert done.returncode == 1
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

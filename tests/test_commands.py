@@ -1,4 +1,7 @@
-"""What all commands have in common, each run in a process of its own as by a user."""
+"""What all commands have in common.
+
+The slow tests run each in a process of its own, as a user does; the others within this one.
+"""
 
 import json
 import os
@@ -11,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import run_alone
 
 from keras_landmarks.__main__ import commands
 from keras_landmarks.flags import FLAGS
@@ -23,13 +27,8 @@ COMMANDS = [
 ]
 
 
-def run(command, *flags, folder="."):
-    arguments = [sys.executable, "-m", f"keras_landmarks.{command}", *map(str, flags)]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=1800, cwd=folder)
-
-
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_description_and_flags(command):
+def test_help_has_description_and_flags(run, command):
     done = run(command, "--help")
     assert f"python -m keras_landmarks.{command}" in done.stdout
     assert "--data" in done.stdout
@@ -113,12 +112,18 @@ def test_help_handles_closed_pipe():
         ("landmarks", ["nothing.jpg", "--ot=x"], "'ot'"),
     ],
 )
-def test_invalid_input_is_reported_in_one_line(faces, command, flags, message):
+def test_invalid_input_is_reported_in_one_line(run, faces, command, flags, message):
     done = run(command, *flags, folder=faces.parent)
     assert done.returncode != 0
     assert re.search(message, done.stderr)
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_process_reports_invalid_input_in_one_line():
+    done = run_alone("train", "--data=nowhere")
+    assert re.fullmatch(r"error: nowhere/train/images: .*\n", done.stderr)
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_package_lists_its_commands():
@@ -139,11 +144,10 @@ def test_signal_during_imports_prints_one_line(tmp_path, monkeypatch, number):
         "sys.addaudithook(stop)\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    done = run("train", "--data=nowhere")
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
+    assert run_alone("train", "--data=nowhere") == (130, "", "stopped\n")
 
 
-def test_binary_flagfile_is_reported(tmp_path):
+def test_binary_flagfile_is_reported(run, tmp_path):
     (tmp_path / "flags.cfg").write_bytes(b"--data=\xff\n")
     done = run("train", f"--flagfile={tmp_path / 'flags.cfg'}")
     assert done.returncode == 1
@@ -151,7 +155,7 @@ def test_binary_flagfile_is_reported(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_paths_may_start_at_the_home_folder(tmp_path, monkeypatch):
+def test_paths_may_start_at_the_home_folder(run, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     done = run("check", "--data=~/own", folder=tmp_path)
     assert done.stderr.startswith(f"error: {tmp_path}/own/train/images: ")
@@ -169,7 +173,7 @@ def test_undisplayable_characters_are_replaced(own_faces, monkeypatch, encoding)
     table.write_text(table.read_text().replace("face_000003.jpg", "schön.jpg"), encoding="utf-8")
     (images / "face_000003.jpg").rename(images / "schön.jpg")
     (images / "größe.jpg").write_bytes(b"")
-    done = run("check", f"--data={own_faces}")
+    done = run_alone("check", f"--data={own_faces}")
     assert done.returncode == 0, done.stderr
     assert "train/images/gr??e.jpg" in done.stdout
     results = json.loads(done.stdout.splitlines()[-1])
@@ -183,18 +187,21 @@ def test_commands_are_listed_in_any_locale():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("variable", ["JAX_PLATFORMS=cuda", "JAX_PLATFORM_NAME=gpu"])
+@pytest.mark.parametrize(
+    "variable",
+    ["JAX_PLATFORMS=cuda", pytest.param("JAX_PLATFORM_NAME=gpu", marks=pytest.mark.slow)],
+)
 def test_missing_jax_device_is_reported(mean_face, faces, monkeypatch, variable):
     name, _, value = variable.partition("=")
     monkeypatch.setenv(name, value)
-    done = run("predict", f"--workdir={mean_face}", f"--data={faces}")
+    done = run_alone("predict", f"--workdir={mean_face}", f"--data={faces}")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert f" {variable}: " in line
 
 
-def test_readme_commands_work_in_sequence(tmp_path):
+def test_readme_commands_work_in_sequence(run, tmp_path):
     """The commands of the README; each reads what the one before wrote."""
     data, work = tmp_path / "faces", tmp_path / "work"
     small = [f"--data={data}", "--train_images=40", "--test_images=6", "--processes=1"]
@@ -215,9 +222,7 @@ def test_readme_commands_work_in_sequence(tmp_path):
     ]
     results = {}
     for command, flags in steps:
-        done = run(command, *flags)
-        assert done.returncode == 0, done.stderr
-        results[command] = json.loads(done.stdout.splitlines()[-1])
+        results[command] = run(command, *flags).results
     assert results["synthesize"]["train_images"] == 40
     assert results["train"]["epochs"] == 2
     assert results["predict"]["images"] == 6
@@ -237,6 +242,7 @@ def test_flagfiles_hold_existing_flags(flagfile):
     assert len(names) == len(set(names))
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_earlier_weights(tiny_run, tmp_path):
     settings, _ = tiny_run
     work = shutil.copytree(settings.files.workdir, tmp_path / "work")
@@ -254,6 +260,7 @@ def test_full_disk_keeps_earlier_weights(tiny_run, tmp_path):
     assert not list(work.glob(".partial*"))
 
 
+@pytest.mark.slow  # test_resume has a fast one
 def test_interrupted_training_resumes(tiny_run, tmp_path):
     settings, _ = tiny_run
     work = tmp_path / "work"
@@ -267,5 +274,4 @@ def test_interrupted_training_resumes(tiny_run, tmp_path):
     assert training.returncode == 130
     assert re.fullmatch(r"stopped: .*epoch \d+, step \d+", errors.splitlines()[-1])
     done = len((work / "history.csv").read_text().splitlines()) - 1
-    again = run("train", *flags, f"--epochs={done + 1}")
-    assert json.loads(again.stdout.splitlines()[-1])["epochs"] == done + 1
+    assert run_alone("train", *flags, f"--epochs={done + 1}").results["epochs"] == done + 1

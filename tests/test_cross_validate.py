@@ -25,6 +25,7 @@ def test_join_keeps_sigmas_if_all_have_them(tmp_path):
     assert prediction_files.read(path).sigmas_px is None
 
 
+@pytest.mark.slow
 def test_invalid_rows_are_skipped_and_counted(own_faces, settings, tmp_path):
     table = own_faces / "train" / "landmarks.csv"
     rows = table.read_text().splitlines(keepends=True)

@@ -1,4 +1,3 @@
-import json
 import random
 import signal
 import subprocess
@@ -383,6 +382,7 @@ def test_full_disk_keeps_previous_file(large, tmp_path):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_rerun_after_kill_writes_the_same(large, tmp_path):
     out = tmp_path / "out.npz"
     inputs = f"--inputs={','.join(map(str, large))}"
@@ -405,17 +405,14 @@ def test_rerun_after_kill_writes_the_same(large, tmp_path):
 # ── the command ──
 
 
-def test_command_prints_table_and_json(folder):
+def test_command_prints_table_and_json(run, folder):
     models = f"{folder / 'a.npz'},{folder / 'b.npz'}"
     flags = [f"--inputs={models}", f"--held_out={models}", f"--truth={folder / 'truth.csv'}"]
     flags += ["--combine=weights", f"--predictions={folder / 'out.npz'}"]
     flags += [f"--submission={folder / 'out.csv'}", f"--data={folder}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_landmarks.ensemble", *flags], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    *lines, last = done.stdout.splitlines()
-    results = json.loads(last)
+    done = run("ensemble", *flags)
+    *lines, _ = done.stdout.splitlines()
+    results = done.results
     assert results["weights"] == [0.333333, 0.666667]
     assert [model["mse"] for model in results["mse_of_models"]] == [4, 1]
     assert any(line.split()[:3] == ["b.npz", "0.667", "1.000"] for line in lines)

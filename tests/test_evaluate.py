@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import pytest
 from scored_files import write_better_predictions, write_files
@@ -11,15 +9,15 @@ def paths(tmp_path):
     return write_files(tmp_path)
 
 
-def run_command(**flags):
-    command = [sys.executable, "-m", "keras_landmarks.evaluate"]
-    command += [f"--{name}={value}" for name, value in flags.items()]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+@pytest.fixture
+def evaluate(run):
+    """Runs the command with these flags."""
+    return lambda **flags: run("evaluate", *[f"--{name}={flags[name]}" for name in flags])
 
 
-def test_command_prints_table_and_json(paths):
+def test_command_prints_table_and_json(evaluate, paths):
     del paths["submission"]
-    result = run_command(**paths)
+    result = evaluate(**paths)
     assert result.returncode == 0, result.stderr
     *lines, last = result.stdout.splitlines()
     results = json.loads(last)
@@ -31,8 +29,8 @@ def test_command_prints_table_and_json(paths):
     assert not result.stderr
 
 
-def test_command_error_is_one_line(paths):
-    result = run_command(truth=paths["truth"], submission=paths["submission"])
+def test_command_error_is_one_line(evaluate, paths):
+    result = evaluate(truth=paths["truth"], submission=paths["submission"])
     assert result.returncode == 1
     assert result.stdout == ""
     [line] = result.stderr.splitlines()
@@ -40,9 +38,9 @@ def test_command_error_is_one_line(paths):
     assert "--test_points" in line
 
 
-def test_command_compares_predictions(paths, tmp_path):
+def test_command_compares_predictions(evaluate, paths, tmp_path):
     better = write_better_predictions(tmp_path)
-    result = run_command(compare=f"{paths['predictions']},{better}", truth=paths["truth"])
+    result = evaluate(compare=f"{paths['predictions']},{better}", truth=paths["truth"])
     assert result.returncode == 0, result.stderr
     *lines, last = result.stdout.splitlines()
     assert json.loads(last)["real"] is True
@@ -51,7 +49,7 @@ def test_command_compares_predictions(paths, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [{"compare": "a.npz"}, {"compare": "a,b", "predictions": "c"}])
-def test_compare_takes_two_files_alone(flags):
-    result = run_command(truth="t.csv", **flags)
+def test_compare_takes_two_files_alone(evaluate, flags):
+    result = evaluate(truth="t.csv", **flags)
     assert result.returncode == 1
     assert result.stderr.startswith("error: --compare=")

@@ -1,8 +1,5 @@
-import json
 import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -24,7 +21,7 @@ SHIFTED, JAGGED, MIRRORED = (7, 40, 77, 101, 130), (20, 90), (55,)
 def many_faces(tmp_path_factory):
     """A folder of faces with correct labels; tests only read it."""
     data = tmp_path_factory.mktemp("many") / "faces"
-    synthesize_dataset(data, train_images=FACES, test_images=1, processes=2)
+    synthesize_dataset(data, train_images=FACES, test_images=1, processes=1)
     return data
 
 
@@ -58,12 +55,10 @@ def read_suspects(path):
     return [row.split("\t") for row in rows]
 
 
-def test_wrong_labels_are_found(spoiled, tmp_path):
-    flags = [f"--data={spoiled}", f"--prepared={tmp_path / 'prepared'}", "--processes=2"]
+def test_wrong_labels_are_found(run, spoiled, tmp_path):
+    flags = [f"--data={spoiled}", f"--prepared={tmp_path / 'prepared'}", "--processes=1"]
     flags += [f"--suspects={tmp_path / 'suspects.tsv'}", f"--out={tmp_path / 'worst.png'}"]
-    command = [sys.executable, "-m", "keras_landmarks.find_bad_labels", *flags]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    results = run("find_bad_labels", *flags).results
     suspects = read_suspects(tmp_path / "suspects.tsv")
     reasons = {int(line) - 2: reason for _, line, _, reason in suspects}
     assert all("misplaced: fits better" in reasons[row] for row in SHIFTED)
@@ -73,7 +68,6 @@ def test_wrong_labels_are_found(spoiled, tmp_path):
     assert len(others) <= 3, {row: reasons[row] for row in others}
     scores = [float(score) for _, _, score, _ in suspects]
     assert scores == sorted(scores, reverse=True)
-    results = json.loads(done.stdout.splitlines()[-1])
     assert results["rows"] == FACES
     assert results["suspects"] == len(suspects)
     assert (tmp_path / "worst.png").stat().st_size > 10_000
@@ -97,7 +91,7 @@ def test_row_is_the_line_in_the_table(spoiled, tmp_path):
 
 def test_right_labels_are_not_listed(many_faces, tmp_path):
     samples = load_samples(many_faces, "train", tmp_path / "prepared")
-    results = find_bad_labels(samples, tmp_path / "s.tsv", tmp_path / "s.png", count=4)
+    results = find_bad_labels(samples, tmp_path / "s.tsv", tmp_path / "s.png", count=4, processes=1)
     assert results["suspects"] == len(read_suspects(tmp_path / "s.tsv")) <= 3
     assert (tmp_path / "s.png").exists()
 
@@ -112,7 +106,7 @@ def test_better_fitting_prediction_is_a_reason(many_faces, tmp_path):
     predicted[60] += 40  # the model is wrong
     prediction_files.write(tmp_path / "p.npz", table.file_names, predicted)
     out = tmp_path / "s.tsv", tmp_path / "s.png"
-    find_bad_labels(samples, *out, predictions=tmp_path / "p.npz", count=1)
+    find_bad_labels(samples, *out, predictions=tmp_path / "p.npz", count=1, processes=1)
     reasons = {int(line) - 2: reason for _, line, _, reason in read_suspects(out[0])}
     assert "misplaced: fits better as predicted" in reasons[30]
     assert 60 not in reasons

@@ -1,7 +1,4 @@
-import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -43,18 +40,15 @@ def copied(faces, tmp_path_factory):
     return data, truth
 
 
-def test_exactly_the_copies_are_found(copied, tmp_path):
+def test_exactly_the_copies_are_found(run, copied, tmp_path):
     data, truth = copied
-    flags = [f"--data={data}", f"--duplicates={tmp_path}", "--processes=2"]
-    command = [sys.executable, "-m", "keras_landmarks.find_duplicates", *flags]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run("find_duplicates", f"--data={data}", f"--duplicates={tmp_path}", "--processes=2")
     pairs = read_pairs(tmp_path / "pairs.tsv")
     assert pairs.keys() == truth.keys()
     assert [
         (how, pairs[pair]) for pair, how in truth.items() if pairs[pair] not in KINDS[how]
     ] == []
-    results = json.loads(done.stdout.splitlines()[-1])
+    results = done.results
     assert results["images"] == 24 + 8 + len(truth)
     assert results["pairs"] == results["groups"] == len(truth)
     assert results["across_splits"] == len(truth) // 2

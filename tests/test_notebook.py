@@ -31,6 +31,7 @@ def test_notebook_holds_no_outputs():
         assert not cell.get("outputs")
 
 
+@pytest.mark.slow
 def test_notebook_runs_to_its_end(notebook, monkeypatch):
     bin_folder = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}{os.environ['PATH']}")

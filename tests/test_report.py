@@ -1,8 +1,6 @@
 import base64
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 from browser import chromium, needs_chromium
@@ -11,11 +9,10 @@ from report_files import make_scored, make_workdir, write_full_report
 from keras_landmarks.reports.report_writer import write_report
 
 
-def test_command_output_is_reproducible(tmp_path):
+def test_command_output_is_reproducible(run, tmp_path):
     workdir, scored = make_workdir(tmp_path / "run <1>"), make_scored(tmp_path)
-    command = [sys.executable, "-m", "keras_landmarks.report", f"--workdir={workdir}"]
-    command += [f"--{name}={path}" for name, path in scored.items()]
-    done = subprocess.run(command, capture_output=True, text=True)
+    flags = [f"--{name}={path}" for name, path in scored.items()]
+    done = run("report", f"--workdir={workdir}", *flags)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert json.loads(done.stdout)["html"] == str(workdir / "report.html")

@@ -17,7 +17,7 @@ from keras_landmarks.contest import requested_points
 from keras_landmarks.input.extra_images import ExtraImageSpec, make_extra_images
 from keras_landmarks.input.samples import load_samples
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.torture
 
 IMAGES = 1500
 

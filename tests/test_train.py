@@ -119,6 +119,7 @@ def test_limit_takes_the_first_rows(settings):
     assert results["train_images"] == 9
 
 
+@pytest.mark.slow
 def test_mixed_precision_with_augmentation(settings):
     mixed = settings.replace(
         precision="mixed_bfloat16",
@@ -134,8 +135,9 @@ def test_mixed_precision_with_augmentation(settings):
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
 
 
-def test_nll_predicts_a_variance_per_point(settings):
-    likelihood = settings.replace(loss="nll", schedule="cosine", epochs=1)
+@pytest.mark.parametrize("schedule", ["steps", pytest.param("cosine", marks=pytest.mark.slow)])
+def test_nll_predicts_a_variance_per_point(settings, schedule):
+    likelihood = settings.replace(loss="nll", schedule=schedule, epochs=1)
     train(likelihood)
     _, model = load_trained(Path(likelihood.files.workdir))
     assert model.output_shape == (None, 971, 3)

@@ -1,13 +1,31 @@
-"""What a training leaves in its work directory, for tests."""
+"""A training that is interrupted, and what one leaves in its work directory, for tests."""
 
 import csv
 import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import safetensors.numpy
 
 from keras_landmarks.models.trained import load_trained
+from keras_landmarks.train import train
+from keras_landmarks.training import callbacks
+from keras_landmarks.training.checkpoint import save_checkpoint
+
+
+def interrupt_at(position, settings, monkeypatch):
+    """Trains until the checkpoint of a position is written, and interrupts there."""
+
+    def save_and_interrupt(path, model, position_saved, *rest):
+        save_checkpoint(path, model, position_saved, *rest)
+        if position_saved == position:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "save_checkpoint", save_and_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings)
 
 
 def best_weights(workdir):

@@ -44,7 +44,13 @@ def exported(workdir, faces, tmp_path_factory):
 # ── what is written ──
 
 
-@pytest.mark.parametrize("format_name", list(formats.FORMATS))
+@pytest.mark.parametrize(
+    "format_name",
+    [
+        *["onnx", "stablehlo", "keras", "safetensors", "saved_model"],
+        pytest.param("litert", marks=pytest.mark.slow),
+    ],
+)
 def test_file_predicts_what_the_model_does(exported, workdir, format_name):
     results, out = exported(format_name)
     assert results["max_difference_px"] < 0.01
@@ -61,7 +67,10 @@ def test_file_predicts_what_the_model_does(exported, workdir, format_name):
 
 @pytest.mark.parametrize(
     ("format_name", "precision"),
-    [("onnx", "float16"), ("onnx", "int8"), ("litert", "int8"), ("safetensors", "float16")],
+    [
+        *[("onnx", "float16"), ("onnx", "int8"), ("safetensors", "float16")],
+        pytest.param("litert", "int8", marks=pytest.mark.slow),
+    ],
 )
 def test_smaller_weights_predict_nearly_the_same(exported, format_name, precision):
     whole, _ = exported(format_name)
@@ -94,6 +103,7 @@ def test_damaged_model_file_is_named(exported, tmp_path):
             read_arrays(path)
 
 
+@pytest.mark.slow
 def test_output_is_called_landmarks(exported):
     skip_without_modules_of("litert")
     import tensorflow as tf

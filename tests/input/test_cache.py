@@ -324,6 +324,7 @@ cache.build_cache(photos, prepared)
 """
 
 
+@pytest.mark.slow
 def test_processes_write_the_same_bytes(photos, prepared, own_faces, tmp_path):
     """By default protobuf orders the fields of a record by addresses in memory."""
     cache.build_cache(photos, prepared)

@@ -8,6 +8,7 @@ from keras_landmarks.utils.errors import InputError
 
 CONTEST_MAP = mirror_map()
 IDENTITY = np.arange(971)
+SLOW = pytest.mark.slow  # as all 971 points take seconds
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,7 @@ def test_one_sided_faces_are_enough(faces):
     np.testing.assert_array_equal(mirror_estimation.estimate_map(one_side), CONTEST_MAP)
 
 
+@SLOW
 def test_estimate_is_similarity_invariant(faces):
     cos, sin = np.cos(np.radians(3)), np.sin(np.radians(3))
     rng = np.random.default_rng(0)
@@ -52,7 +54,7 @@ def test_estimate_is_similarity_invariant(faces):
     np.testing.assert_array_equal(mirror_estimation.estimate_map(tilted), CONTEST_MAP)
 
 
-@pytest.mark.parametrize("step", [5, 20, 120])
+@pytest.mark.parametrize("step", [pytest.param(5, marks=SLOW), 20, 120])
 def test_subsets_in_any_order_are_estimated(faces, step):
     subset = np.unique([IDENTITY[::step], CONTEST_MAP[::step]])
     subset = np.random.default_rng(0).permutation(subset)
@@ -82,6 +84,7 @@ def test_one_sided_faces_accept_the_map(faces):
     mirror_estimation.check_map(turned_to_one_side(faces), CONTEST_MAP, "map.json")
 
 
+@SLOW
 def test_few_noisy_faces_accept_the_map(faces):
     size = np.sqrt(np.ptp(faces, axis=1).prod(axis=1))[:, None, None]
     noisy = faces + np.random.default_rng(0).normal(0, 0.01, faces.shape) * size
@@ -90,6 +93,7 @@ def test_few_noisy_faces_accept_the_map(faces):
     mirror_estimation.check_map(few, CONTEST_MAP, "map.json")
 
 
+@SLOW
 def test_profiles_accept_the_map(faces):
     by_turn = np.argsort(yaw_of(faces))
     for most in (by_turn[:30], by_turn[-30:]):
@@ -140,22 +144,35 @@ def slid_round_the_face():
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        (changed((IDENTITY[273:401], IDENTITY[273:401])), "273-400"),
-        (changed((region("lip_upper_inner"),) * 2), "873-904"),
-        (changed((region("lip_lower_outer"),) * 2), "905-936"),
-        (off_by_one_along_the_jaw(), "0-127"),
-        (slid_round_the_face(), r"[0-9, -]+"),
-        (changed((IDENTITY[969:], IDENTITY[969:])), "969-970"),
-        (changed((region("lip_upper_inner"), region("lip_lower_inner")[::-1])), "873-904, 937-968"),
-    ],
-    ids=[
-        "brows not swapped",
-        "upper lip not reversed",
-        "lower lip not reversed",
-        "jaw off by one",
-        "outline slid by one",
-        "pupils not swapped",
-        "inner lips swapped",
+        pytest.param(
+            changed((IDENTITY[273:401], IDENTITY[273:401])), "273-400", id="brows not swapped"
+        ),
+        pytest.param(
+            changed((region("lip_upper_inner"),) * 2),
+            "873-904",
+            id="upper lip not reversed",
+            marks=SLOW,
+        ),
+        pytest.param(
+            changed((region("lip_lower_outer"),) * 2),
+            "905-936",
+            id="lower lip not reversed",
+            marks=SLOW,
+        ),
+        pytest.param(off_by_one_along_the_jaw(), "0-127", id="jaw off by one"),
+        pytest.param(slid_round_the_face(), r"[0-9, -]+", id="outline slid by one", marks=SLOW),
+        pytest.param(
+            changed((IDENTITY[969:], IDENTITY[969:])),
+            "969-970",
+            id="pupils not swapped",
+            marks=SLOW,
+        ),
+        pytest.param(
+            changed((region("lip_upper_inner"), region("lip_lower_inner")[::-1])),
+            "873-904, 937-968",
+            id="inner lips swapped",
+            marks=SLOW,
+        ),
     ],
 )
 def test_wrong_partners_are_named(faces, wrong, named):
@@ -165,6 +182,7 @@ def test_wrong_partners_are_named(faces, wrong, named):
         mirror_estimation.check_map(faces, wrong, "map.json")
 
 
+@SLOW
 def test_one_sided_faces_reject_a_wrong_map(faces):
     with pytest.raises(InputError, match="points 273-400 "):
         mirror_estimation.check_map(
@@ -172,6 +190,7 @@ def test_one_sided_faces_reject_a_wrong_map(faces):
         )
 
 
+@SLOW
 def test_identity_map_gives_a_short_error(faces):
     with pytest.raises(InputError, match=r"points 0-199, 201-462") as error:
         mirror_estimation.check_map(faces, IDENTITY, "map.json")

@@ -22,6 +22,7 @@ def test_network_has_our_input_and_our_head(name):
     assert model.get_layer("flatten").input.shape[1:3] == (5, 4)
 
 
+@pytest.mark.slow
 def test_network_survives_folding_and_saving(tmp_path):
     keras.utils.set_random_seed(0)
     model = networks.build("mobilenet_v3_large", 7, (48, 32))

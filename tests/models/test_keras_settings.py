@@ -115,6 +115,7 @@ print(keras.config.image_data_format(), keras.config.floatx(), keras.config.dtyp
 """
 
 
+@pytest.mark.slow
 def test_keras_json_is_ignored(tiny_run, settings, faces, tmp_path):
     done = Path(tiny_run[0].files.workdir)
     home = tmp_path / "home"

@@ -1,6 +1,5 @@
 """`train` in several processes and on several devices, compared with one process on one device."""
 
-import contextlib
 import csv
 import json
 import os
@@ -10,13 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import jax
 import keras
 import numpy as np
 import pytest
-import safetensors
 from compile_for_tpu import collectives
 
 from keras_landmarks.benchmarks.timing import fresh_process
@@ -29,6 +26,7 @@ from keras_landmarks.models import networks
 from keras_landmarks.settings import ClusterSettings
 from keras_landmarks.train import train
 from keras_landmarks.training import distribution
+from keras_landmarks.training.checkpoint import Position
 from keras_landmarks.training.optimizer import recipe
 from keras_landmarks.training.training_model import TrainingModel, train_step
 from keras_landmarks.training.work_directory import write_flagfile
@@ -101,16 +99,6 @@ def finish_successfully(processes):
     return [json.loads(output.splitlines()[-1]) for _, output, _ in ends]
 
 
-def wait_for_checkpoint_mid_epoch(processes, workdir):
-    state = workdir / "last.safetensors"
-    while all(process.poll() is None for process in processes):
-        with contextlib.suppress(FileNotFoundError), safetensors.safe_open(state, "numpy") as file:
-            if json.loads(file.metadata()["run"])["step"]:
-                return
-        time.sleep(0.01)
-    raise AssertionError(finish(processes))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 def test_losses_equal_those_of_one_process(losses, steps20, tmp_path, processes):
@@ -125,12 +113,14 @@ def test_losses_equal_those_of_one_process(losses, steps20, tmp_path, processes)
     assert {entry["best_loss"] for entry in results} == {results[0]["best_loss"]}
 
 
-def test_killed_process_ends_the_others(losses, steps20, tmp_path):
-    workdir = tmp_path / "work"
+@pytest.mark.slow
+def test_killed_process_ends_the_others(losses, steps20, pause_at, tmp_path):
+    pause, workdir = pause_at(Position(2, 1)), tmp_path / "work"
     settings = steps20.replace(workdir=str(workdir))
     first, second = start(settings, tmp_path, 2)
-    wait_for_checkpoint_mid_epoch([first, second], workdir)
+    pause.wait_for(first, second)
     second.kill()
+    pause.go_on()
     (status, _, log), _ = finish([first, second])
     assert status == 1
     assert re.match(r"error: process 0 of 2 .*again", log.splitlines()[-1])
@@ -139,10 +129,11 @@ def test_killed_process_ends_the_others(losses, steps20, tmp_path):
 
 
 @pytest.mark.slow
-def test_loss_of_process_0_ends_the_others(steps20, tmp_path):
+def test_loss_of_process_0_ends_the_others(steps20, pause_at, tmp_path):
+    pause = pause_at(Position(2, 1))
     settings = steps20.replace(workdir=str(tmp_path / "work"))
     first, second = start(settings, tmp_path, 2)
-    wait_for_checkpoint_mid_epoch([first, second], tmp_path / "work")
+    pause.wait_for(first, second)
     first.kill()
     _, (status, _, log) = finish([first, second])
     # JAX aborts if it notices first.
@@ -152,12 +143,13 @@ def test_loss_of_process_0_ends_the_others(steps20, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_stops_all_at_the_same_step(losses, steps20, tmp_path, number):
-    workdir = tmp_path / "work"
+def test_signal_stops_all_at_the_same_step(losses, steps20, pause_at, tmp_path, number):
+    pause, workdir = pause_at(Position(2, 1)), tmp_path / "work"
     settings = steps20.replace(workdir=str(workdir))
     processes = start(settings, tmp_path, 2)
-    wait_for_checkpoint_mid_epoch(processes, workdir)
+    pause.wait_for(*processes)
     processes[1].send_signal(number)
+    pause.go_on()
     ends = finish(processes)
     assert [status for status, _, _ in ends] == [130, 130]
     (last_line,) = {log.splitlines()[-1] for _, _, log in ends}
@@ -414,6 +406,7 @@ def step_on_all_devices():
     return collectives(compiled.as_text()), dict(zip(names, arrays, strict=True))
 
 
+@pytest.mark.slow
 def test_devices_only_exchange_sums(on_eight_devices):
     sent, statistics = on_eight_devices(step_on_all_devices)
     assert {entry["op"] for entry in sent} == {"all-reduce"}

@@ -1,27 +1,27 @@
-"""`train` in a process of its own, killed in the middle of an epoch and started again."""
+"""`train` stopped in the middle of an epoch, most often in a process of its own."""
 
 import json
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import safetensors.numpy
-from training_runs import assert_same_weights
+from training_runs import assert_same_weights, interrupt_at
 
 from keras_landmarks.train import train
+from keras_landmarks.training.checkpoint import Position
 from keras_landmarks.training.work_directory import write_flagfile
 from keras_landmarks.utils.errors import InputError
 
-EPOCHS, STEPS = 8, 10
+EPOCHS, STEPS = 4, 10
 
 
 @pytest.fixture(scope="module")
 def short_steps(tiny_settings):
-    return tiny_settings.replace(batch_size=2, epochs=EPOCHS, learning_rates="0:1e-2,3:1e-3")
+    return tiny_settings.replace(batch_size=2, epochs=EPOCHS, learning_rates="0:1e-2,2:1e-3")
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +48,16 @@ def saved_step(workdir):
     return record["epoch"] * STEPS + record["step"]
 
 
-def wait_for_checkpoint_mid_epoch(process, workdir):
-    while process.poll() is None:
-        step = saved_step(workdir)
-        if step and step % STEPS not in (0, STEPS - 1):
-            return
-        time.sleep(0.01)
-    raise AssertionError(process.stderr.read())
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_run_resumes_bit_exactly(short_steps, uninterrupted, tmp_path, number):
-    workdir = tmp_path / "work"
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGTERM]
+)
+def test_killed_run_resumes_bit_exactly(short_steps, uninterrupted, pause_at, tmp_path, number):
+    pause, workdir = pause_at(Position(1, 3)), tmp_path / "work"
     settings = short_steps.replace(workdir=str(workdir))
     process = start(settings, tmp_path)
-    wait_for_checkpoint_mid_epoch(process, workdir)
+    pause.wait_for(process)
     process.send_signal(number)
+    pause.go_on()
     _, log = process.communicate(timeout=600)
     if number == signal.SIGTERM:
         epochs, steps = divmod(saved_step(workdir), STEPS)
@@ -84,27 +78,26 @@ def losses(workdir):
     return [row.split(",")[:2] for row in rows]
 
 
-def test_second_run_in_the_folder_is_refused(short_steps, tmp_path):
-    workdir = tmp_path / "work"
-    settings = short_steps.replace(workdir=str(workdir), epochs=10_000)
+@pytest.mark.slow
+def test_second_run_in_the_folder_is_refused(short_steps, pause_at, tmp_path):
+    pause, workdir = pause_at(Position(0, 3)), tmp_path / "work"
+    settings = short_steps.replace(workdir=str(workdir))
     process = start(settings, tmp_path)
-    wait_for_checkpoint_mid_epoch(process, workdir)
+    pause.wait_for(process)
     other = settings.replace(seed=1, resume=False)
     with pytest.raises(OSError, match=rf"/work: .*\b{process.pid}\b"):
         train(other)
     process.send_signal(signal.SIGTERM)
+    pause.go_on()
     _, log = process.communicate(timeout=600)
     assert process.returncode == 130, log
     assert saved_step(workdir) is not None
     assert not list(workdir.glob(".in-use"))
 
 
-def test_epoch_of_another_length_is_refused(short_steps, tmp_path):
+def test_epoch_of_another_length_is_refused(short_steps, tmp_path, monkeypatch):
     settings = short_steps.replace(workdir=str(tmp_path / "work"))
-    process = start(settings, tmp_path)
-    wait_for_checkpoint_mid_epoch(process, tmp_path / "work")
-    process.kill()
-    process.communicate(timeout=600)
+    interrupt_at(Position(0, 3), settings, monkeypatch)
     state = tmp_path / "work" / "last.safetensors"
     with safetensors.safe_open(state, "numpy") as file:
         record = json.loads(file.metadata()["run"])

@@ -1,33 +1,27 @@
+import functools
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from folders import contents
-from training_runs import assert_same_weights, best_weights, read_history, remove_record
+from training_runs import (
+    assert_same_weights,
+    best_weights,
+    interrupt_at,
+    read_history,
+    remove_record,
+)
 
 from keras_landmarks.input.photos import Photos
 from keras_landmarks.input.pipeline import ImageSet
 from keras_landmarks.input.samples import load_samples
 from keras_landmarks.models.trained import load_trained
 from keras_landmarks.train import train
-from keras_landmarks.training import callbacks
-from keras_landmarks.training.checkpoint import Position, save_checkpoint
+from keras_landmarks.training.checkpoint import Position
+from keras_landmarks.training.training_model import TrainingModel
 from keras_landmarks.utils.errors import InputError
-
-
-def interrupt_at(position, settings, monkeypatch):
-    """Trains until the checkpoint of a position is written, and interrupts there."""
-
-    def save_and_interrupt(path, model, position_saved, *rest):
-        save_checkpoint(path, model, position_saved, *rest)
-        if position_saved == position:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "save_checkpoint", save_and_interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings)
 
 
 def test_resumed_run_equals_uninterrupted_run(tiny_run, settings):
@@ -64,13 +58,6 @@ def test_fewer_epochs_than_done_train_nothing(settings, monkeypatch, caplog):
     assert state.read_bytes() == before["last.safetensors"]
 
 
-def test_more_epochs_of_cosine_are_warned_of(settings, caplog):
-    cosine = settings.replace(schedule="cosine", epochs=1)
-    train(cosine)
-    train(cosine.replace(epochs=2))
-    assert re.search(r"--schedule=cosine.* 2 epochs.* 1\b", caplog.text)
-
-
 def test_nan_loss_keeps_the_best_weights(settings):
     train(settings.replace(epochs=1))
     before = best_weights(settings.files.workdir)
@@ -96,10 +83,15 @@ def test_batch_larger_than_the_data_is_refused(settings):
         train(settings.replace(batch_size=64))
 
 
-@pytest.fixture
-def all_options(settings):
+SLOW = pytest.mark.slow
+EMA, LAST_EPOCHS = "moving average", "mean of the last epochs"
+AVERAGES = {EMA: {"ema_momentum": 0.8}, LAST_EPOCHS: {"average_last_epochs": 2}}
+
+
+@pytest.fixture(scope="module")
+def all_options(tiny_settings):
     """Settings with most of the options that the contest recipe leaves off."""
-    return settings.replace(
+    return tiny_settings.replace(
         image_size="32x48",
         framing="stretch",
         loss="log_mse",
@@ -109,46 +101,73 @@ def all_options(settings):
         schedule="cosine",
         learning_rate=3e-3,
         warmup_epochs=0.5,
-        ema_momentum=0.8,
         grad_clip_norm=1.0,
     )
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "steps"])
-@pytest.mark.parametrize("averages", [{}, {"ema_momentum": 0.0, "average_last_epochs": 2}])
-def test_resuming_with_all_options_is_bit_exact(
-    all_options, averages, schedule, tmp_path, monkeypatch
-):
-    all_options = all_options.replace(**averages, schedule=schedule)
-    interrupted = all_options.replace(workdir=str(tmp_path / "interrupted"))
-    results = train(all_options)
+@pytest.fixture(scope="module")
+def finished(all_options, tmp_path_factory):
+    """Trains with all options and a kind of average, once; returns settings and results."""
+
+    @functools.cache
+    def run(average, schedule):
+        workdir = str(tmp_path_factory.mktemp("finished"))
+        run_settings = all_options.replace(**AVERAGES[average], schedule=schedule, workdir=workdir)
+        return run_settings, train(run_settings)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("average", "schedule"),
+    [
+        (EMA, "cosine"),
+        pytest.param(EMA, "steps", marks=SLOW),
+        pytest.param(LAST_EPOCHS, "cosine", marks=SLOW),
+        pytest.param(LAST_EPOCHS, "steps", marks=SLOW),
+    ],
+)
+def test_resuming_with_all_options_is_bit_exact(finished, average, schedule, tmp_path, monkeypatch):
+    done, results = finished(average, schedule)
+    interrupted = done.replace(workdir=str(tmp_path / "interrupted"))
     assert results["best_loss"] < 4
-    history = read_history(all_options.files.workdir)
+    history = read_history(done.files.workdir)
     assert float(history[-1]["mse"]) < float(history[0]["mse"])
     assert float(history[-1]["learning_rate"]) < 3e-3
     interrupt_at(Position(1, 1), interrupted, monkeypatch)
     if schedule == "cosine":  # earlier versions averaged the others wrongly
         remove_record(interrupted.files.workdir)
     train(interrupted)
-    assert_same_weights(all_options.files.workdir, interrupted.files.workdir)
+    assert_same_weights(done.files.workdir, interrupted.files.workdir)
     last = "last.safetensors"
-    ours, theirs = (Path(run.files.workdir) / last for run in (interrupted, all_options))
+    ours, theirs = (Path(run.files.workdir) / last for run in (interrupted, done))
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-@pytest.mark.parametrize("averages", [{}, {"ema_momentum": 0.0, "average_last_epochs": 2}])
-def test_averaged_weights_are_validated_and_kept(all_options, averages):
-    all_options = all_options.replace(**averages)
-    train(all_options)
-    spec, model = load_trained(Path(all_options.files.workdir))
-    samples = load_samples(Path(all_options.files.data), "train", Path(all_options.files.prepared))
+def test_more_epochs_of_cosine_are_warned_of(finished, tmp_path, monkeypatch, caplog):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    done, _ = finished(EMA, "cosine")
+    workdir = shutil.copytree(done.files.workdir, tmp_path / "work")
+    monkeypatch.setattr(TrainingModel, "fit", interrupt)  # the warning comes before
+    with pytest.raises(KeyboardInterrupt):
+        train(done.replace(workdir=str(workdir), epochs=3))
+    assert re.search(r"--schedule=cosine.* 3 epochs.* 2\b", caplog.text)
+
+
+@pytest.mark.parametrize("average", [EMA, pytest.param(LAST_EPOCHS, marks=SLOW)])
+def test_averaged_weights_are_validated_and_kept(finished, average):
+    done, _ = finished(average, "cosine")
+    spec, model = load_trained(Path(done.files.workdir))
+    samples = load_samples(Path(done.files.data), "train", Path(done.files.prepared))
     held_out = ImageSet([(Photos(samples, spec.crop_spec), np.arange(21, 24))])
     images, landmarks, scale = held_out.load(np.arange(3))
     error_px = (model.predict(images, verbose=0) - landmarks) / scale[:, None]
-    best = min(read_history(all_options.files.workdir), key=lambda row: float(row["loss"]))
+    best = min(read_history(done.files.workdir), key=lambda row: float(row["loss"]))
     assert np.square(error_px).mean() == pytest.approx(float(best["val_mse"]), rel=1e-3)
 
 
 def test_two_kinds_of_average_are_refused(all_options):
     with pytest.raises(InputError, match=r"--ema_momentum .*--average_last_epochs"):
-        train(all_options.replace(average_last_epochs=2))
+        train(all_options.replace(ema_momentum=0.8, average_last_epochs=2))

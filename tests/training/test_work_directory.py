@@ -96,6 +96,7 @@ def test_settings_without_effect_may_change(tiny_run):
     assert train(changed.replace(augment_refill=True))["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_averaging_fixes_the_epochs(settings):
     averaged = settings.replace(average_last_epochs=1, epochs=1)
     train(averaged)
@@ -112,9 +113,12 @@ def test_missing_file_of_a_run_is_refused(tiny_run, tmp_path, name):
         train(settings.replace(workdir=str(work), epochs=3))
 
 
-def test_noresume_starts_over(tiny_run, settings):
+@pytest.mark.parametrize(
+    "earlier", [{"seed": 1}, pytest.param({"image_size": "64"}, marks=pytest.mark.slow)]
+)
+def test_noresume_starts_over(tiny_run, settings, earlier):
     done, _ = tiny_run
-    train(settings.replace(seed=1, image_size="64", epochs=1))
+    train(settings.replace(**earlier, epochs=1))
     train(settings.replace(resume=False))
     assert len(read_history(settings.files.workdir)) == 2
     assert_same_weights(done.files.workdir, settings.files.workdir)
@@ -149,6 +153,7 @@ def test_other_runs_record_a_map_on_request(tiny_run, settings):
     assert np.mean(recorded_map(settings) == layout.mirror_map()) > 0.9  # 21 faces do not show more
 
 
+@pytest.mark.slow
 def test_resumed_run_keeps_the_found_map(tiny_run, settings):
     settings = settings.replace(mirror="found", epochs=1)
     train(settings)

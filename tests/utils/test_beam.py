@@ -178,14 +178,13 @@ def test_train_makes_extra_images_and_crops_on_the_runner(settings, tmp_path, fo
 
 
 @pytest.mark.usefixtures("for_each")
-def test_train_reads_the_flags(faces):
-    command = [sys.executable, "-m", "keras_landmarks.train", f"--data={faces}"]
-    command += ["--beam_runner=Foo"]
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_train_reads_the_flags(run, faces):
+    done = run("train", f"--data={faces}", "--beam_runner=Foo")
     assert done.returncode == 1
     assert done.stderr.startswith("error: --beam_runner=Foo: Unexpected pipeline runner")
 
 
+@pytest.mark.slow
 def test_the_command_with_two_worker_processes(faces, tmp_path, for_each):
     make_extra(faces, tmp_path / "ordinary", ROUGH)
     flags = [f"--data={faces}", f"--prepared={tmp_path / 'beam'}"]

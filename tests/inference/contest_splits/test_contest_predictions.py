@@ -37,19 +37,30 @@ def predict_tiny(workdir, faces, tmp_path):
     """Predicts with the tiny model; returns the submission's lines, predictions and results."""
 
     def run(data=faces, split="test", submission=tmp_path / "s.csv", **options):
-        predictions, settings = tmp_path / "p.npz", PredictSettings(**options)
-        results = predict_split(workdir, data, split, submission, predictions, settings)
-        lines = submission.read_text().splitlines() if submission else None
-        return lines, prediction_files.read(predictions), results
+        return run_tiny(workdir, data, split, submission, tmp_path / "p.npz", **options)
 
     return run
+
+
+def run_tiny(workdir, data, split, submission, predictions, **options):
+    settings = PredictSettings(**options)
+    results = predict_split(workdir, data, split, submission, predictions, settings)
+    lines = submission.read_text().splitlines() if submission else None
+    return lines, prediction_files.read(predictions), results
+
+
+@pytest.fixture(scope="module")
+def straight(tiny_run, faces, tmp_path_factory):
+    """What the tiny model predicts for the test photos: the submission's lines and predictions."""
+    workdir, folder = Path(tiny_run[0].files.workdir), tmp_path_factory.mktemp("straight")
+    return run_tiny(workdir, faces, "test", folder / "s.csv", folder / "p.npz")[:2]
 
 
 # ── landmarks and the submission ──
 
 
-def test_submission_has_the_requested_landmarks(predict_tiny, faces):
-    lines, predicted, _ = predict_tiny()
+def test_submission_has_the_requested_landmarks(straight, faces):
+    lines, predicted = straight
     requested = requested_points.read_test_points(faces / "test" / "test_points.csv")
     columns = [f"Point_M{i}_{axis}" for i in range(30) for axis in "XY"]
     assert lines[0] == ",".join(["file_name", *columns])
@@ -68,8 +79,8 @@ def test_submission_is_truncated_on_request(predict_tiny, faces):
         assert line.split(",")[1:] == [str(int(v)) for v in landmarks[indices].ravel()]
 
 
-def test_images_and_landmarks_keep_requested_order(predict_tiny, own_faces):
-    _, straight, _ = predict_tiny()
+def test_images_and_landmarks_keep_requested_order(predict_tiny, straight, own_faces):
+    _, straight = straight
     table = own_faces / "test" / "test_points.csv"
     requested = requested_points.read_test_points(table)
     requested_points.write_test_points(table, requested.file_names[::-1], [[5, 2, 900]] * 8)
@@ -83,16 +94,16 @@ def test_images_and_landmarks_keep_requested_order(predict_tiny, own_faces):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
-def test_batch_size_does_not_change_predictions(predict_tiny, batch_size):
-    _, default, _ = predict_tiny()
+def test_batch_size_does_not_change_predictions(predict_tiny, straight, batch_size):
+    _, default = straight
     _, predicted, results = predict_tiny(batch_size=batch_size)
     assert results["images"] == 8
     np.testing.assert_allclose(predicted.landmarks_photo_px, default.landmarks_photo_px, atol=1e-3)
 
 
-def test_landmarks_are_in_photo_pixels(predict_tiny, faces):
+def test_landmarks_are_in_photo_pixels(straight, faces):
     """The centre of each face is near the centre of its photo, whatever the photo's size."""
-    _, predicted, _ = predict_tiny()
+    _, predicted = straight
     for name, landmarks in zip(predicted.file_names, predicted.landmarks_photo_px, strict=True):
         height, width = listed_images.read_image(faces / "test" / "images", name).shape[:2]
         assert np.all(np.abs(landmarks.mean(axis=0) / [width, height] - 0.5) < 0.6)
@@ -163,8 +174,8 @@ def test_test_points_may_lie_beside_the_split(predict_tiny, own_faces):
     assert len(lines) == 9
 
 
-def test_landmarks_table_replaces_test_points(predict_tiny, own_faces):
-    _, straight, _ = predict_tiny()
+def test_landmarks_table_replaces_test_points(predict_tiny, straight, own_faces):
+    _, straight = straight
     truth = landmark_tables.read_landmarks(own_faces / "test" / "test_landmarks.csv")
     table = own_faces / "test" / "landmarks.csv"
     landmark_tables.write_landmarks(table, truth.file_names[::-1], truth.landmarks_photo_px[::-1])
