@@ -94,7 +94,7 @@ def test_help_handles_closed_pipe():
         (
             "train",
             ["--augment_online=colour,noise"],
-            "'noise' .*affine, colour, blur, coarse_dropout",
+            "'noise' .*affine, misplace, colour, blur",
         ),
         ("train", ["--image_size=12"], "--image_size=12: .*128x160"),
         ("train", ["--image_size=128x"], "--image_size=128x: .*128x160.* 32 px"),

@@ -26,7 +26,8 @@ def test_runtimes_predict_alike(tiny_run, count):
     np.testing.assert_allclose(in_opencv(crops), in_xla(crops), atol=1e-3)
 
 
-@pytest.mark.parametrize("model", ["mobilenet_v3_large", "resnext50_32x4d"])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["mobilenet_v3_large", "efficientnet_v2_b0", "resnext50_32x4d"])
 def test_other_networks_predict_alike(model, tmp_path):
     spec = ModelSpec(model, 5, "48x32", head="shape", shape_components=4, uncertainty=True)
     claim_workdir(tmp_path, spec)
