@@ -107,9 +107,9 @@ def online_augmenter(settings: AugmentationSettings, mirror_map: np.ndarray | No
     """Returns the augmentation of `--augment_online`.
 
     `affine` draws a scale for each axis and fills the border with black, as in photos that were
-    cropped beyond an edge. `misplace` does the same in a quarter of the images within wider limits
-    of its own, in place of `affine`: faces that lie off the middle, are cut off, tilted, too large
-    or too small. `degrade` spoils images as small, compressed, dark or moving pictures are.
+    cropped beyond an edge. `misplace` draws from wider limits, which are fixed, for a quarter of
+    the images, which `affine` then leaves alone: faces that lie off the middle, are cut off, tilted,
+    too large or too small. `degrade` spoils images as small, compressed, dark or moving pictures are.
     `mirror` mirrors half of the images by the `mirror_map` (k,).
     """
     kinds = settings.augment_online
@@ -130,9 +130,16 @@ def online_augmenter(settings: AugmentationSettings, mirror_map: np.ndarray | No
             A.RandomGamma(gamma_limit=(60, 170), p=0.2),
             A.OneOf(
                 [
-                    A.Downscale(scale_range=(0.35, 0.8)),
+                    # The defaults of the first and the last move the image by up to 2 px.
+                    A.Downscale(
+                        scale_range=(0.35, 0.8),
+                        interpolation_pair={
+                            "downscale": cv2.INTER_AREA,
+                            "upscale": cv2.INTER_LINEAR,
+                        },
+                    ),
                     A.ImageCompression(quality_range=(15, 60)),
-                    A.MotionBlur(blur_limit=(3, 7)),
+                    A.MotionBlur(blur_limit=(3, 7), allow_shifted=False, direction_range=(0, 0)),
                 ],
                 p=0.35,
             ),
