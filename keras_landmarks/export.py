@@ -1,6 +1,7 @@
 """Writes a trained model in a format that other programs run, and checks that they run it alike.
 
---out becomes a folder with the network, batch normalisation folded, and landmarks.json:
+--out becomes a folder with landmarks.json and the network, batch normalisation folded (except in
+safetensors, from which a training can start):
 
     onnx         model.onnx       ONNX Runtime, OpenCV, browsers; any batch
     litert       model.tflite     LiteRT (TensorFlow Lite) on phones, small boards; one image a call

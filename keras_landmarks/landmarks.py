@@ -29,7 +29,7 @@ Everything is in pixels of the photo, turned as its EXIF orientation says; (0, 0
 the upper left pixel. Faces are numbered from 0, the largest first. In a video a face keeps its
 number, even if the camera moves quickly or another face hides it for less than a second.
 
-FINDING FACES. The detector is part of the package, too. --min_score is its
+FINDING FACES. The detector comes with the package. --min_score is its
 minimum score; --smallest_face is the width of the smallest face, as a fraction of the photo's
 longer side. On 20 photos with 54 faces, the smallest 28 px wide, it found all faces and nothing
 else, also with the photos rotated by 90 degrees to either side (with the same points to 1e-4 px).

@@ -584,7 +584,6 @@ class LandmarksSettings:
     """How `landmarks` detects faces, predicts their points and draws them."""
 
     data: str | None = shared(FileSettings, "data")
-    batch_size: int = shared(RunSettings, "batch_size")
     tta: str = shared(PredictionSettings, "tta")
     mirror: str | None = shared(AugmentationSettings, "mirror")
     min_score: float = shared(PhotoSettings, "min_score")

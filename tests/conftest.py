@@ -81,9 +81,9 @@ def tiny_run(tiny_settings):
 def mean_face(faces, tmp_path_factory):
     """A work directory whose model predicts the mean face of the training images for any image."""
     # Here, because the process that only hands out tests need not import Keras.
+    from keras_landmarks.models.keras_models import build_model
     from keras_landmarks.models.spec import ModelSpec, claim_workdir
-    from keras_landmarks.models.trained import build_model
-    from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+    from keras_landmarks.models.weight_files import BEST_WEIGHTS
 
     workdir = tmp_path_factory.mktemp("mean_face")
     spec = ModelSpec("tiny", 971, "48x64", "stretch")

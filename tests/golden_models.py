@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import safetensors
 
-from keras_landmarks.models import networks, resnet, weight_files
+from keras_landmarks.models import keras_weights, networks, resnet
 
 GOLDEN = Path(__file__).parent / "golden"
 NUM_LANDMARKS = 5
@@ -21,7 +21,7 @@ def build(kind, image_size):
     with safetensors.safe_open(weights_file(kind), "np") as file:
         config = resnet.ResNetConfig(**json.loads(file.metadata()["member"]))
     model = networks.build(config, NUM_LANDMARKS, image_size)
-    weight_files.load_weights(model, weights_file(kind))
+    keras_weights.load_weights(model, weights_file(kind))
     return model
 
 

@@ -32,7 +32,7 @@ from keras_landmarks.contest import (
 )
 from keras_landmarks.images import decoding, image_header
 from keras_landmarks.layouts import layout, mirror
-from keras_landmarks.models import networks, resnet, weight_files
+from keras_landmarks.models import keras_weights, networks, resnet
 from keras_landmarks.training import checkpoint
 from keras_landmarks.training.checkpoint import Position
 from keras_landmarks.utils.errors import InputError
@@ -502,7 +502,7 @@ def header_of(content):
 
 
 def assert_same(model, arrays):
-    for name, variable in weight_files.named_variables(model).items():
+    for name, variable in keras_weights.named_variables(model).items():
         array = arrays[name]
         expected = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
         np.testing.assert_array_equal(np.asarray(variable.value), expected.astype(np.float32))
@@ -528,10 +528,10 @@ def spoil_and_load(path, model, load):
 
 def test_spoiled_safetensors(path, model):
     path = path.with_suffix(".safetensors")
-    weight_files.save_safetensors(model, path)
+    keras_weights.save_safetensors(model, path)
 
     def load(content):
-        weight_files.load_weights(model, path)
+        keras_weights.load_weights(model, path)
         assert_same(model, slow_safetensors(content))
 
     spoil_and_load(path, model, load)
@@ -563,7 +563,7 @@ def test_spoiled_keras_weights(path, model):
         path.write_bytes(spoil(content, edits))
         before = values(model)
         with refusal():
-            weight_files.load_weights(model, path)
+            keras_weights.load_weights(model, path)
             return
         np.testing.assert_equal(values(model), before)
 
@@ -640,16 +640,16 @@ def test_weights_outside_the_file_are_refused(tmp_path, model, trick, monkeypatc
         other["numbers"] = numbers
     keras_file(tmp_path / "best.weights.h5", trick)
     with pytest.raises(InputError, match=r"best\.weights\.h5: .*stored"):
-        weight_files.load_weights(model, tmp_path)
+        keras_weights.load_weights(model, tmp_path)
 
 
 def test_integer_weights_are_refused(tmp_path, model):
     path = tmp_path / "weights.safetensors"
-    weight_files.save_safetensors(model, path)
+    keras_weights.save_safetensors(model, path)
     path.write_bytes(path.read_bytes().replace(b'"F32"', b'"I32"', 1))
     before = values(model)
     with pytest.raises(InputError, match=r"\S+ int32"):
-        weight_files.load_weights(model, path)
+        keras_weights.load_weights(model, path)
     np.testing.assert_equal(values(model), before)
 
 

@@ -8,7 +8,7 @@ from keras_landmarks.contest import grouping, landmark_tables
 from keras_landmarks.flags import FLAGS
 from keras_landmarks.images import decoding
 from keras_landmarks.input.samples import fingerprint_rows
-from keras_landmarks.models.trained import load_trained
+from keras_landmarks.models.keras_models import load_trained
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.train import train
 from keras_landmarks.utils.errors import InputError

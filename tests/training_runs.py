@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from keras_landmarks.models.trained import load_trained
+from keras_landmarks.models.keras_models import load_trained
 from keras_landmarks.train import train
 from keras_landmarks.training import callbacks
 from keras_landmarks.training.checkpoint import save_checkpoint

@@ -72,8 +72,8 @@ class Workload:
 
 def new_network(settings: TrainSettings, num_landmarks: int):
     """Returns the Keras model that the settings describe, with random weights."""
+    from keras_landmarks.models.keras_models import build_model
     from keras_landmarks.models.keras_on_jax import keras
-    from keras_landmarks.models.trained import build_model
     from keras_landmarks.training.work_directory import model_spec
 
     keras.utils.set_random_seed(0)

@@ -12,8 +12,9 @@ from keras_landmarks.images.face_crops import CONTEST_CROPPING
 from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models import registry
 from keras_landmarks.models.spec import ModelSpec
+from keras_landmarks.models.weight_files import EMBEDDED
 
-FILE_NAME = "landmarks.json"
+FILE_NAME = EMBEDDED  # model files hold it, too
 HOW_TO = {
     "input": "image: (N, height, width, 3) float32, RGB from 0 to 255; LiteRT takes one image at a"
     " time. The network itself normalises: (pixels / 255 - pixel_mean) / pixel_std.",

@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_landmarks.contest import landmark_tables, locations
 from keras_landmarks.exporting import description, example_faces, formats
+from keras_landmarks.models.keras_models import load_trained
 from keras_landmarks.models.keras_settings import pinned_settings
-from keras_landmarks.models.trained import load_trained
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_json
 from keras_landmarks.utils.folders import atomic_folder
@@ -33,7 +33,7 @@ def export(
     The folder is written only if the file's own runtime predicts what the model does.
 
     Args:
-        workdir: the model, as `trained.load_trained` takes it.
+        workdir: the model, as `keras_models.load_trained` takes it.
         out: the folder to write: a file or folder of the format, and landmarks.json.
         format_name: a key of `formats.FORMATS`.
         precision: of the weights; one of the format's.
@@ -67,9 +67,8 @@ def export(
     model_description = description.describe(spec, expected[..., :2], layout)
     with pinned_settings(), atomic_folder(out) as partial:
         file = partial / output_format.file_name
-        output_format.write(model, file, precision, faces.calibration)
-        if output_format.embed:
-            output_format.embed(file, description.FILE_NAME, json.dumps(model_description))
+        texts = {description.FILE_NAME: json.dumps(model_description)}
+        output_format.write(model, file, precision, faces.calibration, texts)
         predicted, ms_per_image = _predict_singly(output_format.read(file), faces.compared)
         results = {
             "format": format_name,

@@ -20,9 +20,9 @@ import onnx
 
 from keras_landmarks.inference.runtimes import load_for_photos
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.keras_weights import save_safetensors
 from keras_landmarks.models.onnx.keras_layers import keras_to_onnx
 from keras_landmarks.models.stock_layers import stock_model
-from keras_landmarks.models.weight_files import add_metadata, save_safetensors
 from keras_landmarks.utils.errors import InputError
 
 PredictBatch = Callable[[np.ndarray], np.ndarray]
@@ -35,20 +35,19 @@ class Format(NamedTuple):
 
     Attributes:
         file_name: of the file or folder that `write` makes.
-        write: writes a model to a path with a precision; int8 is calibrated by the images.
+        write: writes a model to a path with a precision; int8 is calibrated by the images, and the
+            model's description goes into the file if the format has a place for it.
         read: returns a function that predicts in the format's own runtime, on one core if the
             runtime has such a setting.
         precisions: the precisions of weights that it supports.
         modules: modules of the extra `export` that it needs.
-        embed: stores a text under a name in the file; None if the format cannot.
     """
 
     file_name: str
-    write: Callable[[keras.Model, Path, str, np.ndarray], None]
+    write: Callable[[keras.Model, Path, str, np.ndarray, dict[str, str]], None]
     read: Callable[[Path], PredictBatch]
     precisions: Sequence[str] = ("float32",)
     modules: Sequence[str] = ()
-    embed: Callable[[Path, str, str], None] | None = None
 
 
 def get_format(name: str, precision: str) -> Format:
@@ -73,20 +72,15 @@ def get_format(name: str, precision: str) -> Format:
 # ── ONNX ──
 
 
-def _write_onnx(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
+def _write_onnx(model, path, precision, images, texts) -> None:
     float16_kinds = {"float32": [], "float16": ["Conv", "Gemm"], "int8": ["Gemm"]}[precision]
     converted = keras_to_onnx(stock_model(model), float16_kinds)
     if precision == "int8":
         from keras_landmarks.exporting.onnx_quantisation import quantise
 
         converted = quantise(converted, images)
+    onnx.helper.set_model_props(converted, texts)
     onnx.save(converted, path)
-
-
-def _embed_onnx(path: Path, name: str, text: str) -> None:
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, {name: text})
-    onnx.save(model, path)
 
 
 def _read_onnx(path: Path) -> PredictBatch:
@@ -117,7 +111,7 @@ def _write_by_tensorflow(model: keras.Model, path: Path, target: str) -> None:
         raise RuntimeError(f"TensorFlow could not write {path.name}: {done.stderr[-2000:]}")
 
 
-def _write_litert(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
+def _write_litert(model, path, precision, images, texts) -> None:
     _write_by_tensorflow(model, path, precision)
 
 
@@ -135,7 +129,7 @@ def _read_litert(path: Path) -> PredictBatch:
     return predict
 
 
-def _write_saved_model(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
+def _write_saved_model(model, path, precision, images, texts) -> None:
     _write_by_tensorflow(model, path, "saved_model")
 
 
@@ -149,7 +143,7 @@ def _read_saved_model(path: Path) -> PredictBatch:
 # ── StableHLO and Keras ──
 
 
-def _write_stablehlo(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
+def _write_stablehlo(model, path, precision, images, texts) -> None:
     import jax.export
 
     (batch,) = jax.export.symbolic_shape("batch")
@@ -166,7 +160,7 @@ def _read_stablehlo(path: Path) -> PredictBatch:
     return lambda images: np.asarray(exported.call(images))
 
 
-def _write_keras(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
+def _write_keras(model, path, precision, images, texts) -> None:
     stock_model(model).save(path)
 
 
@@ -177,12 +171,8 @@ def _read_keras(path: Path) -> PredictBatch:
 # ── this package's own ──
 
 
-def _write_safetensors(model: keras.Model, path: Path, precision: str, images: np.ndarray) -> None:
-    save_safetensors(model, path, half_precision=precision == "float16")
-
-
-def _embed_safetensors(path: Path, name: str, text: str) -> None:
-    add_metadata(path, {name: text})
+def _write_safetensors(model, path, precision, images, texts) -> None:
+    save_safetensors(model, path, half_precision=precision == "float16", metadata=texts)
 
 
 def _read_safetensors(path: Path) -> PredictBatch:
@@ -194,7 +184,6 @@ FORMATS = {
         *("model.onnx", _write_onnx, _read_onnx),
         precisions=("float32", "float16", "int8"),
         modules=("onnxruntime",),
-        embed=_embed_onnx,
     ),
     "litert": Format(
         *("model.tflite", _write_litert, _read_litert),
@@ -204,7 +193,6 @@ FORMATS = {
     "safetensors": Format(
         *("model.safetensors", _write_safetensors, _read_safetensors),
         precisions=("float32", "float16"),
-        embed=_embed_safetensors,
     ),
     "stablehlo": Format("model.stablehlo", _write_stablehlo, _read_stablehlo),
     "saved_model": Format("saved_model", _write_saved_model, _read_saved_model),

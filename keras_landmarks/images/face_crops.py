@@ -87,6 +87,19 @@ def crop_face(
     return crop, CropTransform(scale, offset - np.array(region[:2]) * scale)
 
 
+def crop_faces(
+    photos: Iterable[np.ndarray], regions: Iterable[Region], crop_spec: CropSpec
+) -> tuple[np.ndarray, CropTransform]:
+    """Crops a region of each photo with `crop_face`.
+
+    Returns:
+        The crops, (N, height, width, 3) uint8, and their transforms, each array with N rows.
+    """
+    pairs = zip(photos, regions, strict=True)
+    crops, transforms = zip(*(crop_face(*pair, crop_spec) for pair in pairs), strict=True)
+    return np.stack(crops), CropTransform(*map(np.stack, zip(*transforms, strict=True)))
+
+
 def bounding_boxes(landmarks_px: np.ndarray) -> np.ndarray:
     """Returns the boxes around points (..., k, 2): (..., 4), left, top, right, bottom."""
     return np.concatenate([landmarks_px.min(axis=-2), landmarks_px.max(axis=-2)], axis=-1)

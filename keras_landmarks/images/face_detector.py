@@ -37,8 +37,8 @@ Of 54 faces, all upright ones are found, and 31 to 45 when the photo lies on its
 is upside down is taken for an upright one.
 """
 
+import contextlib
 import itertools
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -76,7 +76,7 @@ class Detections(NamedTuple):
 
 
 class FaceDetector:
-    """Detects faces. Threads may share an instance; each gets a network of its own."""
+    """Detects faces. Threads may share an instance."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class FaceDetector:
         for name, share in [("min_score", min_score), ("smallest_face", smallest_face)]:
             if not 0 < share < 1:
                 raise ValueError(f"{name}={share} is not between 0 and 1")
-        self._of_thread = threading.local()
+        self._idle_networks: list[cv2.dnn.Net] = []  # one for each thread that detects at a time
         self._min_score = min_score
         candidate_score = min(min_score, _ROTATION_SCORE)
         self._min_logit = np.log(candidate_score / (1 - candidate_score))
@@ -112,11 +112,15 @@ class FaceDetector:
         confident = {turn: c[c[:, 4] >= self._min_score] for turn, c in by_turn.items()}
         return _merge_rotations(confident, photo.shape[1::-1])
 
-    def _network(self) -> cv2.dnn.Net:
-        """Returns this thread's network."""
-        if not hasattr(self._of_thread, "network"):
-            self._of_thread.network = cv2.dnn.readNetFromTFLite(str(_NETWORK))
-        return self._of_thread.network
+    @contextlib.contextmanager
+    def _network(self) -> Iterator[cv2.dnn.Net]:
+        """Yields a network that no other thread uses."""
+        try:
+            network = self._idle_networks.pop()
+        except IndexError:
+            network = cv2.dnn.readNetFromTFLite(str(_NETWORK))
+        yield network
+        self._idle_networks.append(network)
 
     def _find_candidates(self, photo: np.ndarray) -> np.ndarray:
         """Returns the candidates at all scales, often several for one face: (n, 7)."""
@@ -152,9 +156,9 @@ class FaceDetector:
         tile.
         """
         tile = cut_region(scaled, Region(*corner, *(corner + _TILE_SIDE))).astype(np.float32)
-        network = self._network()
-        network.setInput((tile / 127.5 - 1).transpose(2, 0, 1)[None])
-        outputs = network.forward(network.getUnconnectedOutLayersNames())
+        with self._network() as network:
+            network.setInput((tile / 127.5 - 1).transpose(2, 0, 1)[None])
+            outputs = network.forward(network.getUnconnectedOutLayersNames())
         logits, shapes = sorted(outputs, key=np.size)
         logits, shapes = logits.ravel(), shapes.reshape(-1, 16)
         likely = logits > self._min_logit

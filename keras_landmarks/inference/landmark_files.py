@@ -94,7 +94,6 @@ def _load_landmarker(workdir: str | Path, settings: LandmarksSettings) -> Landma
         mirror=settings.mirror,
         min_score=settings.min_score,
         smallest_face=settings.smallest_face,
-        batch_size=settings.batch_size,
     )
 
 

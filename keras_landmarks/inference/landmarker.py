@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from keras_landmarks.images import face_crops, video
-from keras_landmarks.images.face_crops import CONTEST_CROPPING, Cropping
-from keras_landmarks.images.face_detector import FaceDetector
-from keras_landmarks.images.geometry import CropTransform, Region, rotate_back
+from keras_landmarks.images.face_crops import CONTEST_CROPPING, Cropping, crop_faces
+from keras_landmarks.images.face_detector import Detections, FaceDetector
+from keras_landmarks.images.geometry import Region, rotate_back
 from keras_landmarks.inference.face import Face
 from keras_landmarks.inference.photo_arguments import as_photos
 from keras_landmarks.inference.predictor import Predictor
@@ -31,14 +31,15 @@ from keras_landmarks.inference.training_cropping import measure_training_croppin
 from keras_landmarks.inference.videos.smoothing import Smoothing
 from keras_landmarks.inference.videos.video_tracking import VideoFrame, VideoTracker, track_video
 from keras_landmarks.layouts import layout
-from keras_landmarks.settings import PhotoSettings, PredictionSettings, RunSettings
+from keras_landmarks.settings import PhotoSettings, PredictionSettings
 from keras_landmarks.utils import cores
-from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
 
 
 class Landmarker:
     """Detects the faces in photos and videos and predicts the landmarks of each.
+
+    Threads may share an instance.
 
     Attributes:
         num_landmarks: the number of landmarks of a face.
@@ -50,7 +51,6 @@ class Landmarker:
         detector: FaceDetector,
         cropping: Cropping = CONTEST_CROPPING,
         two_pass: bool = PhotoSettings.two_pass,
-        batch_size: int = RunSettings.batch_size,
     ):
         """Combines a model and a face detector; `load` creates both."""
         self.num_landmarks = predictor.spec.num_landmarks
@@ -58,9 +58,6 @@ class Landmarker:
         self._detector = detector
         self._cropping = cropping
         self._two_pass = two_pass
-        self._batch_size = batch_size
-        # OpenCV gains little from several cores within one small network.
-        self._pool = ThreadPoolExecutor(cores.usable())
 
     @classmethod
     def load(
@@ -73,7 +70,6 @@ class Landmarker:
         mirror: str | None = None,
         min_score: float = PhotoSettings.min_score,
         smallest_face: float = PhotoSettings.smallest_face,
-        batch_size: int = RunSettings.batch_size,
     ) -> "Landmarker":
         """Loads a trained model.
 
@@ -91,18 +87,15 @@ class Landmarker:
             min_score: the detector's minimum confidence in a face, 0 to 1.
             smallest_face: width of the smallest face to detect, as a share of the photo's longer
                 side.
-            batch_size: the maximum number of faces to predict together.
 
         Raises:
             InputError: there is no such model or no mirror map; `data` has no training photos, or
                 another number of landmarks; or the landmarks are not the contest's and there is no
                 `data`.
             TypeError: a number is not one.
-            ValueError: `tta`, `min_score`, `smallest_face` or `batch_size` is out of range.
+            ValueError: `tta`, `min_score` or `smallest_face` is out of range.
         """
-        _validate_numbers(min_score=min_score, smallest_face=smallest_face, batch_size=batch_size)
-        if batch_size != int(batch_size) or batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} is not 1 or more")
+        _validate_numbers(min_score=min_score, smallest_face=smallest_face)
         predictor = Predictor(*load_for_photos(workdir), tta, mirror)
         detector = FaceDetector(min_score, smallest_face)
         num_landmarks = predictor.spec.num_landmarks
@@ -114,7 +107,7 @@ class Landmarker:
                 f"{workdir}: {num_landmarks} points, not the contest's; give --data, the"
                 " photos that the model was trained on, so that faces are cropped alike"
             )
-        return cls(predictor, detector, cropping, two_pass, int(batch_size))
+        return cls(predictor, detector, cropping, two_pass)
 
     def __call__(self, images: Sequence[np.ndarray | str | Path]) -> list[list[Face]]:
         """Returns the faces of each photo, the largest first; an empty list where there is none.
@@ -130,7 +123,7 @@ class Landmarker:
         photos = as_photos(images)
         detections = [
             (owner, *detection)
-            for owner, found in enumerate(self._pool.map(self._detector, photos))
+            for owner, found in enumerate(self._detect(photos))
             for detection in zip(*found, strict=True)
         ]
         upright = [_rotate_upright(photos[owner], box, turn) for owner, box, _, turn in detections]
@@ -170,6 +163,16 @@ class Landmarker:
         smoothing = Smoothing(min_cutoff, beta) if smooth else None
         return track_video(clip, self, VideoTracker(clip.frames_per_s, smoothing))
 
+    def _detect(self, photos: Sequence[np.ndarray]) -> list[Detections]:
+        """Detects the faces of each photo, in as many threads as there are cores.
+
+        One small network gains little from several cores.
+        """
+        if len(photos) < 2:
+            return list(map(self._detector, photos))
+        with ThreadPoolExecutor(cores.usable()) as pool:
+            return list(pool.map(self._detector, photos))
+
     def _predict(self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Predicts the face in each photo's box: (n, k, values_per_landmark), photo px."""
         regions = [face_crops.face_region(box, self._cropping.box) for box in boxes]
@@ -184,14 +187,7 @@ class Landmarker:
         return self._predict_regions(photos, regions)
 
     def _predict_regions(self, photos: Sequence[np.ndarray], regions: list[Region]) -> np.ndarray:
-        crop_spec = self._predictor.spec.crop_spec
-        predicted = []
-        for chunk in in_chunks(list(zip(photos, regions, strict=True)), self._batch_size):
-            cropped = [face_crops.crop_face(photo, region, crop_spec) for photo, region in chunk]
-            crops, transforms = zip(*cropped, strict=True)
-            transform = CropTransform(*map(np.stack, zip(*transforms, strict=True)))
-            predicted.append(self._predictor(np.stack(crops), transform))
-        return np.concatenate(predicted)
+        return self._predictor(*crop_faces(photos, regions, self._predictor.spec.crop_spec))
 
 
 def _validate_numbers(**options: Any) -> None:

@@ -108,9 +108,9 @@ def online_augmenter(settings: AugmentationSettings, mirror_map: np.ndarray | No
 
     `affine` draws a scale for each axis and fills the border with black, as in photos that were
     cropped beyond an edge. `misplace` draws from wider limits, which are fixed, for a quarter of
-    the images, which `affine` then leaves alone: faces that lie off the middle, are cut off, tilted,
-    too large or too small. `degrade` spoils images as small, compressed, dark or moving pictures are.
-    `mirror` mirrors half of the images by the `mirror_map` (k,).
+    the images, and `affine` leaves these alone: faces that lie off the middle, are cut off, tilted,
+    too large or too small. `degrade` makes images small, compressed, blurred or dark. `mirror`
+    mirrors half of the images by the `mirror_map` (k,).
     """
     kinds = settings.augment_online
     both = {"affine", "misplace"} <= set(kinds)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from keras_landmarks.models.keras_on_jax import keras, ops
+from keras_landmarks.models.registry import BATCH_NORM_EPSILON
 from keras_landmarks.models.xla_cpu import activation, convolution, normalisation, pooling
 
 # The platform that code being traced is for; None: the one that JAX runs on. It is a context
@@ -158,7 +159,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Source: Ioffe and Szegedy, "Batch normalization", 2015.
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+    def __init__(self, momentum=0.9, epsilon=BATCH_NORM_EPSILON, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=False):

@@ -42,9 +42,9 @@ def output_folder(name_or_path: str | Path) -> Path:
     return Path() if is_packaged(name_or_path) or path.is_file() else path
 
 
-def refuse(name_or_path: str | Path, command: str) -> None:
-    """Raises InputError for the name of a packaged model, which `command` cannot take."""
-    if is_packaged(name_or_path):
+def require_folder(name_or_path: str | Path, purpose: str) -> None:
+    """Raises InputError if --workdir is a model's name or file where only a folder serves."""
+    if is_packaged(name_or_path) or Path(name_or_path).is_file():
         raise InputError(
-            f"--workdir={name_or_path}: a model of the package; {command} needs a folder of its own"
+            f"--workdir={name_or_path}: a model, but {purpose} needs a training's folder"
         )

@@ -2,7 +2,7 @@
 
 import huggingface_hub
 
-from keras_landmarks.models import keras_applications, packaged, registry, weight_files
+from keras_landmarks.models import keras_applications, keras_weights, packaged, registry
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.spec import read_spec
 from keras_landmarks.utils.errors import InputError
@@ -17,7 +17,7 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
         model: a network that `networks.build` made.
         name: its name in `registry`.
         source: "imagenet" (downloaded), "none" (the model stays random), or what
-            `weight_arrays.read_arrays` takes: a packaged model's name, a file, a work directory.
+            `weight_files.read_arrays` takes: a packaged model's name, a file, a work directory.
             Layers of the head that do not fit stay random, and are named in the log.
 
     Raises:
@@ -31,7 +31,7 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
     if packaged.is_packaged(source) and (model_name := read_spec(source).model) != name:
         raise InputError(f"--init_weights={source} is for --model={model_name}, not {name}")
     path = fetch_imagenet(name) if source == "imagenet" else source
-    weight_files.load_weights(model, path, skip_mismatched_head=True)
+    keras_weights.load_weights(model, path, skip_mismatched_head=True)
 
 
 def fetch_imagenet(name: str) -> str:

@@ -49,3 +49,5 @@ NORMALISATIONS = {
 }
 
 HEADS = ("linear", "shape")
+
+BATCH_NORM_EPSILON = 1e-5  # PyTorch's

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 from keras_landmarks.images.geometry import CropSpec
-from keras_landmarks.models import packaged, registry, weight_arrays
+from keras_landmarks.models import packaged, registry, weight_files
+from keras_landmarks.models.weight_files import EMBEDDED
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_json
 
 FILE_NAME = "model.json"
-EMBEDDED = "landmarks.json"  # the text in a model file's header that describes the model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +87,10 @@ def read_spec(workdir: str | Path) -> ModelSpec:
         InputError: the description is missing or damaged.
     """
     path = packaged.resolve(workdir)
-    if path.is_file():
+    if path.suffix == ".safetensors":
         return _read_embedded_spec(path)
+    if path.is_file():
+        raise InputError(f"{path}: not a model; give a work directory or a .safetensors file")
     path /= FILE_NAME
     try:
         return _parse(json.loads(path.read_text()))
@@ -96,22 +98,23 @@ def read_spec(workdir: str | Path) -> ModelSpec:
         raise InputError(
             f"{path}: no such file; --workdir must be a training run's folder"
         ) from None
-    except (TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error})") from None
 
 
 def _read_embedded_spec(path: Path) -> ModelSpec:
     """Reads the description in a model file's header, where landmarks.json has more besides it."""
-    try:
-        values = json.loads(weight_arrays.read_metadata(path)[EMBEDDED])
-        own = {_json_key(field.name) for field in dataclasses.fields(ModelSpec)}
-        return _parse({key: value for key, value in values.items() if key in own})
-    except KeyError:
+    texts = weight_files.read_metadata(path)
+    if EMBEDDED not in texts:
         raise InputError(
             f"{path}: weights without a model's description; --workdir takes what `export"
             " --format=safetensors` writes"
-        ) from None
-    except (AttributeError, TypeError, ValueError) as error:
+        )
+    try:
+        values = json.loads(texts[EMBEDDED])
+        own = {_json_key(field.name) for field in dataclasses.fields(ModelSpec)}
+        return _parse({key: value for key, value in values.items() if key in own})
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error})") from None
 
 

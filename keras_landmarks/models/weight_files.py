@@ -1,113 +1,74 @@
-"""Sets the weights of a Keras model from files, and writes them to files.
+"""Reads weight files into arrays, without Keras, which takes seconds to start.
 
-All mismatches between a model and a file are reported in one error, and the model is changed only
-if there are none.
+The files are safetensors with torchvision's names and the `.weights.h5` that Keras writes. Both are
+read by our own code: Keras's `load_weights` ignores layers that only the file has, and has already
+changed part of the model when it finds the first mismatch.
 """
 
-import os
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import h5py
 import numpy as np
 import safetensors.numpy
-from absl import logging
 
-from keras_landmarks.models import heads, weight_arrays
-from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.weight_arrays import CHECKSUM, WEIGHT_NAMES, to_torch
+from keras_landmarks.models import packaged
 from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.files import write_atomically
+
+BEST_WEIGHTS = "best.weights.h5"
+# Names of texts in the header of a .safetensors file: the description of a model whose weights the
+# file holds, and the checksum of everything in the file.
+EMBEDDED, CHECKSUM = "landmarks.json", "sha256"
+
+# PyTorch's names for the weights of a layer, in Keras's order. The number of weights tells the kind
+# of layer: one without weights, a convolution, a linear layer, a batch normalisation.
+WEIGHT_NAMES = {
+    0: (),
+    1: ("weight",),
+    2: ("weight", "bias"),
+    4: ("weight", "bias", "running_mean", "running_var"),
+}
+_PICKLE_SUFFIXES = {".pth", ".pt", ".bin", ".ckpt", ".pkl"}
 
 
-def load_weights(
-    model: keras.Model, path: str | os.PathLike, skip_mismatched_head: bool = False
-) -> list[str]:
-    """Sets all weights of a model from a file, or none of them.
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a weight file by torchvision's names, in Keras's memory layout.
 
     Args:
-        model: the model to change.
-        path: a weight file as `weight_arrays.read_arrays` takes it.
-        skip_mismatched_head: keep those layers of the model's head as they are that the file does
-            not have, or has for another number of landmarks, components or pixels.
-
-    Returns:
-        The names of the weights that were skipped.
+        path: a `.safetensors` file with torchvision's names, a `.weights.h5` file of Keras, a work
+            directory, which holds `best.weights.h5`, or the name of a packaged model.
 
     Raises:
-        InputError: the file is missing or broken, may contain code (a pickle), or its names or
-            shapes differ from the model's.
+        InputError: the file is missing or broken, or may contain code (a pickle).
     """
-    arrays = weight_arrays.read_arrays(path)
-    variables = named_variables(model)
-
-    skipped = []
-    if skip_mismatched_head:
-        for layers in heads.LAYER_NAMES:
-            theirs, ours = (_of_layers(layers, values) for values in (arrays, variables))
-            if _shapes(theirs) != _shapes(ours):
-                skipped += ours
-                arrays = {name: arrays[name] for name in arrays if name not in theirs}
-                variables = {name: variables[name] for name in variables if name not in ours}
-    if skipped:
-        names = ", ".join(skipped)
-        logging.info("%s: its head does not fit; not loaded, but new: %s", path, names)
-
-    if mismatches := _mismatches(variables, arrays):
-        raise InputError(f"{path}: not weights of this model: {mismatches}")
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
-    return skipped
+    path = find_weight_file(path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_h5(path)
 
 
-def save_safetensors(
-    model: keras.Model, path: str | os.PathLike, half_precision: bool = False
+def read_metadata(path: Path) -> dict[str, str]:
+    """Returns the texts in the header of a `.safetensors` file; InputError if it is broken."""
+    return _parse_safetensors(path)[1]
+
+
+def checksum(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
+    """Returns the checksum of a `.safetensors` file's arrays and the texts in its header."""
+    digest = hashlib.sha256(json.dumps(sorted(texts.items())).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
+
+
+def check_shapes(
+    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], path: str | Path
 ) -> None:
-    """Writes the weights with torchvision's names and memory layout, atomically.
-
-    Args:
-        model: the model.
-        path: the file.
-        half_precision: store kernels in float16. All else stays float32: the mean shape of a head
-            is as large as the image, where float16 has steps of a tenth of a pixel.
-    """
-    arrays = {name: to_torch(np.asarray(v.value)) for name, v in named_variables(model).items()}
-    if half_precision:
-        arrays = {n: np.float16(a) if a.ndim > 1 else a for n, a in arrays.items()}
-    write_atomically(Path(path), safetensors.numpy.save(arrays))
-
-
-def add_metadata(path: Path, texts: Mapping[str, str]) -> None:
-    """Adds texts and the checksum of the arrays to the header of a `.safetensors` file."""
-    content = path.read_bytes()
-    metadata = {**texts, CHECKSUM: weight_arrays.checksum(content)}
-    arrays = safetensors.numpy.load(content)
-    write_atomically(path, safetensors.numpy.save(arrays, metadata))
-
-
-def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Returns all weights of a model by torchvision's name. The state of dropout is no weight."""
-    return {
-        f"{layer.name}.{name}": variable
-        for layer in model.layers
-        for name, variable in zip(WEIGHT_NAMES[len(layer.weights)], layer.weights, strict=True)
-    }
-
-
-def _of_layers(layers: tuple[str, ...], values: Mapping) -> dict:
-    """Returns the values of these layers."""
-    return {name: values[name] for name in values if name.rpartition(".")[0] in layers}
-
-
-def _shapes(values: Mapping) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in values.items()}
-
-
-def _mismatches(variables, arrays) -> str:
-    """Describes why `arrays` are not values for `variables`; empty if they are."""
+    """Raises InputError, naming the file, unless the arrays have these names and shapes."""
     wrong_shapes = [
-        f"{name} {arrays[name].shape}, not {tuple(variable.shape)}"
-        for name, variable in variables.items()
-        if name in arrays and arrays[name].shape != tuple(variable.shape)
+        f"{name} {arrays[name].shape}, not {shape}"
+        for name, shape in shapes.items()
+        if name in arrays and arrays[name].shape != shape
     ]
     wrong_dtypes = [
         f"{name} {array.dtype}"
@@ -115,14 +76,102 @@ def _mismatches(variables, arrays) -> str:
         if not np.issubdtype(array.dtype, np.floating)
     ]
     kinds = {
-        "missing": [name for name in variables if name not in arrays],
-        "unexpected": [name for name in arrays if name not in variables],
+        "missing": [name for name in shapes if name not in arrays],
+        "unexpected": [name for name in arrays if name not in shapes],
         "wrong shape": wrong_shapes,
         "not floating-point": wrong_dtypes,
     }
-    return "; ".join(f"{kind}: {_abbreviate(names)}" for kind, names in kinds.items() if names)
+    found = [f"{kind}: {_abbreviate(names)}" for kind, names in kinds.items() if names]
+    if found:
+        raise InputError(f"{path}: not weights of this model: {'; '.join(found)}")
+
+
+def find_weight_file(path: str | Path) -> Path:
+    """Returns the file that a path means; InputError if it is missing or of another format."""
+    path = packaged.resolve(path)
+    if path.suffix in _PICKLE_SUFFIXES:
+        raise InputError(f"{path}: a pickle can run code: convert it to .safetensors first")
+    if path.is_dir():
+        path /= BEST_WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: give a .safetensors or .weights.h5 file")
+    if not path.name.endswith((".safetensors", ".weights.h5")):
+        raise InputError(f"{path}: not a weight file: give a .safetensors or .weights.h5 file")
+    return path
+
+
+def to_torch(array: np.ndarray) -> np.ndarray:
+    """Returns an array of Keras's memory layout in PyTorch's: HWIO → OIHW, (in, out) → (out, in).
+
+    It is contiguous, because safetensors writes the buffer as it is.
+    """
+    return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
+
+
+def _to_keras(array: np.ndarray) -> np.ndarray:
+    """The inverse of `to_torch`."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    arrays, _ = _parse_safetensors(path)
+    return {
+        name: _to_keras(array)
+        for name, array in arrays.items()
+        if not name.endswith(".num_batches_tracked")
+    }
+
+
+def _parse_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns the arrays and the texts of a file whose checksum, if it has one, is right."""
+    content = path.read_bytes()
+    try:
+        arrays = safetensors.numpy.load(content)
+        header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+        texts = json.loads(header).get("__metadata__") or {}
+        described_by = {name: text for name, text in texts.items() if name != CHECKSUM}
+        # A file of this package has both a description and a checksum, or neither.
+        if EMBEDDED in texts and texts.get(CHECKSUM) != checksum(arrays, described_by):
+            raise ValueError("its checksum differs")
+    except (
+        *(safetensors.SafetensorError, AttributeError, KeyError, RecursionError),
+        *(TypeError, ValueError),
+    ) as error:
+        raise InputError(f"{path}: broken ({_one_line(error)}): fetch it again") from error
+    return arrays, texts
+
+
+def _read_h5(path: Path) -> dict[str, np.ndarray]:
+    arrays = {}
+    try:
+        with h5py.File(path) as file:
+            for layer in file["layers"].values():
+                weights = layer["vars"]
+                for index, name in enumerate(WEIGHT_NAMES[len(weights)]):
+                    dataset = weights[str(index)]
+                    _check_dataset(dataset, file, path.stat().st_size)
+                    arrays[f"{weights.attrs['name']}.{name}"] = dataset[()]
+    except Exception as error:  # h5py raises a dozen kinds for a broken file
+        raise InputError(
+            f"{path}: broken, or not written by this package ({_one_line(error)}): use another"
+        ) from error
+    return arrays
+
+
+def _check_dataset(dataset: h5py.Dataset, file: h5py.File, file_bytes: int) -> None:
+    """Raises ValueError unless the values of a dataset are stored in this file.
+
+    An HDF5 file can refer to other files, and can declare huge arrays that were never written.
+    """
+    is_elsewhere = dataset.file != file or dataset.is_virtual or dataset.external
+    if is_elsewhere or dataset.nbytes > file_bytes:
+        raise ValueError(f"{dataset.name} is not stored in this file")
 
 
 def _abbreviate(names: list[str], limit: int = 8) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

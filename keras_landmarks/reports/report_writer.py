@@ -58,7 +58,7 @@ def write_report(
     """
     if (predictions is None) != (truth is None):
         raise InputError("--predictions and --truth: give both, or neither for the run alone")
-    packaged.refuse(workdir, "a report")
+    packaged.require_folder(workdir, "a report")
     run = read_training_run(workdir)
     tiles, about_score, metrics = run_sections.run_tiles(run), [], {}
     if truth:

@@ -19,7 +19,7 @@ from keras_landmarks.input.pipeline import HostShard, ImageSet
 from keras_landmarks.layouts.shape_basis import find_shape_basis
 from keras_landmarks.models import heads
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.training import callbacks, checkpoint, distribution, optimizer
 from keras_landmarks.training.callbacks import History

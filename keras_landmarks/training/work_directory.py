@@ -19,9 +19,9 @@ from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.samples import Samples
 from keras_landmarks.layouts import layout, mirror, mirror_estimation
 from keras_landmarks.models import packaged, pretrained, spec
+from keras_landmarks.models.keras_models import build_model
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.trained import build_model
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings, as_flag, fixed_settings
 from keras_landmarks.training import checkpoint, distribution, records
 from keras_landmarks.utils.errors import InputError
@@ -39,9 +39,9 @@ def lock(settings: TrainSettings) -> AbstractContextManager:
 
     Raises:
         BlockingIOError: another process trains there; the message names it.
-        InputError: it is a model of the package.
+        InputError: it is no folder.
     """
-    packaged.refuse(settings.files.workdir, "a training")
+    packaged.require_folder(settings.files.workdir, "a training")
     if not distribution.is_first():
         return contextlib.nullcontext()
     return exclusive_lock(Path(settings.files.workdir))

@@ -21,7 +21,7 @@ from keras_landmarks.layouts import layout
 
 _BINS = {
     "|yaw|, degrees": [0, 15, 30, 45, 90],
-    "width of the face, px": [0, 60, 90, 120, 1000],
+    "width of the face, px": [0, 60, 90, 120, np.inf],
     "mean brightness, 0 to 255": [0, 60, 100, 140, 255],
 }
 

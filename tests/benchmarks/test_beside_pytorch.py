@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.models import networks, weight_files
+from keras_landmarks.models import keras_weights, networks
 from keras_landmarks.models.resnet import ResNetConfig
 from keras_landmarks.utils.errors import InputError
 
@@ -138,7 +138,7 @@ def test_pytorch_network_is_the_same(kind, tmp_path):
     assert sum(p.numel() for p in theirs.parameters()) == sum(
         np.prod(v.shape) for v in ours.trainable_variables
     )
-    weight_files.save_safetensors(ours, tmp_path / "weights.safetensors")
+    keras_weights.save_safetensors(ours, tmp_path / "weights.safetensors")
     loaded = theirs.load_state_dict(load_file(tmp_path / "weights.safetensors"), strict=False)
     assert not loaded.unexpected_keys
     assert all(key.endswith("num_batches_tracked") for key in loaded.missing_keys)

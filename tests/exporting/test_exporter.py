@@ -11,9 +11,9 @@ from keras_landmarks.exporting import formats
 from keras_landmarks.exporting.exporter import export
 from keras_landmarks.inference.runtimes import load_for_splits
 from keras_landmarks.layouts import layout, mirror
+from keras_landmarks.models.keras_models import load_trained
 from keras_landmarks.models.spec import read_spec
-from keras_landmarks.models.trained import load_trained
-from keras_landmarks.models.weight_arrays import read_arrays
+from keras_landmarks.models.weight_files import read_arrays
 from keras_landmarks.utils.errors import InputError
 
 
@@ -97,7 +97,14 @@ def test_damaged_model_file_is_named(exported, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     read_arrays(path)
-    for damaged in (content[:-1], content[:9], content[:-9] + b"x" + content[-8:], b""):
+    header_end = 8 + int.from_bytes(content[:8], "little")
+    for place in (-9, content.index(b"normalisation"), content.index(b"sha256"), header_end - 20):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(InputError, match=r"model\.safetensors: broken"):
+            read_arrays(path)
+    for damaged in (content[:-1], content[:9], b""):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"model\.safetensors: broken"):
             read_arrays(path)

@@ -12,9 +12,9 @@ from keras_landmarks.images import decoding, geometry, video
 from keras_landmarks.images.face_crops import CropExtent, Cropping
 from keras_landmarks.images.face_detector import Detections
 from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.models.keras_models import build_model
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.models.trained import build_model
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.utils.errors import InputError
 
 CROP_SPEC = CropSpec(40, 80, "stretch")
@@ -98,7 +98,7 @@ def test_rotated_face_is_predicted_upright():
     np.testing.assert_array_equal(predictor.batches[1][0, :, 20, 0] > 100, np.arange(80) >= 50)
 
 
-def test_batches_have_at_most_the_batch_size():
+def test_faces_of_several_photos_are_predicted_together():
     predictor = FakePredictor()
     two_faces = fake_detector(BOX, [9.5, 9.5, 29.5, 29.5])
     detectors = {0: fake_detector(), 1: two_faces, 2: two_faces, 3: fake_detector(BOX)}
@@ -107,17 +107,14 @@ def test_batches_have_at_most_the_batch_size():
         return detectors[photo[0, 0, 0]](photo)
 
     photos = [np.full((400, 300, 3), number, np.uint8) for number in detectors]
-    landmarker = Landmarker(predictor, detector, CROPPING, two_pass=False, batch_size=4)
+    landmarker = Landmarker(predictor, detector, CROPPING, two_pass=False)
     faces = landmarker(photos)
     assert list(map(len, faces)) == [0, 2, 2, 1]
-    assert [len(batch) for batch in predictor.batches] == [4, 1]
+    assert [len(batch) for batch in predictor.batches] == [5]
     # Each crop is of its own photo.
     centres = [crop[40, 20, 0] for batch in predictor.batches for crop in batch]
     assert centres == [1, 1, 2, 2, 3]
     np.testing.assert_array_equal(faces[3][0].landmarks_photo_px, faces[1][0].landmarks_photo_px)
-
-    landmarker(photos[:3] + photos[:2])  # six faces
-    assert [len(batch) for batch in predictor.batches[2:]] == [4, 2]
 
 
 def test_photos_without_faces_are_accepted():
@@ -237,11 +234,8 @@ def test_unreadable_photo_is_named(tmp_path):
         ({"tta": "mirorr"}, "tta='mirorr'.*'none', 'mirror', 'crops', 'mirror,crops'"),
         ({"min_score": 75}, "min_score=75"),
         ({"smallest_face": 0}, "smallest_face=0"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"batch_size": -1}, "batch_size=-1"),
-        ({"batch_size": 2.5}, r"batch_size=2\.5"),
         ({"min_score": "a"}, "min_score='a'"),
-        ({"batch_size": None}, "batch_size=None"),
+        ({"smallest_face": None}, "smallest_face=None"),
     ],
 )
 def test_invalid_option_is_named(mean_face, options, match):

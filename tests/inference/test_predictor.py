@@ -11,9 +11,9 @@ from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.inference.runtimes import load_for_splits
 from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models import spec as model_spec
+from keras_landmarks.models.keras_models import build_model
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.models.trained import build_model
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.utils.errors import InputError
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from small_networks import build
 
-from keras_landmarks.models import weight_files
+from keras_landmarks.models import keras_weights
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def source():
 @pytest.fixture
 def safetensors_file(source, tmp_path):
     path = tmp_path / "weights.safetensors"
-    weight_files.save_safetensors(source, path)
+    keras_weights.save_safetensors(source, path)
     return path
 
 

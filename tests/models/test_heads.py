@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.models import heads, networks, weight_files
+from keras_landmarks.models import heads, keras_weights, networks
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.heads import HeadConfig
 
@@ -91,15 +91,15 @@ def test_shape_head_survives_folding_and_saving(tmp_path):
     np.testing.assert_allclose(folded, expected, atol=1e-3)
     model.save_weights(tmp_path / "best.weights.h5")
     again = build(SHAPE)
-    weight_files.load_weights(again, tmp_path)
+    keras_weights.load_weights(again, tmp_path)
     np.testing.assert_array_equal(again.predict(images(), verbose=0), expected)
 
 
 def test_weights_of_another_head_load_partially(tmp_path):
     linear = build(HeadConfig())
-    weight_files.save_safetensors(linear, tmp_path / "linear.safetensors")
+    keras_weights.save_safetensors(linear, tmp_path / "linear.safetensors")
     model = build(SHAPE)
-    left = weight_files.load_weights(
+    left = keras_weights.load_weights(
         model, tmp_path / "linear.safetensors", skip_mismatched_head=True
     )
     assert left == ["coefficients.weight", "coefficients.bias", "basis.weight", "basis.bias"]

@@ -3,10 +3,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_landmarks.models import networks, registry, weight_files
+from keras_landmarks.models import keras_weights, networks, registry
 from keras_landmarks.models.folding import fold_batch_norm
 from keras_landmarks.models.heads import HeadConfig
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 48, 32, 3), np.uint8)
 
@@ -29,7 +29,7 @@ def test_network_survives_folding_and_saving(tmp_path):
     expected = model.predict(IMAGES, verbose=0)
     model.save_weights(tmp_path / BEST_WEIGHTS)
     again = networks.build("mobilenet_v3_large", 7, (48, 32))
-    assert weight_files.load_weights(again, tmp_path) == []
+    assert keras_weights.load_weights(again, tmp_path) == []
     folded = fold_batch_norm(again)
     norms = [x for x in folded.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert norms == []

@@ -16,9 +16,9 @@ from keras_landmarks.images import geometry
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
 from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.inference.runtimes import load_for_splits
+from keras_landmarks.models.keras_models import load_trained
 from keras_landmarks.models.keras_settings import pinned_settings
 from keras_landmarks.models.stock_layers import stock_model
-from keras_landmarks.models.trained import load_trained
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.training.work_directory import write_flagfile
 

@@ -5,8 +5,8 @@ import pytest
 
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.models import spec
+from keras_landmarks.models.keras_models import build_model
 from keras_landmarks.models.spec import ModelSpec
-from keras_landmarks.models.trained import build_model
 from keras_landmarks.utils.errors import InputError
 
 SPEC = ModelSpec("tiny", 5, "48x64", "stretch", trim_bands=True, normalisation="imagenet")

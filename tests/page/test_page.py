@@ -21,9 +21,9 @@ from keras_landmarks.exporting.exporter import export
 from keras_landmarks.images import decoding
 from keras_landmarks.images.geometry import CropSpec, to_crop
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
+from keras_landmarks.models.keras_models import build_model, load_trained
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.models.trained import build_model, load_trained
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.settings import PredictSettings
 
 PAGE = Path(__file__).parents[2] / "keras_landmarks" / "page"

@@ -57,9 +57,11 @@ def pause_at(tmp_path, monkeypatch):
     # Otherwise the command restarts itself first.
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
 
+    pause = Pause(folder)
+
     def pause_at(position):
-        pause = Pause(folder)
         (folder / "sitecustomize.py").write_text(pause.script(position))
         return pause
 
-    return pause_at
+    yield pause_at
+    pause.go_on()  # so that no training waits for a test that has failed

@@ -17,7 +17,7 @@ from training_runs import (
 from keras_landmarks.input.photos import Photos
 from keras_landmarks.input.pipeline import ImageSet
 from keras_landmarks.input.samples import load_samples
-from keras_landmarks.models.trained import load_trained
+from keras_landmarks.models.keras_models import load_trained
 from keras_landmarks.train import train
 from keras_landmarks.training.checkpoint import Position
 from keras_landmarks.training.training_model import TrainingModel

@@ -86,7 +86,7 @@ def test_other_backend_is_an_error_of_one_line(tmp_path):
     program = """
 import keras
 try:
-    from keras_landmarks.models import trained
+    from keras_landmarks.models import keras_models
 except ValueError as error:
     print(type(error).__name__, error)
 """

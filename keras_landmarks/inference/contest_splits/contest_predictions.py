@@ -35,6 +35,7 @@ from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.inference.runtimes import load_for_splits
 from keras_landmarks.layouts import layout
 from keras_landmarks.models.packaged import output_folder
+from keras_landmarks.models.spec import read_spec
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.folders import resumable_folder
@@ -120,11 +121,12 @@ def predict_images(
         InputError: a file is missing or invalid, a landmark is requested that the model does not
             have, there is no mirror map, or no image (with `strict`, not every image) is readable.
     """
-    predictor = Predictor(*load_for_splits(workdir), settings.tta, settings.mirror)
-    if settings.two_pass and predictor.spec.num_landmarks != layout.CONTEST_POINTS:
-        raise InputError("--two_pass: for models of the contest's points only")
+    num_landmarks = read_spec(workdir).num_landmarks
+    if settings.two_pass and num_landmarks != layout.CONTEST_POINTS:
+        raise InputError(f"--two_pass: {workdir} has {num_landmarks} points, not the contest's")
     if submission:
-        validate_requested_landmarks(submission.requested, predictor.spec.num_landmarks)
+        validate_requested_landmarks(submission.requested, num_landmarks)
+    predictor = Predictor(*load_for_splits(workdir), settings.tta, settings.mirror)
 
     batch_size = min(settings.batch_size, len(images.file_names))
     key = journal_key(workdir, images, batch_size, settings.tta, predictor.mirror_map)

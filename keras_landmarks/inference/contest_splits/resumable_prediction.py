@@ -14,7 +14,7 @@ from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.layouts import mirror
 from keras_landmarks.models import packaged
 from keras_landmarks.models.spec import FILE_NAME
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.utils.files import fingerprint, write_json
 from keras_landmarks.utils.journal import Journal
 from keras_landmarks.utils.progress import progress

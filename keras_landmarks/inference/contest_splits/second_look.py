@@ -13,9 +13,10 @@ import numpy as np
 from keras_landmarks.contest import listed_images
 from keras_landmarks.images import face_crops
 from keras_landmarks.images.face_crops import CONTEST_CROPPING
-from keras_landmarks.images.geometry import CropTransform, Region
+from keras_landmarks.images.geometry import Region
 from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.utils.chunks import in_chunks
+from keras_landmarks.utils.progress import progress
 
 # A photo is cut anew if an edge would move by more than this fraction of its width or height. It
 # moves by 0.03 for most faces of the contest's form, and by 0.06 for 1 in 50.
@@ -30,7 +31,7 @@ def look_again(
     skipped_rows: Collection[int],
     batch_size: int,
 ) -> int:
-    """Replaces the predictions of misplaced faces, in place.
+    """Replaces the predictions of misplaced faces, in place. Starts over after a kill.
 
     Args:
         predictor: the model.
@@ -42,33 +43,31 @@ def look_again(
 
     Returns:
         The number of faces that were predicted again.
+
+    Raises:
+        InputError: a photo, named, cannot be read any more.
     """
-    sizes = listed_images.read_listed_sizes(image_folder, file_names)
-    regions = {
-        row: region
-        for row, size in enumerate(sizes)
-        if row not in skipped_rows
-        and _is_misplaced(region := _region_of(predicted[row], size), size)
-    }
-    for batch in in_chunks(list(regions), batch_size):
-        cropped = [
-            face_crops.crop_face(
-                listed_images.read_listed_image(image_folder, file_names[row]),
-                regions[row],
-                predictor.spec.crop_spec,
-            )
-            for row in batch
-        ]
+    regions = {}
+    for row, size in enumerate(listed_images.read_listed_sizes(image_folder, file_names)):
+        if row not in skipped_rows and not isinstance(size, str):  # a string says why there is none
+            region = _region_of(predicted[row], size)
+            if _is_misplaced(region, size):
+                regions[row] = region
+    batches = in_chunks(list(regions), batch_size)
+    for rows in progress(batches, "looking again", "batches", len(batches)):
         # As many as in other batches, because the network is compiled for that number.
-        cropped += cropped[-1:] * (batch_size - len(batch))
-        crops, transforms = zip(*cropped, strict=True)
-        transform = CropTransform(*map(np.stack, zip(*transforms, strict=True)))
-        predicted[batch] = predictor(np.stack(crops), transform)[: len(batch)]
+        filled = rows + rows[-1:] * (batch_size - len(rows))
+        crops, transform = face_crops.crop_faces(
+            (listed_images.read_image(image_folder, file_names[row]) for row in filled),
+            (regions[row] for row in filled),
+            predictor.spec.crop_spec,
+        )
+        predicted[rows] = predictor(crops, transform)[: len(rows)]
     return len(regions)
 
 
 def _region_of(landmarks_photo_px: np.ndarray, size_px: tuple[int, int]) -> Region:
-    """Returns the region around a face, at most as far off as the whole photo could be."""
+    """Returns the region around a face; points beyond the photo count as at its edge."""
     inside = landmarks_photo_px[:, :2].clip(0, np.subtract(size_px, 1))
     return face_crops.face_region(face_crops.bounding_boxes(inside), CONTEST_CROPPING.points)
 

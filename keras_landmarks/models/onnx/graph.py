@@ -43,7 +43,7 @@ class OnnxGraph:
         return self.add("Add", [scaled, self.constant(offset, f"{name}.offset")], name)
 
     def reshape(self, x: str, shape: Sequence[int], name: str) -> str:
-        """Adds a change of shape; the axis of images stays the first."""
+        """Adds a change of shape; the first axis, the batch, is kept."""
         return self.add("Reshape", [x, self.constant([0, *shape], f"{name}.shape", np.int64)], name)
 
     def finish(self, last: str, image: Sequence[int], landmarks: Sequence[int]) -> onnx.ModelProto:

@@ -4,16 +4,15 @@ It computes what `models.resnet` with a head of `models.heads` does, batch norma
 the convolutions. Keras, which takes seconds to start, is not needed.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
 
 from keras_landmarks.models.onnx.graph import INPUT, OnnxGraph
-from keras_landmarks.models.registry import NORMALISATIONS, RESNETS
+from keras_landmarks.models.registry import BATCH_NORM_EPSILON, NORMALISATIONS, RESNETS
 from keras_landmarks.models.spec import ModelSpec
-
-_EPSILON = 1e-5  # of batch normalisation, PyTorch's
 
 
 def resnet_to_onnx(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
@@ -21,7 +20,8 @@ def resnet_to_onnx(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> onnx.M
 
     Args:
         spec: the network's description; its model is one of `registry.RESNETS`.
-        weights: arrays by torchvision's names, in Keras's memory layout.
+        weights: arrays by torchvision's names, in Keras's memory layout, with the shapes of
+            `weight_shapes`.
     """
     graph = _ResNetGraph(weights)
     config, crop = RESNETS[spec.model], spec.crop_spec
@@ -40,6 +40,49 @@ def resnet_to_onnx(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> onnx.M
     return graph.finish(last, image, (spec.num_landmarks, 3 if spec.uncertainty else 2))
 
 
+def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of every weight by its name, in Keras's memory layout.
+
+    Args:
+        spec: the network's description; its model is one of `registry.RESNETS`.
+    """
+    config, shapes = RESNETS[spec.model], {}
+
+    def convolution(name: str, norm: str, size: int, inputs: int, filters: int, groups: int = 1):
+        shapes[f"{name}.weight"] = (size, size, inputs // groups, filters)
+        parts = ("weight", "bias", "running_mean", "running_var")
+        shapes.update({f"{norm}.{part}": (filters,) for part in parts})
+
+    def dense(name: str, inputs: int, outputs: int):
+        shapes.update({f"{name}.weight": (inputs, outputs), f"{name}.bias": (outputs,)})
+
+    channels = config.stem_width
+    convolution("conv1", "bn1", 7, 3, channels)
+    for stage, depth in enumerate(config.depths):
+        planes = config.stem_width * 2**stage
+        for index in range(depth):
+            name, inputs = f"layer{stage + 1}.{index}", channels
+            if config.block == "basic":
+                channels = planes
+                convolution(f"{name}.conv1", f"{name}.bn1", 3, inputs, planes)
+                convolution(f"{name}.conv2", f"{name}.bn2", 3, planes, planes)
+            else:
+                channels, width = 4 * planes, planes * config.base_width // 64 * config.groups
+                convolution(f"{name}.conv1", f"{name}.bn1", 1, inputs, width)
+                convolution(f"{name}.conv2", f"{name}.bn2", 3, width, width, config.groups)
+                convolution(f"{name}.conv3", f"{name}.bn3", 1, width, channels)
+            if inputs != channels:
+                convolution(f"{name}.downsample.0", f"{name}.downsample.1", 1, inputs, channels)
+    if spec.head == "linear":
+        dense("fc", channels, 2 * spec.num_landmarks)
+    else:
+        dense("coefficients", math.prod(_feature_map(spec)) * channels, spec.shape_components)
+        dense("basis", spec.shape_components, 2 * spec.num_landmarks)
+    if spec.uncertainty:
+        dense("log_variance", channels, spec.num_landmarks)
+    return shapes
+
+
 class _ResNetGraph(OnnxGraph):
     """Adds a ResNet's layers, with their weights, by torchvision's names."""
 
@@ -52,7 +95,7 @@ class _ResNetGraph(OnnxGraph):
         kernel = np.float32(self.weights[f"{name}.weight"])
         names = ("weight", "bias", "running_mean", "running_var")
         gamma, beta, mean, variance = (self.weights[f"{norm}.{each}"] for each in names)
-        scale = gamma / np.sqrt(variance + _EPSILON)
+        scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
         inputs = [
             x,
             self.constant((kernel * scale).transpose(3, 2, 0, 1), f"{name}.kernel"),
@@ -112,8 +155,12 @@ def _head(graph: _ResNetGraph, features: str, spec: ModelSpec) -> str:
     return graph.add("Concat", [landmarks, log_variance], "with_variance", axis=-1)
 
 
+def _feature_map(spec: ModelSpec) -> tuple[int, int]:
+    """Returns the height and width of the last feature map."""
+    return -(-spec.crop_spec.height // 32), -(-spec.crop_spec.width // 32)
+
+
 def _channels_first(kernel: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """Reorders the rows of a kernel (height * width * channels, n) to channels, height, width."""
-    sides = (-(-side // 32) for side in (spec.crop_spec.height, spec.crop_spec.width))
-    by_pixel = kernel.reshape(*sides, -1, kernel.shape[-1])
+    by_pixel = kernel.reshape(*_feature_map(spec), -1, kernel.shape[-1])
     return by_pixel.transpose(2, 0, 1, 3).reshape(kernel.shape)

@@ -19,9 +19,9 @@ from keras_landmarks.images import geometry
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
 from keras_landmarks.layouts import layout, mirror
+from keras_landmarks.models.keras_models import build_model
 from keras_landmarks.models.spec import ModelSpec, claim_workdir
-from keras_landmarks.models.trained import build_model
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.settings import PredictSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.journal import Journal

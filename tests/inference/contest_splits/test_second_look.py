@@ -64,5 +64,15 @@ def test_only_misplaced_faces_are_predicted_again(write_photos, tmp_path):
 def test_unreadable_photos_are_left_out(write_photos, tmp_path):
     names = write_photos(OFF_THE_MIDDLE, OFF_THE_MIDDLE)
     (tmp_path / names[0]).write_bytes(b"")
-    predicted = np.float32([corners(OFF_THE_MIDDLE)] * 2)
+    predicted = np.float32([corners(OFF_THE_MIDDLE)] * 2) + 3
+    before = predicted.copy()
     assert look_again(BoxFinder(), predicted, tmp_path, names, {0}, batch_size=4) == 1
+    np.testing.assert_array_equal(predicted[0], before[0])
+    np.testing.assert_allclose(predicted[1], corners(OFF_THE_MIDDLE), atol=1.5)
+
+
+def test_photos_whose_size_cannot_be_read_are_left_out(write_photos, tmp_path):
+    names = write_photos(OFF_THE_MIDDLE)
+    (tmp_path / names[0]).write_bytes(b"")
+    predicted = np.float32([corners(OFF_THE_MIDDLE)])
+    assert look_again(BoxFinder(), predicted, tmp_path, names, (), batch_size=4) == 0

@@ -1,12 +1,13 @@
+import jax
 import numpy as np
 import pytest
 
-from keras_landmarks.models.onnx.resnet import resnet_to_onnx
+from keras_landmarks.models.keras_models import build_model
+from keras_landmarks.models.keras_weights import named_variables, save_safetensors
+from keras_landmarks.models.onnx.resnet import resnet_to_onnx, weight_shapes
 from keras_landmarks.models.registry import RESNETS, ResNetConfig
 from keras_landmarks.models.spec import ModelSpec
-from keras_landmarks.models.trained import build_model
-from keras_landmarks.models.weight_arrays import read_arrays
-from keras_landmarks.models.weight_files import save_safetensors
+from keras_landmarks.models.weight_files import read_arrays
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -24,7 +25,7 @@ CONFIGS = {
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize(
     ("image_size", "normalisation", "head"),
-    [("33x70", "imagenet", LINEAR), ("64x32", "half", SHAPE)],  # 33 and 70 are no multiples of 32
+    [("33x70", "imagenet", SHAPE), ("64x32", "half", LINEAR)],  # 33 and 70 are no multiples of 32
 )
 def test_graph_computes_what_keras_does(
     kind, image_size, normalisation, head, tmp_path, monkeypatch
@@ -42,6 +43,16 @@ def test_graph_computes_what_keras_does(
     expected = network.predict_on_batch(images)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(predicted, expected, atol=1e-4 * np.ptp(expected))
+
+
+@pytest.mark.parametrize("head", [LINEAR, SHAPE])
+@pytest.mark.parametrize("name", RESNETS)
+def test_weights_have_the_shapes_of_keras(name, head):
+    spec = ModelSpec(name, 5, "33x70", **head)
+    models = []
+    jax.eval_shape(lambda: models.append(build_model(spec)))  # makes no values
+    shapes = {name: tuple(v.shape) for name, v in named_variables(models[0]).items()}
+    assert weight_shapes(spec) == shapes
 
 
 def with_random_weights(network):

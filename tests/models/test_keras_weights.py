@@ -4,15 +4,15 @@ import pytest
 import safetensors.numpy
 from small_networks import NUM_LANDMARKS, assert_equal_values, build, values
 
-from keras_landmarks.models import weight_files
+from keras_landmarks.models import keras_weights
 from keras_landmarks.models.registry import ResNetConfig
-from keras_landmarks.models.weight_arrays import BEST_WEIGHTS
+from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.utils.errors import InputError
 
 
 def test_safetensors_round_trip(source, safetensors_file):
     model = build()
-    assert weight_files.load_weights(model, safetensors_file) == []
+    assert keras_weights.load_weights(model, safetensors_file) == []
     assert_equal_values(model, source)
     assert [path.name for path in safetensors_file.parent.iterdir()] == [safetensors_file.name]
 
@@ -28,7 +28,7 @@ def test_safetensors_are_in_torchvision_layout(safetensors_file):
 
 def test_work_directory_loads_its_best_weights(source, work_directory):
     model = build()
-    weight_files.load_weights(model, work_directory)
+    keras_weights.load_weights(model, work_directory)
     assert_equal_values(model, source)
 
 
@@ -40,11 +40,11 @@ def test_mismatched_head_is_skipped_on_request(
     model, untouched = build(num_landmarks=3), build(num_landmarks=3)
     untouched.set_weights(model.get_weights())
     with pytest.raises(InputError, match=r"fc.weight \(32, 10\), not \(32, 6\)"):
-        weight_files.load_weights(model, path)
+        keras_weights.load_weights(model, path)
     assert_equal_values(model, untouched)
 
     with caplog.at_level("INFO", logger="absl"):
-        skipped = weight_files.load_weights(model, path, skip_mismatched_head=True)
+        skipped = keras_weights.load_weights(model, path, skip_mismatched_head=True)
     assert skipped == ["fc.weight", "fc.bias"]
     assert str(path) in caplog.text
     np.testing.assert_array_equal(model.get_layer("fc").kernel, untouched.get_layer("fc").kernel)
@@ -54,12 +54,12 @@ def test_mismatched_head_is_skipped_on_request(
 @pytest.mark.parametrize("suffix", [".safetensors", ".weights.h5"])
 def test_weights_of_another_model_are_refused(suffix, source, tmp_path):
     path = tmp_path / f"other{suffix}"
-    save = weight_files.save_safetensors if suffix == ".safetensors" else type(source).save_weights
+    save = keras_weights.save_safetensors if suffix == ".safetensors" else type(source).save_weights
     save(source, path)
     model = build(ResNetConfig("basic", (1, 1), stem_width=8))
     before = values(model)
     with pytest.raises(InputError) as refusal:
-        weight_files.load_weights(model, path)
+        keras_weights.load_weights(model, path)
     message = str(refusal.value)
     assert message.startswith(f"{path}: ")
     assert "missing: layer2.0.conv1.weight" in message
@@ -72,13 +72,13 @@ def test_weights_of_another_model_are_refused(suffix, source, tmp_path):
 def test_keras_file_of_a_deeper_model_is_refused(tmp_path):
     build(ResNetConfig("basic", (2,), stem_width=8)).save_weights(tmp_path / "best.weights.h5")
     with pytest.raises(InputError, match=r"unexpected: layer1\.1\."):
-        weight_files.load_weights(build(ResNetConfig("basic", (1,), stem_width=8)), tmp_path)
+        keras_weights.load_weights(build(ResNetConfig("basic", (1,), stem_width=8)), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.pt", "weights.bin", "weights.ckpt"])
 def test_pickle_is_refused_unread(name, source):
     with pytest.raises(InputError, match=rf"{name}: .*\.safetensors"):
-        weight_files.load_weights(source, name)
+        keras_weights.load_weights(source, name)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "best.weights.h5"])
@@ -87,20 +87,20 @@ def test_truncated_file_is_refused(name, end, source, safetensors_file, work_dir
     path = work_directory / name
     path.write_bytes(path.read_bytes()[:end])
     with pytest.raises(InputError, match=rf"{name}: broken"):
-        weight_files.load_weights(source, path)
+        keras_weights.load_weights(source, path)
 
 
 def test_missing_file_is_refused(source, tmp_path):
     with pytest.raises(InputError, match=r"none.safetensors: no such file"):
-        weight_files.load_weights(source, tmp_path / "none.safetensors")
+        keras_weights.load_weights(source, tmp_path / "none.safetensors")
     with pytest.raises(InputError, match=r"best.weights.h5: no such file"):
-        weight_files.load_weights(source, tmp_path)
+        keras_weights.load_weights(source, tmp_path)
 
 
 def test_unknown_file_format_is_refused(source, tmp_path):
     (tmp_path / "table.csv").touch()
     with pytest.raises(InputError, match=r"table.csv: "):
-        weight_files.load_weights(source, tmp_path / "table.csv")
+        keras_weights.load_weights(source, tmp_path / "table.csv")
 
 
 def test_dropout_state_is_not_a_weight(tmp_path):
@@ -111,6 +111,6 @@ def test_dropout_state_is_not_a_weight(tmp_path):
 
     model, again = build_with_dropout(), build_with_dropout()
     model.save_weights(tmp_path / BEST_WEIGHTS)
-    assert weight_files.load_weights(again, tmp_path) == []
+    assert keras_weights.load_weights(again, tmp_path) == []
     for saved, loaded in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(loaded, saved)

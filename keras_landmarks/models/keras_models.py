@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_landmarks.models import networks, weight_files
+from keras_landmarks.models import keras_weights, networks
 from keras_landmarks.models.heads import HeadConfig
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.keras_settings import pinned_settings
@@ -33,5 +33,5 @@ def load_trained(workdir: str | Path) -> tuple[ModelSpec, keras.Model]:
     """
     spec = read_spec(workdir)
     model = build_model(spec)
-    weight_files.load_weights(model, workdir)
+    keras_weights.load_weights(model, workdir)
     return spec, model
