@@ -3,12 +3,11 @@ PYTHON ?= python3
 # Processes that run tests side by side.
 WORKERS ?= 2
 VENV := .venv
-# The work directory whose model `make page` exports.
-DEMO_RUN := demo/work
-WORKDIR ?= $(DEMO_RUN)
+# What `make page` exports: the model of the package, or a work directory.
+WORKDIR ?= @faces
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo page node test test-all torture lint benchmark install clean
+.PHONY: demo page model node test test-all torture lint benchmark install clean
 
 demo: install  ## synthetic faces -> a trained model, its CSV, its scores, a contact sheet and a report
 	rm -rf demo
@@ -18,12 +17,17 @@ demo: install  ## synthetic faces -> a trained model, its CSV, its scores, a con
 	$(RUN) keras_landmarks.evaluate --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv --data=demo/faces --prepared=demo/prepared
 	$(RUN) keras_landmarks.draw --data=demo/faces --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --out=demo/contact_sheet.png
 	$(RUN) keras_landmarks.report --workdir=demo/work --html=demo/report.html --predictions=demo/predictions.npz --truth=demo/faces/test/test_landmarks.csv --test_points=demo/faces/test/test_points.csv
-	@echo "Done. Look at demo/report.html, demo/contact_sheet.png and demo/submission.csv."
+	$(RUN) keras_landmarks.landmarks demo/faces/test/images/face_000000.jpg --out=demo/found
+	@echo "Done. The model of the package, which was not trained here, found demo/found/pictures/face_000000.jpg."
+	@echo "What was trained here is in demo/report.html, demo/contact_sheet.png and demo/submission.csv."
 
-page: node $(WORKDIR)/model.json install keras_landmarks/page/node_modules  ## page/index.html: finds points in photos and in the camera's picture, in a browser
+page: node model install keras_landmarks/page/node_modules  ## page/index.html: finds points in photos and in the camera's picture, in a browser
 	$(RUN) keras_landmarks.export --workdir=$(WORKDIR) --export_precision=float16 --out=page/exported
 	cd keras_landmarks/page && npm run --silent build -- ../../page/exported ../../page/index.html
 	@echo "page/index.html: open it in a browser"
+
+model:
+	@case "$(WORKDIR)" in @*) ;; *) test -e "$(WORKDIR)/model.json" || { echo "$(WORKDIR) holds no model ($(WORKDIR)/model.json): WORKDIR is where train wrote one; without it make page takes @faces" >&2; exit 1; } ;; esac
 
 node:
 	@command -v npm >/dev/null || { echo "make page needs Node with npm: https://nodejs.org" >&2; exit 1; }
@@ -31,12 +35,6 @@ node:
 keras_landmarks/page/node_modules: keras_landmarks/page/package-lock.json
 	cd keras_landmarks/page && npm ci --silent
 	touch $@
-
-$(DEMO_RUN)/model.json:
-	$(MAKE) demo
-
-%/model.json:
-	@echo "$* holds no model ($@): WORKDIR is where train wrote one; without it make page takes the demo's" >&2; exit 1
 
 test: install  ## the tests of everything, in minutes
 	$(RUN) pytest --numprocesses=$(WORKERS) --dist=loadfile

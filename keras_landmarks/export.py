@@ -11,7 +11,7 @@ safetensors, from which a training can start):
     saved_model  saved_model/     TensorFlow, TF Serving; any batch
     keras        model.keras      Keras on any backend, without this package; any batch
 
-Examples:
+The model is --workdir's, or @faces, the one that is part of the package. Examples:
 
     pip install -e ".[export]"    # runtimes of ONNX and LiteRT; the other formats need nothing
     python -m keras_landmarks.export --workdir=work --format=onnx --out=exported
@@ -52,7 +52,7 @@ them; EfficientNetV2 is slower in onnx's int8 than in float32.
 from pathlib import Path
 
 from keras_landmarks import flags
-from keras_landmarks.models.packaged import output_folder
+from keras_landmarks.models.packaged import FACES, output_folder
 from keras_landmarks.utils import runtime
 
 FLAGS = flags.use(
@@ -82,4 +82,4 @@ def _default_name() -> str:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, workdir=FACES)

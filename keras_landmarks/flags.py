@@ -211,6 +211,7 @@ def run(main: Callable[[Any], dict[str, Any]], takes_paths: bool = False, **defa
 
 def _set_defaults(defaults: dict[str, Any]) -> None:
     for name, value in defaults.items():
+        FLAGS[name].unparse()  # the value of an earlier command may be invalid
         FLAGS.set_default(name, value)
 
 

@@ -1,6 +1,10 @@
 """Finds the faces in your own photos and videos and predicts the points of each.
 
-    python -m keras_landmarks.landmarks photo.jpg folder/ clip.mp4 --workdir=work --out=found
+    python -m keras_landmarks.landmarks photo.jpg
+    python -m keras_landmarks.landmarks folder/ clip.mp4 --workdir=work --out=found
+
+The model is @faces, which is part of the package and gives the contest's 971 points, or that of a
+training of your own (--workdir). Nothing is downloaded.
 
 Writes under --out
 
@@ -54,6 +58,7 @@ from pathlib import Path
 
 from keras_landmarks import flags
 from keras_landmarks.inference.landmark_files import predict_files
+from keras_landmarks.models.packaged import FACES
 from keras_landmarks.settings import LandmarksSettings
 from keras_landmarks.utils.errors import InputError
 
@@ -82,4 +87,4 @@ def _validate_flags(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main, takes_paths=True)
+    flags.run(main, takes_paths=True, workdir=FACES)

@@ -31,6 +31,7 @@ from keras_landmarks.inference.training_cropping import measure_training_croppin
 from keras_landmarks.inference.videos.smoothing import Smoothing
 from keras_landmarks.inference.videos.video_tracking import VideoFrame, VideoTracker, track_video
 from keras_landmarks.layouts import layout
+from keras_landmarks.models.packaged import FACES
 from keras_landmarks.settings import PhotoSettings, PredictionSettings
 from keras_landmarks.utils import cores
 from keras_landmarks.utils.errors import InputError
@@ -62,7 +63,7 @@ class Landmarker:
     @classmethod
     def load(
         cls,
-        workdir: str | Path,
+        workdir: str | Path = FACES,
         *,
         data: str | Path | None = None,
         two_pass: bool = PhotoSettings.two_pass,
