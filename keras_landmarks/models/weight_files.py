@@ -24,12 +24,8 @@ EMBEDDED, CHECKSUM = "landmarks.json", "sha256"
 
 # PyTorch's names for the weights of a layer, in Keras's order. The number of weights tells the kind
 # of layer: one without weights, a convolution, a linear layer, a batch normalisation.
-WEIGHT_NAMES = {
-    0: (),
-    1: ("weight",),
-    2: ("weight", "bias"),
-    4: ("weight", "bias", "running_mean", "running_var"),
-}
+NORM_WEIGHTS = ("weight", "bias", "running_mean", "running_var")
+WEIGHT_NAMES = {0: (), 1: ("weight",), 2: ("weight", "bias"), 4: NORM_WEIGHTS}
 _PICKLE_SUFFIXES = {".pth", ".pt", ".bin", ".ckpt", ".pkl"}
 
 
@@ -43,7 +39,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file is missing or broken, or may contain code (a pickle).
     """
-    path = find_weight_file(path)
+    path = _find_weight_file(path)
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_h5(path)
 
 
@@ -86,7 +82,7 @@ def check_shapes(
         raise InputError(f"{path}: not weights of this model: {'; '.join(found)}")
 
 
-def find_weight_file(path: str | Path) -> Path:
+def _find_weight_file(path: str | Path) -> Path:
     """Returns the file that a path means; InputError if it is missing or of another format."""
     path = packaged.resolve(path)
     if path.suffix in _PICKLE_SUFFIXES:

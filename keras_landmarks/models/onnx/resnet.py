@@ -13,6 +13,7 @@ import onnx
 from keras_landmarks.models.onnx.graph import INPUT, OnnxGraph
 from keras_landmarks.models.registry import BATCH_NORM_EPSILON, NORMALISATIONS, RESNETS
 from keras_landmarks.models.spec import ModelSpec
+from keras_landmarks.models.weight_files import NORM_WEIGHTS
 
 
 def resnet_to_onnx(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
@@ -50,8 +51,7 @@ def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
 
     def convolution(name: str, norm: str, size: int, inputs: int, filters: int, groups: int = 1):
         shapes[f"{name}.weight"] = (size, size, inputs // groups, filters)
-        parts = ("weight", "bias", "running_mean", "running_var")
-        shapes.update({f"{norm}.{part}": (filters,) for part in parts})
+        shapes.update({f"{norm}.{part}": (filters,) for part in NORM_WEIGHTS})
 
     def dense(name: str, inputs: int, outputs: int):
         shapes.update({f"{name}.weight": (inputs, outputs), f"{name}.bias": (outputs,)})
@@ -93,8 +93,7 @@ class _ResNetGraph(OnnxGraph):
     def convolve(self, x: str, name: str, norm: str, strides: int = 1, groups: int = 1) -> str:
         """Adds a convolution that includes the batch normalisation after it."""
         kernel = np.float32(self.weights[f"{name}.weight"])
-        names = ("weight", "bias", "running_mean", "running_var")
-        gamma, beta, mean, variance = (self.weights[f"{norm}.{each}"] for each in names)
+        gamma, beta, mean, variance = (self.weights[f"{norm}.{part}"] for part in NORM_WEIGHTS)
         scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
         inputs = [
             x,
