@@ -55,6 +55,14 @@ def test_initial_weights_from_a_work_directory(tiny_run, settings):
     assert train(warm)["best_loss"] < results["best_loss"]
 
 
+def test_refused_initial_weights_leave_no_work_directory(tiny_run, settings):
+    earlier, _ = tiny_run
+    wrong = settings.replace(init_weights=earlier.files.workdir, normalisation="imagenet")
+    with pytest.raises(InputError, match="--normalisation=half, not imagenet"):
+        train(wrong)
+    assert train(settings.replace(model="tiny", epochs=1, head="shape"))["epochs"] == 1
+
+
 def test_held_out_people_get_no_extra_images(settings, faces, tmp_path):
     names = landmark_tables.read_landmarks(faces / "train" / "landmarks.csv").file_names
     people = tmp_path / "people.csv"

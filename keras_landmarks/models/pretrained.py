@@ -2,20 +2,20 @@
 
 import huggingface_hub
 
-from keras_landmarks.models import keras_applications, keras_weights, packaged, registry
+from keras_landmarks.models import keras_applications, keras_weights, registry
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.spec import read_spec
+from keras_landmarks.models.spec import ModelSpec, has_spec, read_spec
 from keras_landmarks.utils.errors import InputError
 
 _NO_IMAGENET_WEIGHTS = {"tiny", "resnet18_half"}
 
 
-def initialise(model: keras.Model, name: str, source: str) -> None:
+def initialise(model: keras.Model, spec: ModelSpec, source: str) -> None:
     """Gives a new network its initial weights.
 
     Args:
-        model: a network that `networks.build` made.
-        name: its name in `registry`.
+        model: a network that `build_model` made.
+        spec: its description.
         source: "imagenet" (downloaded), "none" (the model stays random), or what
             `weight_files.read_arrays` takes: a packaged model's name, a file, a work directory.
             Layers of the head that do not fit stay random, and are named in the log.
@@ -25,13 +25,24 @@ def initialise(model: keras.Model, name: str, source: str) -> None:
     """
     if source == "none":
         return
-    if source == "imagenet" and name in registry.KERAS_APPLICATIONS:
-        keras_applications.set_imagenet_weights(model, name)
+    if source == "imagenet" and spec.model in registry.KERAS_APPLICATIONS:
+        keras_applications.set_imagenet_weights(model, spec.model)
         return
-    if packaged.is_packaged(source) and (model_name := read_spec(source).model) != name:
-        raise InputError(f"--init_weights={source} is for --model={model_name}, not {name}")
-    path = fetch_imagenet(name) if source == "imagenet" else source
+    if source != "imagenet":
+        _check_description(source, spec)
+    path = fetch_imagenet(spec.model) if source == "imagenet" else source
     keras_weights.load_weights(model, path, skip_mismatched_head=True)
+
+
+def _check_description(source: str, spec: ModelSpec) -> None:
+    """Raises InputError if a trained model is another network, or sees other pixels."""
+    if not has_spec(source):
+        return
+    trained = read_spec(source)
+    for name in ("model", "normalisation"):
+        theirs, ours = getattr(trained, name), getattr(spec, name)
+        if theirs != ours:
+            raise InputError(f"--init_weights={source} is for --{name}={theirs}, not {ours}")
 
 
 def fetch_imagenet(name: str) -> str:

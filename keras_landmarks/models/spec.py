@@ -102,6 +102,14 @@ def read_spec(workdir: str | Path) -> ModelSpec:
         raise InputError(f"{path}: damaged ({error})") from None
 
 
+def has_spec(source: str | Path) -> bool:
+    """Whether `read_spec` finds a description there; a file of weights alone has none."""
+    path = packaged.resolve(source)
+    if path.suffix == ".safetensors" and path.is_file():
+        return EMBEDDED in weight_files.read_metadata(path)
+    return (path / FILE_NAME).is_file()
+
+
 def _read_embedded_spec(path: Path) -> ModelSpec:
     """Reads the description in a model file's header, where landmarks.json has more besides it."""
     texts = weight_files.read_metadata(path)

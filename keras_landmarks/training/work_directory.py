@@ -158,7 +158,7 @@ def model_spec(
 def claim(
     settings: TrainSettings, num_landmarks: int, mirror_map: np.ndarray | None = None
 ) -> keras.Model:
-    """Writes model.json into the work directory and returns the network with its initial weights.
+    """Returns the network with its initial weights, and writes model.json into the work directory.
 
     With `--noresume` the files of an earlier training there are removed first.
 
@@ -166,15 +166,16 @@ def claim(
         InputError: the work directory holds another network, or the initial weights do not fit.
     """
     requested = model_spec(settings, num_landmarks, mirror_map)
+    keras.utils.set_random_seed(settings.run.seed)
+    network = build_model(requested, settings.network.precision)
+    # Before anything is written, so that a corrected command finds the folder as it was.
+    pretrained.initialise(network, requested, settings.network.init_weights)
     if distribution.is_first():
         workdir = Path(settings.files.workdir)
         if not settings.run.resume:
             _remove_training(workdir)
         spec.claim_workdir(workdir, requested)
     distribution.wait_for_all("work directory")
-    keras.utils.set_random_seed(settings.run.seed)
-    network = build_model(requested, settings.network.precision)
-    pretrained.initialise(network, settings.network.model, settings.network.init_weights)
     return network
 
 

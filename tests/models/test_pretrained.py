@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import http.server
 import threading
@@ -8,7 +9,10 @@ import pytest
 from small_networks import assert_equal_values, build, values
 
 from keras_landmarks.models import pretrained
+from keras_landmarks.models.spec import ModelSpec
 from keras_landmarks.utils.errors import InputError
+
+TINY = ModelSpec("tiny", 5, "32x32")
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def hub(safetensors_file, tmp_path, monkeypatch):
 
 def test_imagenet_weights_come_from_the_hub(hub, source):
     model = build()
-    pretrained.initialise(model, "resnext50_32x4d", "imagenet")
+    pretrained.initialise(model, ModelSpec("resnext50_32x4d", 5, "32x32"), "imagenet")
     assert set(hub) == {"/timm/resnext50_32x4d.tv_in1k/resolve/main/model.safetensors"}
     assert_equal_values(model, source)
 
@@ -62,17 +66,27 @@ def test_unreachable_hub_is_reported(monkeypatch, tmp_path):
 
 def test_model_without_imagenet_weights_is_refused():
     with pytest.raises(InputError, match=r"'tiny' .*--init_weights=none"):
-        pretrained.initialise(build(), "tiny", "imagenet")
+        pretrained.initialise(build(), TINY, "imagenet")
 
 
 def test_source_none_keeps_random_weights():
     model = build()
     before = values(model)
-    pretrained.initialise(model, "tiny", "none")
+    pretrained.initialise(model, TINY, "none")
     np.testing.assert_equal(values(model), before)
 
 
 def test_source_path_is_loaded(source, safetensors_file):
     model = build()
-    pretrained.initialise(model, "tiny", str(safetensors_file))
+    pretrained.initialise(model, TINY, str(safetensors_file))
     assert_equal_values(model, source)
+
+
+@pytest.mark.parametrize("other", [{"model": "resnet18"}, {"normalisation": "imagenet"}])
+def test_other_network_or_other_pixels_are_refused(tiny_run, other):
+    settings, _ = tiny_run
+    workdir = settings.files.workdir
+    asked = dataclasses.replace(TINY, **other)
+    (name,) = other
+    with pytest.raises(InputError, match=rf"--init_weights={workdir} is for --{name}="):
+        pretrained.initialise(build(), asked, workdir)
