@@ -10,8 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
+from keras_landmarks.models import resnet_plan
 from keras_landmarks.models.onnx.graph import INPUT, OnnxGraph
 from keras_landmarks.models.registry import BATCH_NORM_EPSILON, NORMALISATIONS, RESNETS
+from keras_landmarks.models.resnet_plan import ConvolutionPlan
 from keras_landmarks.models.spec import ModelSpec
 from keras_landmarks.models.weight_files import NORM_WEIGHTS
 
@@ -29,16 +31,20 @@ def resnet_to_onnx(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> onnx.M
     mean, std = (np.asarray(values) for values in NORMALISATIONS[spec.normalisation])
     x = graph.add("Transpose", [INPUT], "channels_first", perm=[0, 3, 1, 2])
     x = graph.normalise(x, 1 / (255 * std), -mean / std, "normalise")
-    x = graph.relu(graph.convolve(x, "conv1", "bn1", strides=2))
+    x = graph.relu(graph.convolve(x, resnet_plan.stem(config)))
     window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
     x = graph.add("MaxPool", [x], "maxpool", **window)
-    for stage, depth in enumerate(config.depths, 1):
-        for index in range(depth):
-            strides = 2 if stage > 1 and index == 0 else 1
-            x = _BLOCKS[config.block](graph, x, f"layer{stage}.{index}", strides, config.groups)
-    last = _head(graph, x, spec)
+    for block in resnet_plan.blocks(config):
+        *inner, last = block.convolutions
+        y = x
+        for plan in inner:
+            y = graph.relu(graph.convolve(y, plan))
+        y = graph.convolve(y, last)
+        shortcut = graph.convolve(x, block.projection) if block.projection else x
+        x = graph.relu(graph.add("Add", [y, shortcut], f"{last.name}.sum"))
+    points = _head(graph, x, spec)
     image = crop.height, crop.width, 3
-    return graph.finish(last, image, (spec.num_landmarks, 3 if spec.uncertainty else 2))
+    return graph.finish(points, image, (spec.num_landmarks, 3 if spec.uncertainty else 2))
 
 
 def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
@@ -47,39 +53,24 @@ def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     Args:
         spec: the network's description; its model is one of `registry.RESNETS`.
     """
-    config, shapes = RESNETS[spec.model], {}
-
-    def convolution(name: str, norm: str, size: int, inputs: int, filters: int, groups: int = 1):
-        shapes[f"{name}.weight"] = (size, size, inputs // groups, filters)
-        shapes.update({f"{norm}.{part}": (filters,) for part in NORM_WEIGHTS})
+    shapes = {}
 
     def dense(name: str, inputs: int, outputs: int):
         shapes.update({f"{name}.weight": (inputs, outputs), f"{name}.bias": (outputs,)})
 
-    channels = config.stem_width
-    convolution("conv1", "bn1", 7, 3, channels)
-    for stage, depth in enumerate(config.depths):
-        planes = config.stem_width * 2**stage
-        for index in range(depth):
-            name, inputs = f"layer{stage + 1}.{index}", channels
-            if config.block == "basic":
-                channels = planes
-                convolution(f"{name}.conv1", f"{name}.bn1", 3, inputs, planes)
-                convolution(f"{name}.conv2", f"{name}.bn2", 3, planes, planes)
-            else:
-                channels, width = 4 * planes, planes * config.base_width // 64 * config.groups
-                convolution(f"{name}.conv1", f"{name}.bn1", 1, inputs, width)
-                convolution(f"{name}.conv2", f"{name}.bn2", 3, width, width, config.groups)
-                convolution(f"{name}.conv3", f"{name}.bn3", 1, width, channels)
-            if inputs != channels:
-                convolution(f"{name}.downsample.0", f"{name}.downsample.1", 1, inputs, channels)
+    for plan in resnet_plan.convolutions(RESNETS[spec.model]):
+        channels = plan.inputs // plan.groups, plan.filters
+        shapes[f"{plan.name}.weight"] = (plan.size, plan.size, *channels)
+        shapes.update({f"{plan.norm}.{part}": (plan.filters,) for part in NORM_WEIGHTS})
+    *_, last = resnet_plan.blocks(RESNETS[spec.model])
+    features = last.convolutions[-1].filters
     if spec.head == "linear":
-        dense("fc", channels, 2 * spec.num_landmarks)
+        dense("fc", features, 2 * spec.num_landmarks)
     else:
-        dense("coefficients", math.prod(_feature_map(spec)) * channels, spec.shape_components)
+        dense("coefficients", math.prod(_feature_map(spec)) * features, spec.shape_components)
         dense("basis", spec.shape_components, 2 * spec.num_landmarks)
     if spec.uncertainty:
-        dense("log_variance", channels, spec.num_landmarks)
+        dense("log_variance", features, spec.num_landmarks)
     return shapes
 
 
@@ -90,18 +81,19 @@ class _ResNetGraph(OnnxGraph):
         super().__init__()
         self.weights = weights
 
-    def convolve(self, x: str, name: str, norm: str, strides: int = 1, groups: int = 1) -> str:
+    def convolve(self, x: str, plan: ConvolutionPlan) -> str:
         """Adds a convolution that includes the batch normalisation after it."""
+        name = plan.name
         kernel = np.float32(self.weights[f"{name}.weight"])
-        gamma, beta, mean, variance = (self.weights[f"{norm}.{part}"] for part in NORM_WEIGHTS)
+        gamma, beta, mean, variance = (self.weights[f"{plan.norm}.{part}"] for part in NORM_WEIGHTS)
         scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
         inputs = [
             x,
             self.constant((kernel * scale).transpose(3, 2, 0, 1), f"{name}.kernel"),
             self.constant(beta - mean * scale, f"{name}.bias"),
         ]
-        window = {"strides": [strides] * 2, "pads": [len(kernel) // 2] * 4}
-        return self.add("Conv", inputs, name, group=groups, **window)
+        window = {"strides": [plan.strides] * 2, "pads": [plan.size // 2] * 4}
+        return self.add("Conv", inputs, name, group=plan.groups, **window)
 
     def relu(self, x: str) -> str:
         """Adds max(x, 0)."""
@@ -113,28 +105,6 @@ class _ResNetGraph(OnnxGraph):
         constants = {"kernel": kernel, "bias": self.weights[f"{name}.bias"]}
         named = [self.constant(array, f"{name}.{part}") for part, array in constants.items()]
         return self.add("Gemm", [x, *named], name)
-
-
-def _basic(graph: _ResNetGraph, x: str, name: str, strides: int, _: int) -> str:
-    y = graph.relu(graph.convolve(x, f"{name}.conv1", f"{name}.bn1", strides))
-    y = graph.convolve(y, f"{name}.conv2", f"{name}.bn2")
-    return _add_shortcut(graph, x, y, name, strides)
-
-
-def _bottleneck(graph: _ResNetGraph, x: str, name: str, strides: int, groups: int) -> str:
-    y = graph.relu(graph.convolve(x, f"{name}.conv1", f"{name}.bn1"))
-    y = graph.relu(graph.convolve(y, f"{name}.conv2", f"{name}.bn2", strides, groups))
-    y = graph.convolve(y, f"{name}.conv3", f"{name}.bn3")
-    return _add_shortcut(graph, x, y, name, strides)
-
-
-_BLOCKS = {"basic": _basic, "bottleneck": _bottleneck}
-
-
-def _add_shortcut(graph: _ResNetGraph, x: str, y: str, name: str, strides: int) -> str:
-    if f"{name}.downsample.0.weight" in graph.weights:
-        x = graph.convolve(x, f"{name}.downsample.0", f"{name}.downsample.1", strides)
-    return graph.relu(graph.add("Add", [y, x], f"{name}.sum"))
 
 
 def _head(graph: _ResNetGraph, features: str, spec: ModelSpec) -> str:
