@@ -19,10 +19,18 @@ from keras_landmarks.input.pipeline import HostShard, ImageSet
 from keras_landmarks.layouts.gaps import fill_gaps
 from keras_landmarks.layouts.shape_basis import find_shape_basis
 from keras_landmarks.models import heads
+from keras_landmarks.models.keras_models import load_trained
 from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.spec import has_spec, read_spec
 from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings
-from keras_landmarks.training import callbacks, checkpoint, distribution, optimizer
+from keras_landmarks.training import (
+    callbacks,
+    checkpoint,
+    distribution,
+    head_transfer,
+    optimizer,
+)
 from keras_landmarks.training.callbacks import History
 from keras_landmarks.training.checkpoint import Position, restore_checkpoint
 from keras_landmarks.training.progress_callbacks import LogLines, Pace, ProgressBar
@@ -115,6 +123,8 @@ def fit(
     ):
         if settings.network.head == "shape" and not heads.has_shape_basis(network):
             _set_shape_basis(network, settings, training, has_gaps, augment_pool, shard)
+        if position == Position(0):
+            _begin_head(network, settings, training)
         for start, last_epoch in _fit_calls(position, epochs):
             batches = pipeline.train_batches(
                 training, batch_size, settings.run.seed, augment_pool, *start, shard
@@ -224,6 +234,24 @@ def _set_shape_basis(
         shapes = [fill_gaps(np.concatenate(list(shapes)))]
     basis = find_shape_basis(shapes, settings.network.shape_components)
     heads.set_shape_basis(network, *distribution.broadcast_from_first(basis))
+
+
+def _begin_head(network: keras.Model, settings: TrainSettings, training: ImageSet) -> None:
+    """Begins a new head from the head of the trained model that gave the initial weights."""
+    source = settings.network.init_weights
+    if source in ("none", "imagenet") or not has_spec(source):
+        return
+    if not head_transfer.is_possible(read_spec(source), read_spec(settings.files.workdir)):
+        return
+    _, trained = load_trained(source)
+    rows = np.arange(len(training))[:: -(-len(training) // head_transfer.MAX_PHOTOS)]
+    crops, landmarks_crop_px, _ = training.load(rows)
+    error_px = head_transfer.begin_head(network, trained, crops, landmarks_crop_px)
+    logging.info(
+        "the new head begins as a linear function of the points of %s, fitted to %d photos:"
+        " it is off by %.2f px of the crop on photos that are left out",
+        *(source, len(rows), error_px),
+    )
 
 
 # ── callbacks ──

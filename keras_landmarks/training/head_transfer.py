@@ -1,0 +1,104 @@
+"""Begins the head for other landmarks as a linear function of a trained model's landmarks.
+
+Points of one face are nearly linear functions of other points of it, so a few labelled photos tell
+how to turn the landmarks of the trained model into the new ones (ridge regression). Both heads are
+linear functions of the last feature map, and so is the new head that this makes. Without it the new
+head would begin at the mean shape, and the first steps of the training would spoil the features.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_landmarks.layouts.gaps import fill_gaps
+from keras_landmarks.models.keras_on_jax import keras
+from keras_landmarks.models.spec import ModelSpec
+
+MAX_PHOTOS = 1000  # more do not improve the fit
+_PHOTOS_AT_ONCE = 16
+_PENALTIES = 10.0 ** np.arange(-2, 7.5, 0.5)
+
+
+class LinearFit(NamedTuple):
+    """Targets as inputs @ matrix + offset.
+
+    Attributes:
+        matrix: (a, b).
+        offset: (b,).
+        error: the root mean square error of targets that were left out of the fit, one by one.
+    """
+
+    matrix: np.ndarray
+    offset: np.ndarray
+    error: float
+
+
+def is_possible(trained: ModelSpec, new: ModelSpec) -> bool:
+    """Whether a head for other landmarks can begin from the head of this trained model."""
+    same = ("model", "normalisation", "head", "image_size")
+    return all(getattr(trained, name) == getattr(new, name) for name in same) and (
+        (trained.num_landmarks, trained.shape_components)
+        != (new.num_landmarks, new.shape_components)
+    )
+
+
+def begin_head(
+    network: keras.Model, trained: keras.Model, crops: np.ndarray, landmarks_crop_px: np.ndarray
+) -> float:
+    """Sets the head's weights so that it predicts a linear function of the trained landmarks.
+
+    Args:
+        network: a new model with the trained one's layers up to the last feature map, and with its
+            shape basis if its head has one.
+        trained: the trained model.
+        crops: (n, height, width, 3) uint8, of the training photos.
+        landmarks_crop_px: (n, k, 2), NaN where a landmark has no place.
+
+    Returns:
+        The root mean square error of a coordinate of photos that were left out, crop px.
+    """
+    predicted = np.concatenate([trained.predict_on_batch(some) for some in _in_batches(crops)])
+    fit = fit_ridge(_flat(predicted[..., :2]), _flat(fill_gaps(landmarks_crop_px)))
+    if any(layer.name == "fc" for layer in network.layers):
+        kernel, bias = trained.get_layer("fc").get_weights()
+        weights = [kernel @ fit.matrix, bias @ fit.matrix + fit.offset]
+        network.get_layer("fc").set_weights(weights)
+        return fit.error
+    kernel, bias = trained.get_layer("coefficients").get_weights()
+    components, mean = trained.get_layer("basis").get_weights()
+    new_components, new_mean = network.get_layer("basis").get_weights()
+    to_coefficients = np.linalg.pinv(new_components)
+    matrix = components @ fit.matrix @ to_coefficients
+    offset = (mean @ fit.matrix + fit.offset - new_mean) @ to_coefficients
+    network.get_layer("coefficients").set_weights([kernel @ matrix, bias @ matrix + offset])
+    return fit.error
+
+
+def fit_ridge(inputs: np.ndarray, targets: np.ndarray) -> LinearFit:
+    """Fits targets (n, b) by inputs (n, a) with the penalty of the least leave-one-out error.
+
+    Hoerl and Kennard, "Ridge regression", 1970; the error of a left-out row is its residual divided
+    by one minus its leverage (Allen's PRESS, 1974).
+    """
+    mean, target_mean = inputs.mean(axis=0), targets.mean(axis=0)
+    u, lengths, v = np.linalg.svd(inputs - mean, full_matrices=False)
+    projected = u.T @ (targets - target_mean)
+    best = None
+    for penalty in _PENALTIES:
+        shrunk = lengths**2 / (lengths**2 + penalty)
+        leverages = (u**2 @ shrunk) + 1 / len(inputs)
+        residuals = targets - target_mean - u @ (shrunk[:, None] * projected)
+        error = np.sqrt(np.mean((residuals / np.maximum(1 - leverages, 1e-6)[:, None]) ** 2))
+        if best is None or error < best[0]:
+            best = error, penalty
+    error, penalty = best
+    matrix = v.T @ ((lengths / (lengths**2 + penalty))[:, None] * projected)
+    return LinearFit(matrix, target_mean - mean @ matrix, float(error))
+
+
+def _in_batches(crops: np.ndarray) -> list[np.ndarray]:
+    return np.split(crops, range(_PHOTOS_AT_ONCE, len(crops), _PHOTOS_AT_ONCE))
+
+
+def _flat(points: np.ndarray) -> np.ndarray:
+    return np.asarray(points, np.float64).reshape(len(points), -1)

@@ -1,0 +1,86 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folders import contents
+
+from keras_landmarks.contest import landmark_tables
+from keras_landmarks.models import heads, networks
+from keras_landmarks.models.heads import HeadConfig
+from keras_landmarks.train import train
+from keras_landmarks.training import head_transfer
+
+SIZE, NEW = 32, 3
+
+
+def test_exact_line_is_found():
+    x = np.arange(6.0)[:, None]
+    fit = head_transfer.fit_ridge(x, 2 * x + 1)
+    np.testing.assert_allclose(fit.matrix, [[2.0]], rtol=1e-3)
+    np.testing.assert_allclose(fit.offset, [1.0], atol=0.01)
+
+
+def test_left_out_error_equals_hand_computed_value():
+    """Two rows of the same input, whose targets 0 and 4 say nothing of each other but the mean."""
+    fit = head_transfer.fit_ridge(np.zeros((2, 1)), np.array([[0.0], [4.0]]))
+    np.testing.assert_allclose(fit.offset, [2.0])
+    assert fit.error == pytest.approx(4)  # each is predicted by the other
+
+
+def test_noise_is_not_fitted():
+    rng = np.random.default_rng(0)
+    inputs, noise = rng.normal(size=(20, 15)), rng.normal(size=(20, 1))
+    fit = head_transfer.fit_ridge(inputs, noise)
+    assert np.abs(fit.matrix).max() < 0.02
+    assert fit.error == pytest.approx(noise.std() * 20 / 19, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["linear", "shape"])
+def test_new_head_predicts_a_linear_function_of_the_trained_points(kind):
+    """The new points are the first three of five, shifted by (1, 2)."""
+    rng = np.random.default_rng(0)
+    trained = build(kind, 5)
+    head = trained.get_layer("fc" if kind == "linear" else "coefficients")
+    head.set_weights([rng.normal(size=w.shape) for w in head.get_weights()])
+    crops = rng.integers(0, 256, (40, SIZE, SIZE, 3), np.uint8)
+    wanted = trained.predict_on_batch(crops)[:, :NEW] + [1, 2]
+    network = build(kind, NEW)
+    for layer, other in zip(network.layers, trained.layers, strict=True):
+        if layer.name not in itertools.chain(*heads.LAYER_NAMES):
+            layer.set_weights(other.get_weights())
+    error_px = head_transfer.begin_head(network, trained, crops, wanted)
+    np.testing.assert_allclose(network.predict_on_batch(crops), wanted, atol=0.05)
+    assert error_px < 0.05
+
+
+def build(kind, num_landmarks):
+    components = 0 if kind == "linear" else 2 * num_landmarks
+    network = networks.build("tiny", num_landmarks, SIZE, head=HeadConfig(kind, components))
+    if kind == "shape":
+        basis = np.random.default_rng(num_landmarks).normal(size=(components, components))
+        heads.set_shape_basis(network, np.full(components, 9.0), basis)
+    return network
+
+
+def test_training_of_other_points_begins_near_them(own_faces, tiny_run, settings, tmp_path):
+    earlier, _ = tiny_run
+    table = own_faces / "train" / "landmarks.csv"
+    landmarks = landmark_tables.read_landmarks(table)
+    every_tenth = landmarks.landmarks_photo_px[:, ::10]
+    landmark_tables.write_landmarks(table, landmarks.file_names, every_tenth)
+    new = {"data": str(own_faces), "epochs": 1, "schedule": "cosine", "learning_rate": 1e-9}
+    losses = {}
+    for source in ("none", earlier.files.workdir):
+        workdir = str(tmp_path / f"from {Path(source).name}")
+        results = train(settings.replace(init_weights=source, workdir=workdir, **new))
+        losses[source] = results["best_val_loss"]
+    assert losses[earlier.files.workdir] < 0.5 * losses["none"]
+
+
+def test_same_points_take_the_trained_head(tiny_run, settings, caplog):
+    earlier, _ = tiny_run
+    caplog.set_level("INFO", logger="absl")
+    train(settings.replace(init_weights=earlier.files.workdir, epochs=1))
+    assert not [message for message in caplog.messages if "new head" in message]
+    assert contents(Path(settings.files.workdir))
