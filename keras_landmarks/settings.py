@@ -265,6 +265,9 @@ class ScheduleSettings:
     """Epochs and learning rates"""
 
     epochs: int = setting(18, "Number of passes over the training images.", low=1)
+    min_epoch_images: int = setting(
+        0, "With fewer training images than this, each comes several times in an epoch.", low=0
+    )
     schedule: str = setting(
         "steps",
         "steps: --learning_rates by epoch; cosine, restarts, one_cycle: decay from --learning_rate"

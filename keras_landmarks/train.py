@@ -192,7 +192,8 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         # ── Cache of crops ──
         with distribution.main_process_first("crops"):
             parts = [(open_crops(part, settings, for_each), rows) for part, rows in parts]
-        training = ImageSet(parts)
+        num_images = sum(len(rows) for _, rows in parts)
+        training = ImageSet(parts * max(1, -(-settings.schedule.min_epoch_images // num_images)))
         crops, _ = parts[0]
         validation = ImageSet([(crops, split.validation)])
 
@@ -206,7 +207,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
     return {
         "workdir": settings.files.workdir,
         "model": settings.network.model,
-        "train_images": len(training),
+        "train_images": num_images,
         "validation_images": len(validation),
         "rejected": len(samples.invalid_samples),
         "missing_points": samples.num_missing,

@@ -1,10 +1,12 @@
 import functools
+import json
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 from folders import contents, with_gaps
 from training_runs import (
     assert_same_weights,
@@ -51,6 +53,13 @@ def test_point_that_is_never_placed_is_an_error(own_faces, settings):
     with_gaps(own_faces, {row: [7] for row in range(24)})
     with pytest.raises(InputError, match=r"landmarks.csv: .* in no row: Point_M7;"):
         train(settings.replace(data=str(own_faces)))
+
+
+def test_few_images_come_several_times_in_an_epoch(settings):
+    results = train(settings.replace(min_epoch_images=50, epochs=1))
+    assert results["train_images"] == 21
+    with safetensors.safe_open(Path(settings.files.workdir) / "last.safetensors", "numpy") as file:
+        assert json.loads(file.metadata()["run"])["steps_per_epoch"] == 3 * 21 // 8
 
 
 def test_finished_run_is_not_trained_on(tiny_run, caplog):
