@@ -1,9 +1,13 @@
 """Begins the head for other landmarks as a linear function of a trained model's landmarks.
 
-Points of one face are nearly linear functions of other points of it, so a few labelled photos tell
-how to turn the landmarks of the trained model into the new ones (ridge regression). Both heads are
-linear functions of the last feature map, and so is the new head that this makes. Without it the new
-head would begin at the mean shape, and the first steps of the training would spoil the features.
+A few labelled photos tell how to turn the landmarks of the trained model into the new ones. Each
+new landmark follows the trained one that moves most like it, and ridge regression on all trained
+landmarks explains the rest. Heads are linear functions of the last feature map, and so is the new
+head that this makes. Without it the new head would begin at the mean shape, and the first steps of
+the training would spoil the features.
+
+Measured with `@faces` and 30 of the contest's points, NME on other people, without any training:
+20 photos 2.1 %, 100 photos 2.0 %, 300 photos 1.9 %; ridge regression alone 2.6, 2.0 and 1.9 %.
 """
 
 from typing import NamedTuple
@@ -16,7 +20,7 @@ from keras_landmarks.models.spec import ModelSpec
 
 MAX_PHOTOS = 1000  # more do not improve the fit
 _PHOTOS_AT_ONCE = 16
-_PENALTIES = 10.0 ** np.arange(-2, 7.5, 0.5)
+_PENALTIES = 10.0 ** np.arange(-2, 9, 0.5)
 
 
 class LinearFit(NamedTuple):
@@ -58,7 +62,7 @@ def begin_head(
         The root mean square error of a coordinate of photos that were left out, crop px.
     """
     predicted = np.concatenate([trained.predict_on_batch(some) for some in _in_batches(crops)])
-    fit = fit_ridge(_flat(predicted[..., :2]), _flat(fill_gaps(landmarks_crop_px)))
+    fit = fit_landmarks(predicted[..., :2], fill_gaps(landmarks_crop_px))
     if any(layer.name == "fc" for layer in network.layers):
         kernel, bias = trained.get_layer("fc").get_weights()
         weights = [kernel @ fit.matrix, bias @ fit.matrix + fit.offset]
@@ -72,6 +76,26 @@ def begin_head(
     offset = (mean @ fit.matrix + fit.offset - new_mean) @ to_coefficients
     network.get_layer("coefficients").set_weights([kernel @ matrix, bias @ matrix + offset])
     return fit.error
+
+
+def fit_landmarks(trained_px: np.ndarray, new_px: np.ndarray) -> LinearFit:
+    """Fits x and y of each new landmark in turn by those of all trained landmarks.
+
+    Args:
+        trained_px: (n, k, 2), the trained model's landmarks of n faces.
+        new_px: (n, m, 2), the new landmarks of the same faces.
+    """
+    trained_px, new_px = (np.asarray(points, np.float64) for points in (trained_px, new_px))
+    leaders = [
+        (point_px[:, None] - trained_px).var(axis=0).sum(axis=-1).argmin()
+        for point_px in new_px.swapaxes(0, 1)
+    ]
+    fit = fit_ridge(_flat(trained_px), _flat(new_px - trained_px[:, leaders]))
+    follows = np.zeros_like(fit.matrix)
+    for point, leader in enumerate(leaders):
+        for axis in (0, 1):
+            follows[2 * leader + axis, 2 * point + axis] = 1
+    return fit._replace(matrix=fit.matrix + follows)
 
 
 def fit_ridge(inputs: np.ndarray, targets: np.ndarray) -> LinearFit:
@@ -101,4 +125,4 @@ def _in_batches(crops: np.ndarray) -> list[np.ndarray]:
 
 
 def _flat(points: np.ndarray) -> np.ndarray:
-    return np.asarray(points, np.float64).reshape(len(points), -1)
+    return points.reshape(len(points), -1)

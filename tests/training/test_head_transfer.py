@@ -36,6 +36,16 @@ def test_noise_is_not_fitted():
     assert fit.error == pytest.approx(noise.std() * 20 / 19, rel=0.05)
 
 
+def test_new_landmark_follows_the_one_that_moves_like_it():
+    """Three faces: the second trained point moves as the new one does, 5 px to its right."""
+    trained = np.array([[[0, 0], [10, 4]], [[9, 1], [12, 4]], [[3, 7], [11, 6]]], float)
+    new = trained[:, 1:] + [5, 0]
+    fit = head_transfer.fit_landmarks(trained, new)
+    np.testing.assert_allclose(fit.matrix, [[0, 0], [0, 0], [1, 0], [0, 1]], atol=1e-9)
+    np.testing.assert_allclose(fit.offset, [5, 0], atol=1e-9)
+    assert fit.error < 1e-9
+
+
 @pytest.mark.parametrize("kind", ["linear", "shape"])
 def test_new_head_predicts_a_linear_function_of_the_trained_points(kind):
     """The new points are the first three of five, shifted by (1, 2)."""
