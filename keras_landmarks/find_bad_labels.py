@@ -7,6 +7,8 @@ A row is suspect for one of three reasons, each a score in robust standard devia
     shape        its points make no face like the others, wherever they lie
     jagged       one of its curves is jagged
 
+Missing points are left out: they are filled in from the face's other points and the other faces.
+
 The thresholds follow from the scores themselves: of the rows listed, at most a tenth is expected to
 be valid. Fewer than 30 faces are too few to judge. Writes
 

@@ -49,7 +49,8 @@ def threshold(scores: np.ndarray) -> float:
 def shape_scores(landmarks_px: np.ndarray) -> np.ndarray:
     """Scores (n, k, 2) labels by their distance from the distribution of face shapes: (n,).
 
-    Position, size and rotation do not count. Only the points of `choose_points` are used.
+    Position, size and rotation do not count. Only the points of `choose_points` are used. No point
+    may be missing.
     """
     landmarks_px = landmarks_px[:, choose_points(landmarks_px[:_MAX_FITTED])]
     sample = landmarks_px[:: -(-len(landmarks_px) // _MAX_FITTED)]
@@ -97,7 +98,8 @@ def jaggedness_scores(
 
     The jaggedness of a curve is the root mean square of its second differences, divided by the face
     size and by the curve's median. Faces are compared with those of similar size, because rounding
-    to whole pixels makes the curves of small faces jagged.
+    to whole pixels makes the curves of small faces jagged. Missing points do not count; a curve of
+    which a face has too few points is as jagged as the median.
     """
     curves = {name: region for name, region in regions.items() if region.stop - region.start > 2}
     if not curves:
@@ -107,8 +109,7 @@ def jaggedness_scores(
         for batch in in_chunks(landmarks_px, _BATCH)
     ]
     sizes = nonzero_face_sizes(landmarks_px)
-    jagged = np.concatenate(bends, axis=1) / sizes
-    jagged /= np.median(jagged, axis=1, keepdims=True) + 1e-9
+    jagged = _relative_to_median(np.concatenate(bends, axis=1) / sizes)
     worst, names = jagged.max(axis=0), list(curves)
     scores = np.zeros(len(sizes))
     groups = np.clip(len(sizes) // 50, 1, _MAX_SIZE_GROUPS)
@@ -118,9 +119,28 @@ def jaggedness_scores(
 
 
 def _bends(curves_px: np.ndarray) -> np.ndarray:
-    """Returns the root mean square of the second differences of (n, k, 2) curves, (n,) px."""
+    """Returns the root mean square of the second differences of (n, k, 2) curves, (n,) px.
+
+    Differences with missing points do not count; NaN if there are no others.
+    """
     bends = np.diff(curves_px.astype(np.float64), n=2, axis=1)
-    return np.sqrt((bends**2).sum(axis=2).mean(axis=1))
+    squares = (bends**2).sum(axis=2)
+    if not (missing := np.isnan(squares)).any():
+        return np.sqrt(squares.mean(axis=1))
+    counts = (~missing).sum(axis=1)
+    sums = np.where(missing, 0, squares).sum(axis=1)
+    return np.sqrt(np.where(counts, sums / np.maximum(counts, 1), np.nan))
+
+
+def _relative_to_median(jagged: np.ndarray) -> np.ndarray:
+    """Returns each row (n,) divided by its median; 1 where there is no value (NaN)."""
+    if not (missing := np.isnan(jagged)).any():
+        return jagged / (np.median(jagged, axis=1, keepdims=True) + 1e-9)
+    medians = [
+        np.median(row[~gaps]) if not gaps.all() else 1
+        for row, gaps in zip(jagged, missing, strict=True)
+    ]
+    return np.where(missing, 1, jagged / (np.array(medians)[:, None] + 1e-9))
 
 
 def find_curves(landmarks_px: np.ndarray) -> dict[str, slice]:

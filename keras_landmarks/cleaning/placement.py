@@ -6,7 +6,8 @@ the distance moved. Then a label is compared with moved copies of itself. If one
 better, the label is misplaced. The weights for an image are learned from other images
 (cross-validation in five folds).
 
-The face frame has its origin at the mean of the points and the face size as its unit.
+The face frame has its origin at the mean of the points and the face size as its unit. No point may
+be missing; `layouts.gaps` fills them in.
 """
 
 from collections.abc import Iterable, Iterator
@@ -65,12 +66,12 @@ class Placement(NamedTuple):
 def nonzero_face_sizes(landmarks_px: np.ndarray) -> np.ndarray:
     """Returns face sizes that are safe to divide by: (n,) photo pixels, at least 1.
 
-    The size is sqrt(width x height) of the box around the points, as in `metrics.face_sizes`, but
-    at least a quarter of its longer side.
+    The size is sqrt(width x height) of the box around the points that are there, as in
+    `metrics.face_sizes`, but at least a quarter of its longer side.
     """
-    # Converted before the subtraction, which would overflow int16.
-    low, high = landmarks_px.min(axis=1).astype(np.float64), landmarks_px.max(axis=1)
-    sides = high - low
+    # Without missing points fmin and fmax are min and max.
+    low, high = (ends.reduce(landmarks_px, axis=1) for ends in (np.fmin, np.fmax))
+    sides = high - low.astype(np.float64)  # the difference of int16 would overflow
     return np.maximum(np.sqrt(sides.prod(axis=1)), np.maximum(sides.max(axis=1) / 4, 1))
 
 
