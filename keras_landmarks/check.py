@@ -3,13 +3,15 @@
 Prints a table of the rows of train/ and test/ that can and cannot be used, the latter by reason.
 --rejects lists every row that cannot be used: file name, row (the line in its table; the header is
 1), reason. Files in the images folder that no row names are counted, and the first of them are
-named. The exit status is 1 if a split has no row that can be used.
+named. The exit status is 1 if a split has no row that can be used, or a point no place in any.
 
 What is checked:
 
     images   JPEG or PNG, whatever their names end in, of at most 100 million pixels; links must not
              lead out of the images folder
-    points   may lie outside the image by at most its longer side
+    points   may lie outside the image by at most its longer side; a point that was not placed in a
+             photo has two empty cells, which are counted; every photo has a point, and every point
+             a photo
     rows     if several rows of one file name agree, the first is used; if they disagree, none is
 
 Example:
@@ -34,8 +36,9 @@ def main(_) -> dict:
     """Checks the folder, prints the report and returns the counts.
 
     Raises:
-        InputError: as `folder_report.check_folder`; or a split has no row that can be used, which
-            is raised after the report and the counts have been printed.
+        InputError: as `folder_report.check_folder`; or a split has no row that can be used, or a
+            point has a place in none, which is raised after the report and the counts have been
+            printed.
     """
     flags.require("data")
     reports = folder_report.check_folder(Path(FLAGS.data))

@@ -108,7 +108,11 @@ from typing import Any
 from keras_landmarks import flags
 from keras_landmarks.contest import locations
 from keras_landmarks.input.extra_images import load_extra_images
-from keras_landmarks.input.samples import fingerprint_rows, load_training_samples
+from keras_landmarks.input.samples import (
+    check_every_landmark,
+    fingerprint_rows,
+    load_training_samples,
+)
 from keras_landmarks.input.splits import split_samples
 from keras_landmarks.settings import BeamSettings, ClusterSettings, TrainSettings, fixed_settings
 from keras_landmarks.utils import beam, runtime
@@ -141,8 +145,9 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
             extra images (`beam.make_for_each`); None for this machine.
 
     Returns:
-        The number of `train_images`, `validation_images`, `rejected` samples and `excluded` ones;
-        the results of `History.summary`; the peak memory of this process and the time.
+        The number of `train_images`, `validation_images`, `rejected` samples and `excluded` ones,
+        and of landmarks without a place (`missing_points`); the results of `History.summary`; the
+        peak memory of this process and the time.
 
     Raises:
         InputError: a setting or a file is invalid, or the work directory holds another training.
@@ -172,6 +177,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
             split = split_samples(samples, settings.split)
             fingerprint = fingerprint_rows(samples, split.training)
             work_directory.check_images(settings, fingerprint)
+            check_every_landmark(samples, split.training)
             mirror_map = work_directory.choose_mirror_map(samples, split.training, settings)
             work_directory.check_model(settings, samples.num_landmarks, mirror_map)
             parts = [(samples, split.training)]
@@ -193,7 +199,8 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         # ── Fit ──
         fixed = fixed_settings(settings.by_name())
         record = checkpoint.training_record(fingerprint, fixed, settings.schedule.epochs)
-        history = trainer.fit(network, settings, training, validation, mirror_map, record)
+        has_gaps = samples.num_missing > 0
+        history = trainer.fit(network, settings, training, validation, mirror_map, has_gaps, record)
 
     # ── Results ──
     return {
@@ -202,6 +209,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         "train_images": len(training),
         "validation_images": len(validation),
         "rejected": len(samples.invalid_samples),
+        "missing_points": samples.num_missing,
         "excluded": len(samples) - len(split.training) - len(split.validation),
         **history.summary(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from folders import with_gaps
 
 from keras_landmarks.images import decoding
 
@@ -15,10 +16,27 @@ def test_valid_folder_has_no_rejects(run, faces, tmp_path):
     done = run("check", f"--data={faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
     assert done.returncode == 0, done.stderr
     assert read_rejects(tmp_path / "rejects.tsv") == []
-    train = {"sound": 24, "rejected": 0, "unlisted": 0, "rows": 24}
-    test = {"sound": 8, "rejected": 0, "unlisted": 0, "rows": 8}
+    train = {"sound": 24, "rejected": 0, "unlisted": 0, "rows": 24, "missing_points": 0}
+    test = {"sound": 8, "rejected": 0, "unlisted": 0, "rows": 8, "missing_points": 0}
     total = {name: train[name] + test[name] for name in train}
     assert json.loads(done.stdout.splitlines()[-1]) == {**total, "train": train, "test": test}
+
+
+def test_points_without_a_place_are_counted(run, own_faces):
+    with_gaps(own_faces, {0: [0, 5], 3: [970]})
+    done = run("check", f"--data={own_faces}")
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout.splitlines()[-1])
+    assert counts["train"]["missing_points"] == counts["missing_points"] == 3
+    assert counts["rejected"] == 0
+    assert "points without a place" in done.stdout
+
+
+def test_point_that_is_never_placed_is_named(run, own_faces):
+    with_gaps(own_faces, {row: [7] for row in range(24)})
+    done = run("check", f"--data={own_faces}")
+    assert done.returncode == 1
+    assert "a place in no row: Point_M7;" in done.stderr.splitlines()[-1]
 
 
 def test_invalid_rows_and_unlisted_files_are_reported(run, own_faces, tmp_path):

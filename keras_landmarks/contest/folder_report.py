@@ -4,13 +4,15 @@
 used, counts, a text table, and an error if a split has no valid row.
 """
 
+import dataclasses
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from absl import logging
 
 from keras_landmarks.contest import landmark_tables, locations
@@ -18,6 +20,7 @@ from keras_landmarks.contest.checking import ValidSample, check_landmarks, check
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.contest.requested_points import RequestedPoints
 from keras_landmarks.contest.table_files import printable
+from keras_landmarks.layouts import gaps
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.progress import progress
 from keras_landmarks.utils.text_tables import align_columns
@@ -34,12 +37,16 @@ class SplitReport:
         rows: the number of rows of the table.
         invalid_samples: the rows that cannot be used, by line.
         unlisted: files in the images folder that are not in the table.
+        missing_points: the number of landmarks without a place, in valid rows.
+        never_placed: names of the landmarks that have a place in no row.
     """
 
     table: Path
     rows: int
     invalid_samples: list[InvalidSample]
     unlisted: list[str]
+    missing_points: int = 0
+    never_placed: Sequence[str] = ()
 
     @property
     def num_valid(self) -> int:
@@ -76,17 +83,24 @@ def _check_split(
     image_folder: Path,
     rows: Iterable[ValidSample | RequestedPoints | InvalidSample],
 ) -> SplitReport:
-    # A set of lines: an invalid sample may follow for a row that was yielded as valid before.
-    lines, listed, invalid = set(), set(), []
+    # By line: an invalid sample may follow for a row that was yielded as valid before.
+    lines, listed, invalid, missing, placed = set(), set(), [], Counter(), False
     for row in progress(rows, f"checking {split}", "rows"):
         lines.add(row.line)
         listed.add(os.path.normpath(row.file_name))
         if isinstance(row, InvalidSample):
             invalid.append(row)
+        elif isinstance(row, ValidSample):
+            missing[row.line] = int(gaps.count_missing(row.landmarks_photo_px))
+            placed = placed | ~np.isnan(row.landmarks_photo_px[:, 0].astype(np.float32))
     invalid.sort(key=lambda sample: sample.line)
     files = locations.list_files(image_folder)
     unlisted = [name for name in files if unicodedata.normalize("NFC", name) not in listed]
-    return SplitReport(table, len(lines), invalid, unlisted)
+    num_missing = missing.total() - sum(missing[sample.line] for sample in invalid)
+    never = np.flatnonzero(~placed) if num_missing else []
+    names = landmark_tables.read_point_names(table) if len(never) else []
+    report = SplitReport(table, len(lines), invalid, unlisted, num_missing)
+    return dataclasses.replace(report, never_placed=[names[point] for point in never])
 
 
 def all_invalid_samples(reports: dict[str, SplitReport]) -> list[InvalidSample]:
@@ -101,10 +115,10 @@ def all_invalid_samples(reports: dict[str, SplitReport]) -> list[InvalidSample]:
 def count_rows(reports: dict[str, SplitReport]) -> dict:
     """Returns the numbers of rows, of valid (`sound`) and `rejected` ones, and of `unlisted` files.
 
-    They are given for all splits together and by split.
+    They are given for all splits together and by split, with the `missing_points` of the rows.
     """
     by_split = {split: _count_rows(report) for split, report in reports.items()}
-    names = ("rows", "sound", "rejected", "unlisted")
+    names = ("rows", "sound", "rejected", "unlisted", "missing_points")
     return {name: sum(counts[name] for counts in by_split.values()) for name in names} | by_split
 
 
@@ -114,6 +128,7 @@ def _count_rows(report: SplitReport) -> dict[str, int]:
         "sound": report.num_valid,
         "rejected": len(report.invalid_samples),
         "unlisted": len(report.unlisted),
+        "missing_points": report.missing_points,
     }
 
 
@@ -125,6 +140,8 @@ def format_reports(reports: dict[str, SplitReport]) -> str:
     sorted_kinds = sorted(total, key=lambda kind: (-total[kind], kind))
     rows = [(name, [split[name] for split in counts]) for name in ("rows", "sound", "rejected")]
     rows += [(f"  {kind}", [split[kind] for split in kinds]) for kind in sorted_kinds]
+    if any(split["missing_points"] for split in counts):
+        rows.append(("points without a place", [split["missing_points"] for split in counts]))
     rows.append(("files not in the table", [split["unlisted"] for split in counts]))
     cells = [("", *reports), *((title, *map("{:,}".format, row)) for title, row in rows)]
     lines = align_columns(cells, (60, *[12] * len(reports)))
@@ -137,8 +154,10 @@ def format_reports(reports: dict[str, SplitReport]) -> str:
 
 
 def require_valid_rows(reports: dict[str, SplitReport]) -> None:
-    """Raises InputError, with the first reason, if a split has no row that can be used."""
+    """Raises InputError if a split has no row that can be used, or a point has a place in none."""
     for report in reports.values():
+        if report.num_valid and report.never_placed:
+            raise landmark_tables.never_placed(report.table, report.never_placed)
         if report.num_valid:
             continue
         if not report.invalid_samples:

@@ -28,7 +28,8 @@ class Labels:
 
     Attributes:
         file_names: n distinct names, in the table's order.
-        landmarks_photo_px: (n, k, 2), int16 if all are whole numbers, else float32.
+        landmarks_photo_px: (n, k, 2), int16 if all are whole numbers, else float32, with NaN for
+            landmarks without a place.
         invalid_samples: requested rows that cannot be used, by line.
         listed: every distinct name in the table, requested or not, valid or not.
     """
@@ -51,8 +52,8 @@ def read(
         path: the table.
         names: the images whose rows are requested; None for all. Only these are kept in memory.
         limit: read only this many rows of the table.
-        strict: raise an error for a requested row that is invalid. For tables in which every row
-            counts: the image of a broken row of a submission has no score.
+        strict: raise an error for a requested row that is invalid or lacks a landmark. For
+            predictions, where every row counts: the image of a broken row would have no score.
 
     Raises:
         InputError: as `landmark_tables.iterate_landmarks`; the table has no rows; or more of the
@@ -62,6 +63,7 @@ def read(
     duplicates, listed, invalid = DuplicateRowCheck(), {}, []
     file_names, lines, blocks = [], [], []
     for rows in landmark_tables.iterate_landmarks(path, limit, requested):
+        rows = landmark_tables.without_gaps(rows) if strict else rows
         points = landmark_tables.as_smallest_dtype(rows.landmarks_photo_px)
         broken_names = (sample.file_name for sample in rows.invalid_samples)
         listed |= dict.fromkeys([*rows.file_names, *broken_names, *rows.other_names])

@@ -1,12 +1,15 @@
 """`landmarks.csv` and submissions: one row per image, a file name and x and y of each landmark.
 
 The coordinates are photo pixels: (0, 0) is the centre of the upper left pixel, and landmarks may
-lie outside the image. `columns` says how their columns are recognised, `table_files` which dialects
-of text tables are accepted. Every row must have as many cells as the header.
+lie outside the image. A landmark without a place has two empty cells, and is NaN in arrays; every
+row has at least one landmark with a place. `columns` says how their columns are recognised,
+`table_files` which dialects of text tables are accepted. Every row must have as many cells as the
+header.
 """
 
 import functools
 import itertools
+import math
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -29,10 +32,14 @@ from keras_landmarks.contest.table_files import (
     split_first_cell,
     unquote,
 )
+from keras_landmarks.layouts import gaps
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import atomic_write
 
+NO_PLACE = "points without a place"
 _MAX_COORDINATE = 32767  # the largest int16
+_MAX_NAME_CHARACTERS = 200  # in an error
+_EMPTY_CELLS = (b"", b"nan", b"NaN", b"NA")  # what other programs write for no number
 _IGNORED_BY_NUMPY = (b" ", b"\t", b"\v", b"\f", b"\r", b"+")
 
 
@@ -42,7 +49,8 @@ class LandmarkTable:
 
     Attributes:
         file_names: n names.
-        landmarks_photo_px: (n, k, 2), int16 if all are whole numbers, else float32.
+        landmarks_photo_px: (n, k, 2), int16 if all are whole numbers, else float32, with NaN for
+            landmarks without a place.
         sigmas_px: (n, k) float32, photo pixels: the standard deviation of each predicted x and y.
             Only predictions have them.
     """
@@ -58,7 +66,7 @@ class LandmarkRows(NamedTuple):
     Attributes:
         file_names: n names.
         landmarks_photo_px: (n, k, 2), int16 if a quick check shows that all are whole numbers,
-            else float32.
+            else float32, with NaN for landmarks without a place.
         lines: the n line numbers; the header is line 1.
         invalid_samples: the block's broken rows.
         other_names: names in rows that were not requested.
@@ -105,13 +113,13 @@ def iterate_landmarks(
 
 
 def read_landmarks(path: Path) -> LandmarkTable:
-    """Reads a whole landmark table or submission into memory.
+    """Reads a whole table of predictions or submission into memory.
 
     Raises:
-        InputError: as `iterate_landmarks`, or a row is broken, or there is none.
+        InputError: as `iterate_landmarks`, or a row is broken or incomplete, or there is none.
     """
     file_names, pieces = [], []
-    for rows in iterate_landmarks(path):
+    for rows in map(without_gaps, iterate_landmarks(path)):
         if rows.invalid_samples:
             raise InputError(rows.invalid_samples[0].describe(path))
         file_names += rows.file_names
@@ -119,6 +127,34 @@ def read_landmarks(path: Path) -> LandmarkTable:
     if not file_names:
         raise InputError(f"{path}: there is no row under the header")
     return LandmarkTable(file_names, as_smallest_dtype(np.concatenate(pieces)))
+
+
+def without_gaps(rows: LandmarkRows) -> LandmarkRows:
+    """Returns a block in which rows that lack a landmark are invalid, as in predictions."""
+    if rows.landmarks_photo_px.dtype == np.int16:
+        return rows
+    missing = gaps.count_missing(rows.landmarks_photo_px)
+    kept, incomplete = np.flatnonzero(missing == 0), np.flatnonzero(missing)
+    return LandmarkRows(
+        [rows.file_names[row] for row in kept],
+        rows.landmarks_photo_px[kept],
+        [rows.lines[row] for row in kept],
+        rows.invalid_samples
+        + [
+            InvalidSample(rows.file_names[row], rows.lines[row], f"{NO_PLACE}: {missing[row]}")
+            for row in incomplete
+        ],
+        rows.other_names,
+    )
+
+
+def never_placed(table: Path, points: Sequence[str]) -> InputError:
+    """Returns the error that these points have a place in no row of a table that is trained on."""
+    names = ", ".join(points)[:_MAX_NAME_CHARACTERS]
+    return InputError(
+        f"{table}: these points have a place in no row: {names}; remove their columns, or place"
+        " them in some photos"
+    )
 
 
 def count_points(path: Path) -> int:
@@ -141,13 +177,16 @@ def read_point_names(path: Path) -> list[str]:
 
 
 def as_smallest_dtype(points: np.ndarray) -> np.ndarray:
-    """Returns points as int16 if all coordinates are whole numbers, else as float32."""
+    """Returns points as int16 if all coordinates are whole numbers (and none NaN), else float32."""
     whole = points.dtype == np.int16 or np.array_equal(points, np.rint(points))
     return points.astype(np.int16 if whole else np.float32, copy=False)
 
 
 def write_landmarks(path: Path, file_names: Sequence[str], points: Iterable[np.ndarray]) -> None:
-    """Writes a tab-separated landmark table; `points` yields a (k, 2) array for each file name."""
+    """Writes a tab-separated landmark table.
+
+    `points` yields a (k, 2) array for each file name; landmarks that are NaN become empty cells.
+    """
     _write_points(path, file_names, points, separator="\t")
 
 
@@ -310,17 +349,26 @@ def _split_row(row: bytes, header: _LandmarkHeader) -> tuple[str, list[bytes], i
 
 
 def _parse_coordinates(cells: list[bytes], separator: bytes) -> np.ndarray:
+    """Returns x and y of each landmark in turn; both are NaN if both cells are empty."""
     cells = [cell.strip(b' "') for cell in cells]
     if separator != b",":
         cells = [cell.replace(b",", b".") for cell in cells]  # decimal commas
+    is_empty = np.array([cell in _EMPTY_CELLS for cell in cells])
+    filled = [b"0" if empty else cell for cell, empty in zip(cells, is_empty, strict=True)]
     try:
-        if b"".join(cells).translate(None, b"+-.0123456789Ee"):  # float() accepts nan and 1_000
+        if b"".join(filled).translate(None, b"+-.0123456789Ee"):  # float() accepts nan and 1_000
             raise ValueError
-        values = np.array([float(cell) for cell in cells])
+        values = np.array([float(cell) for cell in filled])
     except ValueError:
-        raise ValueError("a cell is empty or not a number") from None
+        raise ValueError("a cell is not a number") from None
     if np.abs(values).max() > _MAX_COORDINATE:
         raise ValueError(f"a coordinate is beyond {_MAX_COORDINATE} px")
+    if is_empty.all():
+        raise ValueError("no point has a place")
+    halves = np.flatnonzero(is_empty[::2] != is_empty[1::2])
+    if halves.size:
+        raise ValueError(f"a point has only one of x and y: {len(halves)}, first point {halves[0]}")
+    values[is_empty] = np.nan
     return values
 
 
@@ -334,5 +382,6 @@ def _write_points(path: Path, file_names, points, separator: str) -> None:
                 file.write(separator.join(["file_name", *point_columns(len(row))]) + "\n")
             # %g writes whole numbers without .0. Adding 0 turns the -0 that rounding -0.4 gives
             # into 0.
-            values = [f"{value:.7g}" for value in (np.asarray(row).reshape(-1) + 0).tolist()]
-            file.write(separator.join([quote(name, separator), *values]) + "\n")
+            values = (np.asarray(row).reshape(-1) + 0).tolist()
+            cells = ["" if math.isnan(value) else f"{value:.7g}" for value in values]
+            file.write(separator.join([quote(name, separator), *cells]) + "\n")

@@ -10,6 +10,7 @@ from keras_landmarks.contest import labels, landmark_tables, listed_images, loca
 from keras_landmarks.images import face_crops
 from keras_landmarks.images.face_crops import Cropping
 from keras_landmarks.images.face_detector import FaceDetector
+from keras_landmarks.layouts import gaps
 from keras_landmarks.utils.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)  # absl.logging would define absl's flags.
@@ -45,18 +46,20 @@ def _sample_photos(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields photos (H, W, 3) and landmarks (k, 2), evenly spaced over the table's first rows.
 
-    Skips invalid rows and photos, and logs how many there are.
+    Landmarks without a place are filled in from the others. Invalid rows and photos are skipped and
+    counted in the log.
     """
     first_rows = labels.read(table, limit=max_rows)
     names = first_rows.file_names
     rows = range(0, len(names), max(1, len(names) // _MEASURED_PHOTOS))
+    faces = gaps.fill_gaps(first_rows.landmarks_photo_px[rows]).astype(np.float32)
     invalid = []
-    for row in rows:
+    for row, face in zip(rows, faces, strict=True):
         try:
             photo = listed_images.read_listed_image(image_folder, names[row])
         except ValueError as error:
             invalid.append(f"{image_folder / names[row]}: {error}")
             continue
-        yield photo, first_rows.landmarks_photo_px[row].astype(np.float32)
+        yield photo, face[~np.isnan(face[:, 0])]
     if invalid:
         _LOGGER.warning("%s; skipping %d of %d invalid photos", invalid[0], len(invalid), len(rows))

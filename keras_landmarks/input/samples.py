@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from keras_landmarks.contest import image_names, locations
+from keras_landmarks.contest import image_names, landmark_tables, locations
 from keras_landmarks.contest.checking import (
     UnreadableSample,
     check_landmarks,
@@ -41,6 +41,7 @@ from keras_landmarks.contest.checking import (
     inspect_image,
 )
 from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.layouts import gaps
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
@@ -49,7 +50,7 @@ from keras_landmarks.utils.folders import atomic_folder
 from keras_landmarks.utils.progress import progress
 
 _LANDMARKS, _INDEX = "landmarks.bin", "index.json"
-_VERSION = 4  # bump it when the validation rules or the index change
+_VERSION = 5  # bump it when the validation rules or the index change
 # A network file system answers many requests at once; a local one is no slower for it.
 _STAT_THREADS, _STATS_PER_TASK = 16, 1000
 _ROWS_FINGERPRINTED = 1000
@@ -63,7 +64,9 @@ class Samples:
         image_folder: the folder of the image files.
         file_names: n names, in the table's order.
         lines: (n,) int64, the line of each sample in the table; the header is line 1.
-        landmarks_photo_px: (n, k, 2), int16 or, if the table has fractions, float32.
+        landmarks_photo_px: (n, k, 2), int16 or, if the table has fractions or gaps, float32, with
+            NaN for landmarks without a place.
+        num_missing: the number of landmarks without a place.
         sizes_px: (n, 2), the width and height of each image.
         invalid_samples: the rows that cannot be used, because of themselves or of their image.
         key: identifies the table, the image folder and the limit; part of the names of folders
@@ -76,6 +79,7 @@ class Samples:
     file_names: list[str]
     lines: np.ndarray
     landmarks_photo_px: np.ndarray
+    num_missing: int
     sizes_px: np.ndarray
     invalid_samples: list[InvalidSample]
     key: str
@@ -140,6 +144,21 @@ def log_invalid_samples(samples: Samples) -> None:
         )
 
 
+def check_every_landmark(samples: Samples, rows: np.ndarray) -> None:
+    """Raises InputError, naming it, if a landmark has a place in none of these training rows."""
+    if not samples.num_missing:
+        return
+    is_known = np.zeros(samples.num_landmarks, bool)
+    for some in in_chunks(rows, _ROWS_FINGERPRINTED):
+        is_known |= ~np.isnan(samples.landmarks_photo_px[some, :, 0]).all(axis=0)
+    if is_known.all():
+        return
+    table = samples.image_folder.parent / "landmarks.csv"
+    names = landmark_tables.read_point_names(table)
+    unknown = [names[point] for point in np.flatnonzero(~is_known)]
+    raise landmark_tables.never_placed(table, unknown)
+
+
 def make_loader(samples: Samples, prepared: Path) -> Callable[[], Samples]:
     """Returns a function that loads these samples in another process, also on another machine.
 
@@ -177,6 +196,7 @@ def _check_and_save(
     """Checks all rows and images, and writes the valid samples into `folder`."""
     lines, sizes_px, digests = array.array("q"), array.array("q"), []
     file_names, dtypes, invalid, num_landmarks = [], [], [], 0
+    missing = array.array("q")
     checked = check_landmarks(table, image_folder, limit)
     with (folder / _LANDMARKS).open("wb") as file:
         started_ns = os.fstat(file.fileno()).st_ctime_ns
@@ -189,6 +209,7 @@ def _check_and_save(
             lines.append(item.line)
             file_names.append(item.file_name)
             sizes_px.extend(item.size_px)
+            missing.append(int(gaps.count_missing(item.landmarks_photo_px)))
             digests.append(digest(item.file_name.encode(), landmarks, item.image_digest))
             dtypes.append(item.landmarks_photo_px.dtype)
             num_landmarks = len(item.landmarks_photo_px)
@@ -205,6 +226,7 @@ def _check_and_save(
         "key": key,
         "points": num_landmarks,
         "dtype": dtype.name,
+        "missing": sum(itertools.compress(missing, is_valid)),
         "file_names": file_names,
         "lines": list(itertools.compress(lines, is_valid)),
         "sizes_px": np.reshape(sizes_px, (-1, 2))[is_valid].ravel().tolist(),
@@ -300,6 +322,7 @@ def _from_index(index: dict[str, Any], folder: Path, image_folder: Path) -> Samp
         file_names=file_names,
         lines=np.array(index["lines"], np.int64),
         landmarks_photo_px=landmarks,
+        num_missing=index["missing"],
         sizes_px=np.array(index["sizes_px"]).reshape(-1, 2),
         invalid_samples=[InvalidSample(*sample) for sample in index["rejects"]],
         key=index["key"],

@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_landmarks.layouts import gaps
 from keras_landmarks.utils.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)  # absl.logging would define absl's flags.
@@ -62,13 +63,14 @@ def estimate_map(faces: np.ndarray) -> np.ndarray:
     Points that coincide on all faces may come out as each other's partners.
 
     Args:
-        faces: (n, k, 2) landmarks in any unit.
+        faces: (n, k, 2) landmarks in any unit; those without a place (NaN) are filled in.
 
     Returns:
         (k,) int64.
 
     Raises:
-        InputError: there are too few faces, or mirrored faces do not fit under any map.
+        InputError: there are too few faces, a landmark has a place on none of them, or mirrored
+            faces do not fit under any map.
     """
     if len(faces) < _MIN_FACES:
         raise InputError(f"--mirror=found: {len(faces)} training faces are too few")
@@ -95,12 +97,13 @@ def check_map(faces: np.ndarray, mirror_map: np.ndarray, where: str) -> None:
     far worse than the best.
 
     Args:
-        faces: (n, k, 2) landmarks in any unit.
+        faces: (n, k, 2) landmarks in any unit; those without a place (NaN) are filled in.
         mirror_map: (k,) the map to check.
         where: where the map comes from, to begin the message of an error with.
 
     Raises:
-        InputError: the map is wrong, or the points are too many to check.
+        InputError: the map is wrong, the points are too many to check, or a landmark has a place on
+            none of the faces.
     """
     if len(faces) < _MIN_FACES:
         return
@@ -150,7 +153,12 @@ def _signatures(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     num_landmarks = faces.shape[1]
     if num_landmarks > _MAX_POINTS:
         raise InputError(f"--mirror: {num_landmarks} points are too many to look for partners")
-    faces = faces.astype(float)
+    faces = gaps.fill_gaps(faces).astype(float)
+    if (nowhere := np.flatnonzero(np.isnan(faces).any(axis=(0, 2)))).size:
+        raise InputError(
+            f"--mirror: points {_format_ranges(nowhere)} have no place on any of {len(faces):,}"
+            " faces; do without: --mirror=none"
+        )
     sizes = np.sqrt(np.ptp(faces, axis=1).prod(axis=1))[:, None, None]
     sizes[sizes == 0] = np.inf  # points on one line: not a face
     centred = (faces - faces.mean(axis=1, keepdims=True)) / sizes

@@ -16,6 +16,7 @@ from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input import pipeline
 from keras_landmarks.input.augment_pool import AugmentPool
 from keras_landmarks.input.pipeline import HostShard, ImageSet
+from keras_landmarks.layouts.gaps import fill_gaps
 from keras_landmarks.layouts.shape_basis import find_shape_basis
 from keras_landmarks.models import heads
 from keras_landmarks.models.keras_on_jax import keras
@@ -43,16 +44,19 @@ def check_settings(settings: TrainSettings) -> None:
     distribution.check_batch_size(settings.run.batch_size)
 
 
-def compile_model(network: keras.Model, settings: TrainSettings, steps: int) -> TrainingModel:
+def compile_model(
+    network: keras.Model, settings: TrainSettings, steps: int, has_gaps: bool = False
+) -> TrainingModel:
     """Returns the network compiled for training with the loss and optimiser of the settings.
 
     Args:
         network: the network, from images to landmarks.
         settings: the settings of the training.
         steps: the number of steps of an epoch.
+        has_gaps: whether some landmarks have no place.
     """
     in_photo_px = settings.loss.loss_unit == "photo"
-    model = TrainingModel(network, settings.loss.loss, in_photo_px=in_photo_px)
+    model = TrainingModel(network, settings.loss.loss, in_photo_px, has_gaps)
     model.compile(optimizer.build(settings.optimizer, settings.schedule, steps))
     return model
 
@@ -63,6 +67,7 @@ def fit(
     training: ImageSet,
     validation: ImageSet,
     mirror_map: np.ndarray | None = None,
+    has_gaps: bool = False,
     record: Mapping[str, Any] = MappingProxyType({}),
 ) -> History:
     """Trains until `--epochs` are done, starting from the checkpoint in the work directory.
@@ -81,6 +86,7 @@ def fit(
         validation: the images to validate on; may be empty.
         mirror_map: (k,) int, the index of each landmark's mirror partner; only needed if images
             are mirrored.
+        has_gaps: whether some landmarks have no place.
         record: the record for checkpoints, from `checkpoint.training_record`.
 
     Returns:
@@ -96,7 +102,7 @@ def fit(
         raise InputError(f"--batch_size={batch_size}: only {len(training)} training images")
     shard = HostShard(distribution.process_index(), distribution.num_processes())
     workdir, steps = Path(settings.files.workdir), len(training) // batch_size
-    model = compile_model(network, settings, steps)
+    model = compile_model(network, settings, steps, has_gaps)
     position, metrics = restore_checkpoint(workdir / CHECKPOINT, model, steps)
     pace = Pace(batch_size)
     history = History(workdir / HISTORY_FILE, pace, position.epoch)
@@ -108,7 +114,7 @@ def fit(
         interruption.deferred(),
     ):
         if settings.network.head == "shape" and not heads.has_shape_basis(network):
-            _set_shape_basis(network, settings, training, augment_pool, shard)
+            _set_shape_basis(network, settings, training, has_gaps, augment_pool, shard)
         for start, last_epoch in _fit_calls(position, epochs):
             batches = pipeline.train_batches(
                 training, batch_size, settings.run.seed, augment_pool, *start, shard
@@ -202,6 +208,7 @@ def _set_shape_basis(
     network: keras.Model,
     settings: TrainSettings,
     training: ImageSet,
+    has_gaps: bool,
     augment_pool: AugmentPool | None,
     shard: HostShard,
 ) -> None:
@@ -213,6 +220,8 @@ def _set_shape_basis(
     count = min(len(training), _SHAPES_FOR_BASIS) // batch_size
     batches = batches.take(max(1, count))  # a batch may be larger
     shapes = (landmarks for _, landmarks, _ in batches.as_numpy_iterator())
+    if has_gaps:
+        shapes = [fill_gaps(np.concatenate(list(shapes)))]
     basis = find_shape_basis(shapes, settings.network.shape_components)
     heads.set_shape_basis(network, *distribution.broadcast_from_first(basis))
 

@@ -11,19 +11,23 @@ class TrainingModel(keras.Model):
     """A network with its loss, which `fit` trains on batches of images, landmarks and scales.
 
     The loss is the mean over images of one of `losses.LOSSES`. The metric `mse` is the contest's:
-    squared photo pixels, mean over all points. The model shares the layers of the network.
+    squared photo pixels, mean over all points that have a place. The model shares the layers of the
+    network.
     """
 
-    def __init__(self, network: keras.Model, loss: str, in_photo_px: bool):
+    def __init__(self, network: keras.Model, loss: str, in_photo_px: bool, has_gaps: bool = False):
         """Wraps a network.
 
         Args:
             network: the network, from images to landmarks.
             loss: one of `losses.LOSSES`.
             in_photo_px: compute the loss from errors in photo pixels instead of crop pixels.
+            has_gaps: whether landmarks may be NaN. If not, the sums are those of all landmarks, bit
+                for bit.
         """
         super().__init__(network.inputs, network.outputs, name="objective")
         self._image_losses, self._in_photo_px = LOSSES[loss], in_photo_px
+        self._has_gaps = has_gaps
         self._mse = keras.metrics.Mean(name="mse")
 
     # A loss such as log(1 + MSE) in photo pixels needs the crop's scale, which a Keras loss
@@ -35,23 +39,27 @@ class TrainingModel(keras.Model):
 
         Args:
             x: the images; not used.
-            y: true landmarks (N, k, 2), crop px.
+            y: true landmarks (N, k, 2), crop px; NaN where a landmark has no place.
             y_pred: predicted landmarks (N, k, 2), crop px, or (N, k, 3) with a log variance in
                 squared crop px, whatever the loss's unit.
             sample_weight: not a weight but the scale of each crop (N, 2), crop px per photo px,
                 because `fit` passes nothing else with a batch.
             training: not used.
         """
+        present = None
+        if self._has_gaps:
+            present = ops.cast(ops.logical_not(ops.isnan(y[..., 0])), "float32")
+            y = ops.nan_to_num(y)  # a NaN would spoil the gradient even with a weight of 0
         crop_px = y_pred[..., :2] - y
         photo_px = crop_px / sample_weight[:, None]
-        self._mse.update_state(mean_squared(photo_px))
+        self._mse.update_state(mean_squared(photo_px, present))
         error_px = photo_px if self._in_photo_px else crop_px
         if y_pred.shape[-1] == 2:
-            return ops.mean(self._image_losses(error_px))
+            return ops.mean(self._image_losses(error_px, present))
         log_variance = y_pred[..., 2]
         if self._in_photo_px:  # one variance serves both axes: their scales are nearly equal
             log_variance = log_variance - ops.sum(ops.log(sample_weight), axis=1)[:, None]
-        return ops.mean(self._image_losses(error_px, log_variance))
+        return ops.mean(self._image_losses(error_px, log_variance, present))
 
 
 def train_step(model: keras.Model) -> tuple[Callable, Any]:

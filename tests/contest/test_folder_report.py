@@ -64,9 +64,9 @@ ENTRIES = {
     "missing.jpg": (None, POINTS, decoding.NO_FILE),
     "short.jpg": (JPEG, "1\t2\t3", "fewer cells than the header has"),
     "long.jpg": (JPEG, POINTS + "\t5", "more cells than the header has"),
-    "nan.jpg": (JPEG, "1\tnan\t3\t4", "a cell is empty or not a number"),
-    "empty cell.jpg": (JPEG, "1\t\t3\t4", "a cell is empty or not a number"),
-    "nul.jpg": (JPEG, "1\0\t2\t3\t4", "a cell is empty or not a number"),
+    "nan.jpg": (JPEG, "1\tnan\t3\t4", "a point has only one of x and y"),
+    "empty cell.jpg": (JPEG, "1\t\t3\t4", "a point has only one of x and y"),
+    "nul.jpg": (JPEG, "1\0\t2\t3\t4", "a cell is not a number"),
     "commas.jpg": (JPEG, POINTS.replace("\t", ","), "fewer cells than the header has"),
     "beyond.jpg": (JPEG, "1\t2\t3\t40000", "a coordinate is beyond 32767 px"),
     "nul\0.jpg": (None, POINTS, "not the name of a file in the images folder"),
@@ -105,12 +105,13 @@ def test_every_odd_entry_is_valid_or_named(odd):
         "sound": len(rows) - len(expected),
         "rejected": len(expected),
         "unlisted": 1,
+        "missing_points": 0,
     }
     assert folder_report.count_rows(reports) == counts | {"train": counts}
     lines = folder_report.format_reports(reports).splitlines()
     assert "  train/images/inner/unlisted \\udce9.jpg" in lines
     lines = [" ".join(line.split()) for line in lines]
-    assert "a cell is empty or not a number 3" in lines
+    assert "a point has only one of x and y 2" in lines
     assert "the file is empty 1" in lines
 
 
@@ -168,7 +169,8 @@ def test_test_split_is_checked(own_faces):
         "test: contradicts another row of this file: line 8",
     ]
     counts = folder_report.count_rows(reports)
-    assert counts["test"] == {"rows": 10, "sound": 3, "rejected": 7, "unlisted": 1}
+    test = {"rows": 10, "sound": 3, "rejected": 7, "unlisted": 1, "missing_points": 0}
+    assert counts["test"] == test
     assert counts["train"]["rejected"] == 0
 
 

@@ -90,6 +90,36 @@ def test_fractions_are_read_back_as_float32(tmp_path):
     np.testing.assert_allclose(points, landmarks, atol=1e-4)
 
 
+# ── landmarks without a place ──
+
+
+GAPS = np.array([[[1, 2], [np.nan, np.nan]], [[np.nan, np.nan], [-3, 4.5]]], np.float32)
+
+
+@pytest.mark.parametrize("empty", ["", '""', " ", "nan", "NaN", "NA"])
+def test_two_empty_cells_are_a_landmark_without_a_place(write, empty):
+    path = write(
+        f"file_name,x0,y0,x1,y1\na.jpg,1,2,{empty},{empty}\nb.jpg,{empty},{empty},-3,4.5\n"
+    )
+    (rows,) = landmark_tables.iterate_landmarks(path)
+    assert not rows.invalid_samples
+    np.testing.assert_array_equal(rows.landmarks_photo_px, GAPS)
+
+
+def test_gaps_are_written_as_empty_cells(tmp_path):
+    path = tmp_path / "table.csv"
+    landmark_tables.write_landmarks(path, ["a.jpg", "b.jpg"], GAPS)
+    assert path.read_text().splitlines()[1:] == ["a.jpg\t1\t2\t\t", "b.jpg\t\t\t-3\t4.5"]
+    (rows,) = landmark_tables.iterate_landmarks(path)
+    np.testing.assert_array_equal(rows.landmarks_photo_px, GAPS)
+
+
+def test_predictions_have_no_gaps(write):
+    path = write("file_name,x0,y0,x1,y1\na.jpg,1,2,3,4\nb.jpg,1,2,,\n")
+    with pytest.raises(InputError, match=r"table.csv, line 3 \(b.jpg\): points without a place: 1"):
+        landmark_tables.read_landmarks(path)
+
+
 def test_submission_has_contest_format(tmp_path):
     path = tmp_path / "submission.csv"
     landmark_tables.write_submission(path, ["a.jpg"], [np.array([[1.0, 2.0], [-3.0, 40.0]])])
@@ -125,11 +155,12 @@ BROKEN_ROWS = {
     "b.jpg": "fewer cells than the header has: 1, not 3",
     "b.jpg,1": "fewer cells than the header has: 2, not 3",
     "b.jpg,1,2,3": "more cells than the header has: 4, not 3",
-    "b.jpg,,2": "empty or not a number",
-    "b.jpg,1,": "empty or not a number",
-    "b.jpg,1 2,3": "empty or not a number",
-    "b.jpg,1,2x": "empty or not a number",
-    "b.jpg,nan,2": "not a number",
+    "b.jpg,,2": "only one of x and y",
+    "b.jpg,1,": "only one of x and y",
+    "b.jpg,,": "no point has a place",
+    "b.jpg,1 2,3": "not a number",
+    "b.jpg,1,2x": "not a number",
+    "b.jpg,nan,2": "only one of x and y",
     "b.jpg,1,-inf": "not a number",
     "b.jpg,32768,2": "beyond 32767 px",
     "b.jpg,1e300,2": "beyond 32767 px",
@@ -140,14 +171,14 @@ BROKEN_ROWS = {
     "/etc/b.jpg,1,2": "not the name of a file",
     ",1,2": "not the name of a file",
     ",": "not the name of a file",
-    "b.jpg,-,2": "empty or not a number",
-    "b.jpg,1,-": "empty or not a number",
+    "b.jpg,-,2": "not a number",
+    "b.jpg,1,-": "not a number",
     "b\0.jpg,1,2": "not the name of a file",
     "b\t.jpg,1,2": "not the name of a file",
-    "b.jpg,1\0,2": "empty or not a number",
-    "b.jpg,\v1,2": "empty or not a number",
-    "b.jpg,1_0,2": "empty or not a number",
-    "b.jpg,\u0661,2": "empty or not a number",
+    "b.jpg,1\0,2": "not a number",
+    "b.jpg,\v1,2": "not a number",
+    "b.jpg,1_0,2": "not a number",
+    "b.jpg,\u0661,2": "not a number",
     "b.jpg,1;2": "fewer cells",
     "b.jpg,1e5,2": "beyond 32767 px",
 }

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import contents, no_file_beyond
+from folders import contents, no_file_beyond, with_gaps
 
 from keras_landmarks.contest import grouping, landmark_tables
 from keras_landmarks.input import extra_images
@@ -59,6 +59,17 @@ def test_result_is_a_contest_folder(samples, made, tmp_path):
         np.testing.assert_array_equal(extra.sizes_px[row], samples.sizes_px[original])
         moved_px = extra.landmarks_photo_px[row] - samples.landmarks_photo_px[original]
         assert 1 < np.abs(moved_px).mean() < 0.3 * extra.sizes_px[row].max()
+
+
+def test_missing_points_stay_missing(own_faces, made, tmp_path):
+    with_gaps(own_faces, {row: [0, 970] for row in range(24)})
+    gappy = load_samples(own_faces, "train", tmp_path)
+    make_extra_images(gappy, tmp_path, TEN, processes=1)
+    whole, extra = (load_samples(extra_of(f), "train", tmp_path) for f in (made, tmp_path))
+    assert np.isnan(extra.landmarks_photo_px[:, [0, 970]]).all()
+    # The others move as without gaps, but are not rounded.
+    moved = extra.landmarks_photo_px[:, 1:970]
+    np.testing.assert_array_equal(np.rint(moved), whole.landmarks_photo_px[:, 1:970])
 
 
 def test_images_are_made_from_the_first_rows(samples, made):

@@ -4,13 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+from folders import with_gaps
 from PIL import Image
 
 from keras_landmarks.contest import landmark_tables, listed_images, table_files
 from keras_landmarks.images import decoding
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.photos import Photos
-from keras_landmarks.input.samples import load_samples, make_loader
+from keras_landmarks.input.samples import check_every_landmark, load_samples, make_loader
 from keras_landmarks.utils.errors import InputError
 
 
@@ -65,6 +66,26 @@ def test_fractions_are_loaded_as_float32(load, table):
     np.testing.assert_array_equal(
         landmarks_photo_px, landmark_tables.read_landmarks(table).landmarks_photo_px
     )
+
+
+def test_landmarks_without_a_place_are_nan_and_counted(load, own_faces, table):
+    whole = landmark_tables.read_landmarks(table).landmarks_photo_px
+    with_gaps(own_faces, {0: [0, 970], 5: [3]})
+    for samples in (load(), load()):  # checked, then kept
+        assert samples.num_missing == 3
+        landmarks = np.array(samples.landmarks_photo_px)
+        gaps = np.argwhere(np.isnan(landmarks[..., 0])).tolist()
+        assert gaps == [[0, 0], [0, 970], [5, 3]]
+        present = ~np.isnan(landmarks)
+        np.testing.assert_array_equal(landmarks[present], whole[present])
+
+
+def test_landmark_without_a_place_in_any_training_row_is_named(load, own_faces):
+    with_gaps(own_faces, {row: [7, 9] for row in range(1, 24)})
+    samples = load()
+    check_every_landmark(samples, np.arange(24))
+    with pytest.raises(InputError, match=r"in no row: Point_M7, Point_M9;"):
+        check_every_landmark(samples, np.arange(1, 24))
 
 
 @pytest.fixture

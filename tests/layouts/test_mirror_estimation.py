@@ -54,6 +54,23 @@ def test_estimate_is_similarity_invariant(faces):
     np.testing.assert_array_equal(mirror_estimation.estimate_map(tilted), CONTEST_MAP)
 
 
+def test_faces_with_gaps_are_enough(faces):
+    subset = np.unique([IDENTITY[::40], CONTEST_MAP[::40]])
+    partners = np.searchsorted(subset, CONTEST_MAP[subset])
+    whole = faces[:, subset].astype(np.float64)
+    gaps = np.random.default_rng(0).random(whole.shape[:2]) < 0.2
+    with_gaps = np.where(gaps[..., None], np.nan, whole)
+    np.testing.assert_array_equal(mirror_estimation.estimate_map(with_gaps), partners)
+    mirror_estimation.check_map(with_gaps, partners, "the map")
+
+
+def test_point_without_a_place_is_named(faces):
+    with_gaps = faces[:, ::40].astype(np.float64)
+    with_gaps[:, 3] = np.nan
+    with pytest.raises(InputError, match="--mirror: points 3 have no place"):
+        mirror_estimation.estimate_map(with_gaps)
+
+
 @pytest.mark.parametrize("step", [pytest.param(5, marks=SLOW), 20, 120])
 def test_subsets_in_any_order_are_estimated(faces, step):
     subset = np.unique([IDENTITY[::step], CONTEST_MAP[::step]])

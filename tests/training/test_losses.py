@@ -30,6 +30,31 @@ def test_losses_equal_hand_computed_values(name, expected):
     np.testing.assert_allclose(np.asarray(LOSSES[name](ERROR_PX)), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mse", [0.25 / 2, 1.0]),
+        ("l1", [0.5 / 2, 1.0]),
+        ("smooth_l1", [0.125 / 2, 0.5]),
+        ("wing", [10 * math.log(1.25) / 2, 10 * math.log(1.5)]),
+        ("rms", [math.sqrt(0.25 / 2 + 0.01), math.sqrt(1.01)]),
+        ("log_mse", [math.log(1 + 0.25 / 2), math.log(2)]),
+    ],
+)
+def test_absent_landmarks_do_not_count(name, expected):
+    present = np.array([[1, 0], [1, 1]], np.float32)
+    np.testing.assert_allclose(np.asarray(LOSSES[name](ERROR_PX, present)), expected, rtol=1e-6)
+
+
+def test_nll_without_absent_landmarks_equals_hand_computed_values():
+    log_variance = np.log([[1.0, 4.0], [1.0, 4.0]]).astype(np.float32)
+    present = np.array([[0, 1], [1, 1]], np.float32)
+    first = ((4 + 196) / 4 + 2 * math.log(4)) / 2 / 2
+    second = (2 + 2 / 4 + 2 * math.log(4)) / 4 / 2
+    losses = np.asarray(LOSSES["nll"](ERROR_PX, log_variance, present))
+    np.testing.assert_allclose(losses, [first, second], rtol=1e-6)
+
+
 def test_wing_loss_is_continuous():
     error_px = np.array([[[9.9999, 9.9999]], [[10.0001, 10.0001]]], np.float32)
     below, above = np.asarray(LOSSES["wing"](error_px))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import contents
+from folders import contents, with_gaps
 from training_runs import (
     assert_same_weights,
     best_weights,
@@ -35,6 +35,22 @@ def test_resumed_run_equals_uninterrupted_run(tiny_run, settings):
     assert (Path(done.files.workdir) / last).read_bytes() == (
         Path(settings.files.workdir) / last
     ).read_bytes()
+
+
+@pytest.mark.parametrize("kind", [{"loss": "nll", "head": "shape"}, {"augment_count": 8}])
+def test_photos_with_gaps_are_trained_on(own_faces, settings, kind):
+    with_gaps(own_faces, {row: range(row, 971, 24) for row in range(24)})
+    kind |= {"augment_online": ("affine", "mirror"), "mirror": "contest"}
+    results = train(settings.replace(data=str(own_faces), **kind))
+    assert results["missing_points"] == 971
+    assert np.isfinite([results["best_loss"], results["best_val_loss"]]).all()
+    assert all(np.isfinite(array).all() for array in best_weights(settings.files.workdir))
+
+
+def test_point_that_is_never_placed_is_an_error(own_faces, settings):
+    with_gaps(own_faces, {row: [7] for row in range(24)})
+    with pytest.raises(InputError, match=r"landmarks.csv: .* in no row: Point_M7;"):
+        train(settings.replace(data=str(own_faces)))
 
 
 def test_finished_run_is_not_trained_on(tiny_run, caplog):

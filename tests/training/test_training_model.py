@@ -56,6 +56,24 @@ def test_log_variance_is_in_crop_px():
     assert metrics["loss"] == pytest.approx(np.mean(of_each), rel=1e-5)
 
 
+def test_absent_landmarks_have_neither_loss_nor_gradient():
+    """Two points, of which the second image lacks the second: errors (1, 1), (2, 2); (-19, -19)."""
+    landmarks = np.array([[[10, 20], [9, 19]], [[30, 40], [np.nan, np.nan]]], np.float32)
+    image = keras.Input((2,))
+    zeros = keras.layers.Dense(4, kernel_initializer="zeros", name="numbers")
+    model = keras.Model(image, keras.layers.Reshape((2, 2))(zeros(image)))
+    zeros.set_weights([np.zeros((2, 4)), np.array([11.0, 21.0, 11.0, 21.0])])
+    model_to_train = TrainingModel(model, "mse", False, has_gaps=True)
+    model_to_train.compile(keras.optimizers.SGD(0.1))
+    batch = np.zeros((2, 2), np.float32), landmarks, np.ones((2, 2), np.float32)
+    metrics = model_to_train.train_on_batch(*batch, return_dict=True)
+    assert metrics["loss"] == pytest.approx(((1 + 4) / 2 + 361) / 2)
+    assert metrics["mse"] == pytest.approx(metrics["loss"])
+    # Gradients: of the first point (1 / 2 - 19) / 2 for x and y, of the second 2 / 2 / 2.
+    numbers = model.get_layer("numbers").get_weights()[1]
+    np.testing.assert_allclose(numbers, [11.925, 21.925, 10.95, 20.95], rtol=1e-6)
+
+
 def test_networks_weights_are_trained():
     model = network(11.0, 21.0)
     model_to_train = TrainingModel(model, "mse", False)

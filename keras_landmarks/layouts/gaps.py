@@ -1,0 +1,74 @@
+"""Fills in landmarks that have no place, from those of the same face that have one.
+
+What needs whole faces, such as principal components or a mirror map, gets faces that are filled in.
+Faces are modelled as a mean plus a few principal components plus noise. Two steps alternate: the
+model is estimated from the faces as they are filled in, and each gap is filled in with its expected
+value under the model, given the face's other landmarks. Sources: Tipping and Bishop, "Probabilistic
+principal component analysis", 1999; Roweis, "EM algorithms for PCA and SPCA", 1998.
+"""
+
+import numpy as np
+
+_STEPS = 15
+_MAX_COMPONENTS = 30
+_FACES_PER_COMPONENT = 3  # with fewer faces the components fit the noise
+_MIN_NOISE = 1e-6  # of the largest variance; keeps the equations solvable
+
+
+def count_missing(landmarks: np.ndarray) -> np.ndarray:
+    """Returns how many of the landmarks (..., k, 2) of each face have no place, (...,) int."""
+    if landmarks.dtype.kind != "f":  # whole numbers cannot be NaN
+        return np.zeros(landmarks.shape[:-2], int)
+    return np.isnan(landmarks[..., 0]).sum(axis=-1)
+
+
+def fill_gaps(faces: np.ndarray) -> np.ndarray:
+    """Returns faces without gaps; they are returned as they are if there is none.
+
+    Args:
+        faces: (n, k, 2) landmarks in any unit, NaN where a landmark has no place. Every face has a
+            landmark with a place. A landmark that no face has stays NaN.
+    """
+    if not count_missing(faces).any():
+        return faces
+    known = ~np.isnan(faces[..., 0]).all(axis=0)
+    filled = np.array(faces, np.float64)
+    filled[:, known] = _fill(filled[:, known])
+    return filled.astype(faces.dtype)
+
+
+def _fill(faces: np.ndarray) -> np.ndarray:
+    missing = np.isnan(faces).reshape(len(faces), -1)
+    filled = np.where(np.isnan(faces), _shift_mean(faces), faces).reshape(len(faces), -1)
+    components = min(_MAX_COMPONENTS, len(faces) // _FACES_PER_COMPONENT, filled.shape[1])
+    for _ in range(_STEPS if components else 0):
+        mean, directions, noise = _fit_components(filled, components)
+        for row in np.flatnonzero(missing.any(axis=1)):
+            gaps, seen = missing[row], directions[~missing[row]]
+            equations = seen.T @ seen + noise * np.eye(components)
+            coefficients = np.linalg.solve(equations, seen.T @ (filled[row] - mean)[~gaps])
+            filled[row, gaps] = mean[gaps] + directions[gaps] @ coefficients
+    return filled.reshape(faces.shape)
+
+
+def _shift_mean(faces: np.ndarray) -> np.ndarray:
+    """Returns the mean face shifted to where the landmarks of each face are, (n, k, 2)."""
+    mean = np.nanmean(faces, axis=0)
+    return mean + np.nanmean(faces - mean, axis=1, keepdims=True)
+
+
+def _fit_components(shapes: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Returns the mean (d,), the scaled principal directions (d, c) and the variance of the noise.
+
+    They are the maximum-likelihood estimates of probabilistic PCA for shapes (n, d).
+    """
+    # Not at the top: SciPy takes as long to import as all the rest of a command's --help.
+    from scipy.linalg import eigh
+
+    mean, size = shapes.mean(axis=0), shapes.shape[1]
+    centred = shapes - mean
+    covariance = centred.T @ centred / len(shapes)
+    variances, directions = eigh(covariance, subset_by_index=(size - components, size - 1))
+    rest = (np.trace(covariance) - variances.sum()) / max(1, size - components)
+    noise = max(rest, _MIN_NOISE * variances[-1])
+    return mean, directions * np.sqrt(np.maximum(variances - noise, 0)), noise
