@@ -6,8 +6,8 @@ Every label gets a score for each of three reasons, in robust standard deviation
     shape        its points do not have the shape of a face; see `label_scores.shape_scores`
     jagged       one of its curves is jagged; see `label_scores.jaggedness_scores`
 
-Missing points are filled in where the other points and the other faces put them, so that they
-neither count for a label nor against it.
+Missing points are filled in where the face's other points and the other faces put them, so that
+they neither count for a label nor against it.
 """
 
 import functools
@@ -65,7 +65,7 @@ def find_suspects(
     """Scores every label and finds those that are probably wrong.
 
     Args:
-        samples: n labelled images; every point must be there in one of them.
+        samples: n labelled images; every point must have a place in one of them.
         predicted_px: (n, k, 2) predictions, tried as a better place for the points; or None.
         processes: worker processes.
     """
@@ -74,11 +74,16 @@ def find_suspects(
             "%d faces are too few to tell wrong labels from rare ones: listed labels may be right",
             len(samples),
         )
-    labels = gaps.fill_gaps(samples.landmarks_photo_px)
+    labels = samples.landmarks_photo_px
+    if samples.num_missing:
+        # Only the points that are compared: to fill in a thousand takes minutes.
+        chosen = placement.choose_points(labels[:_MAX_TRAINING_IMAGES])
+        labels = gaps.fill_gaps(labels[:, chosen])
+        predicted_px = None if predicted_px is None else predicted_px[:, chosen]
     by_reason = [
         _misplacement_scores(samples, labels, predicted_px, processes),
         _shape_scores(labels),
-        _jaggedness_scores(samples, labels),
+        _jaggedness_scores(samples.landmarks_photo_px),
     ]
     scores = np.array([reason.scores for reason in by_reason])
     suspicious = scores >= [[label_scores.threshold(row)] for row in scores]
@@ -188,9 +193,7 @@ def _shape_scores(labels: np.ndarray) -> Scores:
     return Scores("shape", label_scores.shape_scores(labels), ["unlike the others"] * len(labels))
 
 
-def _jaggedness_scores(samples: Samples, labels: np.ndarray) -> Scores:
-    is_contest = samples.num_landmarks == layout.CONTEST_POINTS
+def _jaggedness_scores(labels: np.ndarray) -> Scores:
+    is_contest = labels.shape[1] == layout.CONTEST_POINTS
     regions = layout.REGIONS if is_contest else label_scores.find_curves(labels)
-    # Not of `labels`: points that are filled in lie on smooth curves, or off rough ones.
-    scores = label_scores.jaggedness_scores(samples.landmarks_photo_px, regions)
-    return Scores("jagged", *scores)
+    return Scores("jagged", *label_scores.jaggedness_scores(labels, regions))

@@ -6,8 +6,7 @@ the distance moved. Then a label is compared with moved copies of itself. If one
 better, the label is misplaced. The weights for an image are learned from other images
 (cross-validation in five folds).
 
-The face frame has its origin at the mean of the points and the face size as its unit. No point may
-be missing; `layouts.gaps` fills them in.
+The face frame has its origin at the mean of the points and the face size as its unit.
 """
 
 from collections.abc import Iterable, Iterator
@@ -77,7 +76,9 @@ def nonzero_face_sizes(landmarks_px: np.ndarray) -> np.ndarray:
 
 def choose_points(landmarks_px: np.ndarray) -> np.ndarray:
     """Returns up to 48 indices of points that lie far apart in the median of (n, k, 2) faces."""
-    shape = np.median(to_frame(landmarks_px), axis=0)
+    shapes = to_frame(landmarks_px)
+    median = np.nanmedian if np.isnan(shapes).any() else np.median
+    shape = median(shapes, axis=0)
     chosen, distances = [], np.full(len(shape), np.inf)
     while len(chosen) < min(_POINTS, len(shape)):
         chosen.append(int(distances.argmax()))
@@ -87,8 +88,9 @@ def choose_points(landmarks_px: np.ndarray) -> np.ndarray:
 
 
 def to_frame(landmarks_px: np.ndarray) -> np.ndarray:
-    """Returns (n, k, 2) points in the face frame, float32."""
-    centres = landmarks_px.mean(axis=1, keepdims=True)
+    """Returns (n, k, 2) points in the face frame, float32; missing points stay missing."""
+    mean = np.nanmean if np.isnan(landmarks_px).any() else np.mean
+    centres = mean(landmarks_px, axis=1, keepdims=True)
     shapes = (landmarks_px - centres) / nonzero_face_sizes(landmarks_px)[:, None, None]
     return shapes.astype(np.float32)
 
@@ -96,7 +98,10 @@ def to_frame(landmarks_px: np.ndarray) -> np.ndarray:
 def normalise_label(
     landmarks_px: np.ndarray, chosen: np.ndarray, predicted_px: np.ndarray | None = None
 ) -> LabelInImage:
-    """Returns the chosen points of a label (k, 2), and of a prediction, in the label's frame."""
+    """Returns the chosen points of a label (k, 2), and of a prediction, in the label's frame.
+
+    No point may be missing.
+    """
     centre, [size] = landmarks_px.mean(axis=0), nonzero_face_sizes(landmarks_px[None])
     shape, predicted = (
         None if points is None else ((points[chosen] - centre) / size).astype(np.float32)
