@@ -19,7 +19,8 @@ the figures at 8 and 10 %, and a row for every point with its name:
 is 0 or missing have no NME; they are counted (`without_size`) and listed.
 
 Points that are missing in the truth are not scored: an image's figures are means over its other
-points, so that every image weighs alike. What has nothing to compare is a dash, null in JSON.
+points, so that every image weighs alike. The box is theirs, too, and smaller for it: where many are
+missing, divide by something else. What has nothing to compare is a dash, null in JSON.
 
 To score all points that `predict` writes and, with --test_points, also the requested ones:
 

@@ -47,6 +47,7 @@ def describe_missing(results: dict[str, Any]) -> list[str]:
     if count := results.get("missing_points"):
         lines.append(
             f"points missing from the truth: {count:,}; an image is scored by its other points"
+            + ", and its box is theirs" * (results.get("normaliser") in ("box", "diagonal"))
         )
     if count := results.get("without_size"):
         lines.append(f"faces without a size to divide by, so without an NME: {count:,}")

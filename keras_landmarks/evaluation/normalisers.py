@@ -1,6 +1,6 @@
 """What NME divides by: the size of each true face, photo px, in one of the ways papers use.
 
-    box          sqrt(width x height) of the box around the true points
+    box          sqrt(width x height) of the box around the true points that are there
     diagonal     the diagonal of that box
     points:A,B   the distance of two points, or of the middles of two ranges of points (36-41,42-47)
     size:COLUMN  a column of the table of true points
@@ -27,17 +27,15 @@ def describe(normaliser: str) -> str:
     """Returns what a normaliser is, to follow "NME is the mean distance / "."""
     kind, argument = parse_normaliser(normaliser)
     if kind == "points":
-        ends = " and ".join(_describe_range(*ends) for ends in argument)
-        return f"the distance of the true {ends}"
+        middles = "" if all(first == last for first, last in argument) else "middles of the "
+        return f"the distance between the {middles}true points " + " and ".join(
+            str(first) if first == last else f"{first} to {last}" for first, last in argument
+        )
     return {
         "box": "sqrt(width x height) of the box around all true points of the face",
         "diagonal": "the diagonal of the box around all true points of the face",
         "size": f"the truth's column {table_files.printable(str(argument))}",
     }[kind]
-
-
-def _describe_range(first: int, last: int) -> str:
-    return f"point {first}" if first == last else f"middle of points {first} to {last}"
 
 
 def face_sizes(normaliser: str, true: Truth) -> np.ndarray | None:

@@ -48,7 +48,7 @@ def test_missing_points_leave_their_faces_without_a_distance(true, caplog):
 
 def test_most_faces_need_a_size(true):
     gapped = with_gap(with_gap(true, face=1, point=0), face=0, point=0)
-    with pytest.raises(InputError, match=r"truth\.csv: 2 of 2 .*a\.jpg.*point 0 and point 2"):
+    with pytest.raises(InputError, match=r"truth\.csv: 2 of 2 .*a\.jpg.*true points 0 and 2 is"):
         normalisers.face_sizes("points:0,2", gapped)
 
 
@@ -103,6 +103,7 @@ def test_unknown_column_is_rejected(write):
 
 
 def test_descriptions_complete_the_sentence():
-    assert normalisers.describe("points:36,45") == "the distance of the true point 36 and point 45"
+    assert normalisers.describe("points:36,45") == "the distance between the true points 36 and 45"
     assert normalisers.describe("size:\x07") == "the truth's column \\x07"
-    assert "middle of points 36 to 41" in normalisers.describe("points:36-41,42-47")
+    middles = "the distance between the middles of the true points 36 to 41 and 42"
+    assert normalisers.describe("points:36-41,42") == middles

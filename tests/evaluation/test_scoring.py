@@ -141,7 +141,7 @@ def test_figures_by_a_distance_of_points(paths):
     assert results["pck_at_0.08"] == (4 / 4 + 3 / 4) / 2
     assert results["normaliser"] == "points:0,1"
     text = format_evaluation(results)
-    for line in ["the distance of the true point 0 and point 1", "0 to 2 %", "within 8 % (PCK)"]:
+    for line in ["the distance between the true points 0 and 1", "0 to 2 %", "within 8 % (PCK)"]:
         assert line in text
 
 
@@ -204,7 +204,8 @@ def test_missing_points_are_not_scored(gapped, caplog):
     assert results["nme"] == pytest.approx(5 / 3 / np.sqrt(20 * 40))
     assert results["nme_interval"] is None
     assert "no NME: b.jpg" in caplog.text
-    assert "points missing from the truth: 4;" in format_evaluation(results)
+    text = format_evaluation(results)
+    assert "missing from the truth: 4; an image is scored by its other points, and its box" in text
 
 
 def test_point_or_region_that_is_nowhere_has_a_dash(gapped, write):

@@ -204,11 +204,11 @@ def test_figures_of_papers(workdir, scored):
     assert results["nme"] == 6.5 / 40
     text = read_page(workdir / "report.html").text()
     for words in [
-        "NME is the mean distance of a face's points / the distance of the true point 0 and point",
+        "NME is the mean distance of a face's points / the distance between the true points 0",
         "Area under the curve to 10 % 0.125",  # (0.075 + 0.05 + 0.025) / 0.1 / 12
         "NME over 10 % 66.7 %",
         "At 20 %: area under the curve 0.2917, failure rate 33.33 % of the images, 66.67 % of the",
-        "Face size is the distance of the true point 0 and point 1.",
+        "Face size is the distance between the true points 0 and 1.",
     ]:
         assert words in text.replace("\xa0", " "), words
 
@@ -242,7 +242,7 @@ def test_missing_points_are_reported(workdir, scored):
     page = read_page(workdir / "report.html")
     text = page.text().replace("\xa0", " ")
     for words in [
-        "Points missing from the truth: 14; an image is scored by its other points.",
+        "Points missing from the truth: 14; an image is scored by its other points, and its box",
         "Faces without a size to divide by, so without an NME: 1.",
         "Predicted points stand in for missing ones.",
         "brow - -",
