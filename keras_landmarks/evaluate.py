@@ -9,8 +9,8 @@
 Percentiles and the errors by region of the face are printed as well.
 
 To compare with a paper, divide by what it divides by (--normaliser) and use its thresholds;
-flags/README.md says which papers use which. The distance of the outer eye corners of 300-W, with
-the figures at 8 and 10 %, and a row for every point with its name:
+flags/README.md says which papers use which. For 300-W, by the distance between the outer corners of
+the eyes, with the figures at 8 and 10 % and a row for every point with its name:
 
     python -m keras_landmarks.evaluate --predictions=p.npz --truth=300w/test/landmarks.csv \\
         --normaliser=points:36,45 --threshold=0.08,0.1 --by_point

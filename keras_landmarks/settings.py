@@ -486,7 +486,7 @@ class PointSettings:
         None, "Table of the points that are requested of each image.", kind="path"
     )
     layout: str | None = setting(
-        None, "JSON file with the points' regions and mirror map.", kind="path"
+        None, "JSON file with the points' names, regions and mirror map.", kind="path"
     )
 
 
@@ -682,9 +682,9 @@ class FigureSettings:
     normaliser: str = setting(
         "box",
         "What NME is divided by. box: sqrt(width x height) of the box around the true points;"
-        " diagonal: the diagonal of that box; points:36,45: the distance of two true points,"
-        " counted from 0, or of the middles of two ranges of them, points:36-41,42-47; size:COLUMN:"
-        " a column of --truth, in px.",
+        " diagonal: the diagonal of that box; points:36,45: the distance between two true points,"
+        " counted from 0, or between the middles of two ranges, points:36-41,42-47; size:COLUMN: a"
+        " column of --truth, in px.",
         check=parse_normaliser,
     )
     threshold: tuple[str, ...] = setting(
