@@ -59,6 +59,23 @@ class Resamples:
                 return None
         return interval(self.means(per_image))
 
+    def intervals(self, values: np.ndarray) -> list[list[float] | None]:
+        """Returns the `interval` of each column of the images' values (n, m).
+
+        One product of matrices takes a fraction of the time of m products with vectors.
+        """
+        missing = np.isnan(values)
+        totals, counts = self._sums(np.where(missing, 0, values)), self._sums(~missing)
+        results = []
+        for column, known in enumerate(~missing.T):
+            has_mean = counts[:, column] > 0
+            units = self._units[known]
+            if len(units) and units.min() < units.max():
+                results.append(interval(totals[has_mean, column] / counts[has_mean, column]))
+            else:
+                results.append(None)
+        return results
+
     def percentile_interval(self, per_image: np.ndarray, q: float) -> list[float] | None:
         """Returns the 95 % interval of the images' percentile `q`, by Woodruff's method.
 
@@ -72,7 +89,8 @@ class Resamples:
         return shares and np.percentile(known, 100 * np.clip(shares, 0, 1)).tolist()
 
     def _sums(self, per_image: np.ndarray) -> np.ndarray:
-        by_unit = np.bincount(self._units, per_image)
+        """Returns the sum over the images of each draw, for (n,) or each column of (n, m)."""
+        by_unit = np.apply_along_axis(lambda values: np.bincount(self._units, values), 0, per_image)
         return self._times_drawn @ by_unit.astype(np.float32)
 
 

@@ -25,6 +25,7 @@ from keras_landmarks.layouts import layout
 
 NME_THRESHOLD = 0.07  # the usual failure threshold for an NME by the face's box
 PERCENTILES = (50, 90, 95, 99)
+_POINTS_AT_ONCE = 64
 
 
 def point_distances(predicted_px: np.ndarray, true_px: np.ndarray) -> np.ndarray:
@@ -185,14 +186,21 @@ def by_point(
     their intervals if there are draws, and `pck_at_0.07` for each threshold.
     """
     results = {}
-    for point, name in enumerate(names):
-        of_point_px = distances_px[:, point : point + 1]
-        results[name] = {
-            "images": len(known(of_point_px[:, 0])),
-            **_mean_metrics(_errors(of_point_px, face_sizes_px), resamples),
-        }
+    for start in range(0, len(names), _POINTS_AT_ONCE):
+        part = slice(start, start + _POINTS_AT_ONCE)
+        figures = {"mse": distances_px[:, part] ** 2 / 2}
         if face_sizes_px is not None:
-            results[name] |= _pck(of_point_px, face_sizes_px, thresholds)
+            figures["nme"] = distances_px[:, part] / face_sizes_px[:, None]
+        intervals = {name: resamples.intervals(of) for name, of in figures.items() if resamples}
+        for point, name in enumerate(names[part]):
+            of_point_px = distances_px[:, start + point, None]
+            results[name] = {"images": len(known(of_point_px[:, 0]))}
+            for figure, values in figures.items():
+                results[name] |= mean_with_interval(figure, values[:, point], resamples=None)
+                if resamples:
+                    results[name][f"{figure}_interval"] = intervals[figure][point]
+            if face_sizes_px is not None:
+                results[name] |= _pck(of_point_px, face_sizes_px, thresholds)
     return results
 
 

@@ -58,6 +58,17 @@ def test_images_without_a_value_are_left_out_of_each_mean():
     assert resamples.percentile_interval(values, 50) == [1, 4]
 
 
+def test_intervals_of_columns_are_those_of_each():
+    rng = np.random.default_rng(0)
+    values = rng.exponential(size=(30, 4))
+    values[::3, 1] = values[:, 2] = values[2:, 3] = np.nan
+    resamples = Resamples(np.repeat(np.arange(15), 2))
+    columns = resamples.intervals(values)
+    assert columns[0] == pytest.approx(resamples.interval(values[:, 0]), rel=1e-5)
+    assert columns[1] == pytest.approx(resamples.interval(values[:, 1]), rel=1e-5)
+    assert columns[2:] == [None, None]
+
+
 def test_values_in_one_group_have_no_interval():
     resamples = Resamples(["a", "b", "b"])
     assert resamples.interval(np.array([np.nan, 1, 2])) is None
