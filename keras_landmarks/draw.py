@@ -9,7 +9,8 @@ data:
     python -m keras_landmarks.draw --data=data --split=train --out=train.png
 
 --out is a PNG or, a fifth as large, a JPEG. Points are coloured by region: the contest's, or those
-of a --layout file; up to 100 points without regions get colours in turn.
+of a --layout file; up to 100 points without regions get colours in turn. Points without a place are
+not drawn.
 """
 
 from pathlib import Path

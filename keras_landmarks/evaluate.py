@@ -2,9 +2,25 @@
 
     MSE    mean squared error in photo px², the contest's metric
     NME    mean distance / √(width · height) of the box around the true points
-    AUC    area under the curve of the share of images by NME, and the failure rate, both at 7 %
+    AUC    area under the curve of the share of images by NME, from 0 to 7 %; 1 is best
+    FR     failure rate: the share of images with an NME over 7 %
+    PCK    the share of points within 7 %
 
 Percentiles and the errors by region of the face are printed as well.
+
+To compare with a paper, divide by what it divides by (--normaliser) and use its thresholds;
+flags/README.md says which papers use which. For 300-W, by the distance between the outer corners of
+the eyes, with the figures at 8 and 10 % and a row for every point with its name:
+
+    python -m keras_landmarks.evaluate --predictions=p.npz --truth=300w/test/landmarks.csv \\
+        --normaliser=points:36,45 --threshold=0.08,0.1 --by_point
+
+--normaliser=size:COLUMN reads sizes of your own, in px, from a column of --truth. Faces whose size
+is 0 or missing have no NME; they are counted (`without_size`) and listed.
+
+Points that are missing in the truth are not scored: an image's figures are means over its other
+points, so that every image weighs alike. The box is theirs, too, and smaller for it: where many are
+missing, divide by something else. What has nothing to compare is a dash, null in JSON.
 
 To score all points that `predict` writes and, with --test_points, also the requested ones:
 
@@ -35,8 +51,9 @@ score the images that training held out:
 Every image of the truth must be predicted; --partial scores only the predicted ones instead. Rows
 of the truth that `train` would skip are skipped and counted (`rejected`); it is an error if most
 are. In a submission every row that is scored must be valid. For points other than the contest's,
---layout names a JSON file with their regions, such as `convert` writes, with the first and last
-point of each: {"regions": {"nose": [27, 35]}}.
+--layout names a JSON file with their names and regions, such as `convert` writes, with the first
+and last point of each: {"regions": {"nose": [27, 35]}}. Without --layout the names are those in the
+header of --truth, or of a layout.json in its folder or the one above it.
 """
 
 from pathlib import Path
@@ -46,12 +63,12 @@ from keras_landmarks import flags
 from keras_landmarks.evaluation.formatting import round_floats
 from keras_landmarks.evaluation.result_tables import format_comparison, format_evaluation
 from keras_landmarks.evaluation.scoring import compare, evaluate
-from keras_landmarks.settings import ImageSettings, PointSettings, ScoringSettings
+from keras_landmarks.settings import FigureSettings, ImageSettings, PointSettings, ScoringSettings
 from keras_landmarks.utils.errors import InputError
 
 FLAGS = flags.use(
     *("data", "prepared", "predictions", "submission", "seed"),
-    *(ImageSettings, PointSettings, ScoringSettings),
+    *(ImageSettings, PointSettings, ScoringSettings, FigureSettings),
 )
 
 
@@ -74,7 +91,13 @@ def main(_) -> dict[str, Any]:
         return round_floats(results)
     if FLAGS.data:
         paths |= flags.read_paths("data", "prepared")
-    results = evaluate(**paths, split=FLAGS.split, seed=FLAGS.seed, partial=FLAGS.partial)
+    results = evaluate(
+        **paths,
+        split=FLAGS.split,
+        seed=FLAGS.seed,
+        partial=FLAGS.partial,
+        figures=flags.read(FigureSettings),
+    )
     print(format_evaluation(results))
     return round_floats(results)
 

@@ -7,6 +7,9 @@ A row is suspect for one of three reasons, each a score in robust standard devia
     shape        its points make no face like the others, wherever they lie
     jagged       one of its curves is jagged
 
+Missing points count neither for a row nor against it: they are filled in from the face's other
+points and the other faces.
+
 The thresholds follow from the scores themselves: of the rows listed, at most a tenth is expected to
 be valid. Fewer than 30 faces are too few to judge. Writes
 
@@ -38,13 +41,20 @@ one region moved by 8 % of the face, 1 was found.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_landmarks import flags
 from keras_landmarks.cleaning import bad_labels
 from keras_landmarks.cleaning.bad_labels import Suspects
 from keras_landmarks.contest import listed_images
 from keras_landmarks.evaluation import matching
 from keras_landmarks.images import contact_sheet
-from keras_landmarks.input.samples import Samples, load_samples, log_invalid_samples
+from keras_landmarks.input.samples import (
+    Samples,
+    check_every_landmark,
+    load_samples,
+    log_invalid_samples,
+)
 
 FLAGS = flags.use("data", "prepared", "predictions", "suspects", "out", "count", "processes")
 
@@ -83,8 +93,10 @@ def find_bad_labels(
         each reason; `table` and `out`, the files.
 
     Raises:
-        InputError: the predictions are malformed, lack an image, or have other points.
+        InputError: a point has a place in no row; or the predictions are malformed, lack an image,
+            or have other points.
     """
+    check_every_landmark(samples, np.arange(len(samples)))
     predicted_px = None
     if predictions:
         predicted_px = matching.read_matched_predictions(

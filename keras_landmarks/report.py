@@ -3,10 +3,11 @@
     python -m keras_landmarks.report --workdir=work                         # work/report.html
 
 The page has the run's flags, versions and curves. With predictions and the true points it also has
-the score with its intervals (--groups as in `evaluate`); the curve of images by error; the error by
-region, by point on the mean face, by face size and by pose; how sure the model is, if the
-predictions have standard deviations; and the best, median and worst faces. It says if the model was
-trained on some of the images:
+the score with its intervals (--groups, --normaliser and --threshold as in `evaluate`); the curve of
+images by error; the error by region, by point on the mean face and (up to 100 points) in a table
+with their names, by face size and by pose; how sure the model is, if the predictions have standard
+deviations; and the best, median and worst faces. It says if the model was trained on some of the
+images:
 
     python -m keras_landmarks.report --workdir=work --predictions=work/test_predictions.npz \\
         --truth=faces/test/test_landmarks.csv --html=report.html
@@ -27,10 +28,11 @@ from typing import Any
 from keras_landmarks import flags
 from keras_landmarks.contest import locations
 from keras_landmarks.reports.report_writer import write_report
-from keras_landmarks.settings import ImageSettings, PointSettings
+from keras_landmarks.settings import FigureSettings, ImageSettings, PointSettings
 
 FLAGS = flags.use(
     *("workdir", "data", "html", "predictions", "groups", "partial", "seed"),
+    *("normaliser", "threshold"),
     *(ImageSettings, PointSettings),
 )
 
@@ -44,7 +46,13 @@ def main(_) -> dict[str, Any]:
     images = locations.find_photos(paths.get("truth"), data, split)
     html = Path(FLAGS.html or workdir / "report.html")
     return write_report(
-        workdir, html, **paths, images=images, seed=FLAGS.seed, partial=FLAGS.partial
+        workdir,
+        html,
+        **paths,
+        images=images,
+        seed=FLAGS.seed,
+        partial=FLAGS.partial,
+        figures=flags.read(FigureSettings),
     )
 
 

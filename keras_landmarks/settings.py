@@ -10,7 +10,7 @@ A command reads whole groups or single settings. `TrainSettings` joins the group
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,48 @@ def parse_fold(text: str) -> tuple[int, int]:
         if folds > 1 and 1 <= fold <= folds:
             return fold, folds
     raise ValueError(f"{text} is not a fold such as 2/5, the second of five")
+
+
+def parse_normaliser(text: str) -> tuple[str, Any]:
+    """Returns the kind of a normaliser and what it is made of.
+
+    That is ("box", None), ("diagonal", None), ("points", ((36, 36), (45, 45))), the first and last
+    point of two ranges, for "points:36,45" ("points:36-41,42-47" has longer ones), or
+    ("size", "COLUMN") for "size:COLUMN".
+
+    Raises:
+        ValueError: the text is none of them.
+    """
+    kind, _, argument = text.partition(":")
+    if text in ("box", "diagonal"):
+        return text, None
+    if kind == "size" and argument.strip():
+        return kind, argument.strip()
+    ends = "([0-9]{1,6})(?:-([0-9]{1,6}))?"
+    if kind == "points" and (found := re.fullmatch(f"{ends},{ends}", argument)):
+        ranges = tuple((int(found[n]), int(found[n + 1] or found[n])) for n in (1, 3))
+        if ranges[0] != ranges[1] and all(start <= end for start, end in ranges):
+            return kind, ranges
+    raise ValueError(
+        f"{text!r} is none of box, diagonal, points:36,45 (two points, counted from 0),"
+        " points:36-41,42-47 (the middles of two ranges) and size:COLUMN"
+    )
+
+
+def parse_thresholds(texts: Sequence[str]) -> list[float]:
+    """Returns the distinct thresholds of ("0.08", "0.1"), fractions of the normaliser.
+
+    Raises:
+        ValueError: there is none, or one is not a number above 0 and at most 1.
+    """
+    thresholds = []
+    for text in texts:
+        if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 < float(text) <= 1:
+            raise ValueError(f"{text!r} is not a fraction of the normaliser, such as 0.08 for 8 %")
+        thresholds.append(float(text))
+    if not thresholds:
+        raise ValueError("it is empty; give thresholds such as 0.08,0.1")
+    return list(dict.fromkeys(thresholds))
 
 
 def _check_augmentations(kinds: tuple[str, ...]) -> None:
@@ -447,7 +489,7 @@ class PointSettings:
         None, "Table of the points that are requested of each image.", kind="path"
     )
     layout: str | None = setting(
-        None, "JSON file with the points' regions and mirror map.", kind="path"
+        None, "JSON file with the points' names, regions and mirror map.", kind="path"
     )
 
 
@@ -637,6 +679,27 @@ class ScoringSettings:
 
 
 @dataclass(frozen=True)
+class FigureSettings:
+    """Figures to compare with papers"""
+
+    normaliser: str = setting(
+        "box",
+        "What NME is divided by. box: sqrt(width x height) of the box around the true points;"
+        " diagonal: the diagonal of that box; points:36,45: the distance between two true points,"
+        " counted from 0, or between the middles of two ranges, points:36-41,42-47; size:COLUMN: a"
+        " column of --truth, in px.",
+        check=parse_normaliser,
+    )
+    threshold: tuple[str, ...] = setting(
+        ("0.07",),
+        "Fractions of the normaliser, separated by commas: the area under the curve up to each, the"
+        " share of images over it, and the share of points within it (PCK).",
+        check=parse_thresholds,
+    )
+    by_point: bool = setting(False, "Add a row for each point, with its name.")
+
+
+@dataclass(frozen=True)
 class EnsembleSettings:
     """Ensembles"""
 
@@ -722,6 +785,7 @@ GROUPS = (
     CrossValidationSettings,
     PredictionSettings,
     ScoringSettings,
+    FigureSettings,
     EnsembleSettings,
     PhotoSettings,
     ExportSettings,

@@ -300,6 +300,66 @@ def test_requested_points_must_match_images(combine, folder):
         combine(["a.npz", "b.npz"], submission="out.csv", data=folder)
 
 
+# ── missing points ──
+
+
+@pytest.fixture
+def gapped(folder):
+    """Models that are off by 2 and -1 px, but by 30 px where a point of the truth is missing."""
+    missing = np.zeros((3, 4), bool)
+    missing[0, [0, 3]] = missing[2, 1] = True
+    true_px = np.where(missing[..., None], np.nan, TRUE_PX)
+    landmark_tables.write_landmarks(folder / "truth.csv", NAMES, true_px)
+    for name in "ab":
+        off_px = np.where(missing, 30, OFF_PX[name])[..., None]
+        prediction_files.write(folder / f"{name}.npz", NAMES, TRUE_PX + off_px)
+        submitted = answers(TRUE_PX + off_px)
+        landmark_tables.write_submission(folder / f"{name}.csv", NAMES, submitted)
+    return folder
+
+
+def test_weights_are_fitted_where_the_truth_has_points(combine, gapped):
+    models = ["a.npz", "b.npz"]
+    combined, results = combine(
+        models, "weights", held_out=models, truth="truth.csv", predictions="out.npz"
+    )
+    # 2 w - (1 - w) = 0.
+    assert results["weights"] == pytest.approx([1 / 3, 2 / 3])
+    assert [model["mse"] for model in results["mse_of_models"]] == pytest.approx([4, 1])
+    assert results["mse"] == pytest.approx(0, abs=1e-9)
+    assert results["missing_points"] == 3
+    assert combined.landmarks_photo_px[0, 0] == pytest.approx(TRUE_PX[0, 0] + 30, abs=1e-4)
+    assert "points missing from the truth: 3;" in format_ensemble(results)
+
+
+def test_image_without_requested_points_does_not_count(combine, gapped):
+    """Points 3 and 0 are requested of the first image, which has neither."""
+    files = {"truth": "truth.csv", "test_points": "test/test_points.csv"}
+    models = ["a.csv", "b.csv"]
+    _, results = combine(models, "weights", held_out=models, submission="out.csv", **files)
+    assert results["weights"] == pytest.approx([1 / 3, 2 / 3])
+    assert [model["mse"] for model in results["mse_of_models"]] == pytest.approx([4, 1])
+    assert results["against_best"]["difference"] == pytest.approx(-1)
+
+
+def test_weights_need_points_in_the_truth(combine, gapped):
+    """Only the first image is predicted, and it has none of the points that are asked of it."""
+    for name in "ab":
+        table = landmark_tables.read_landmarks(gapped / f"{name}.csv")
+        points_px = table.landmarks_photo_px[:1]
+        landmark_tables.write_submission(gapped / f"{name}.csv", NAMES[:1], points_px)
+    models = ["a.csv", "b.csv"]
+    with pytest.raises(InputError, match=r"truth\.csv: there is none of the points"):
+        combine(
+            models,
+            "weights",
+            held_out=models,
+            submission="out.csv",
+            truth="truth.csv",
+            test_points="test/test_points.csv",
+        )
+
+
 def test_images_without_truth_are_rejected(combine, folder):
     landmark_tables.write_landmarks(folder / "truth.csv", NAMES[:2], TRUE_PX[:2])
     with pytest.raises(InputError, match=r"truth\.csv: 1 of the 3 .* c\.jpg"):

@@ -29,6 +29,40 @@ def test_command_prints_table_and_json(evaluate, paths):
     assert not result.stderr
 
 
+def test_command_takes_the_figures_of_papers(evaluate, paths):
+    flags = {"truth": paths["truth"], "predictions": paths["predictions"]}
+    flags |= {"normaliser": "points:0,1", "threshold": "0.02,0.10", "by_point": True}
+    result = evaluate(**flags)
+    assert result.returncode == 0, result.stderr
+    results = json.loads(result.stdout.splitlines()[-1])
+    assert results["normaliser"] == "points:0,1"
+    assert results["failure_rate_at_0.02"] == 0.5
+    assert results["pck_at_0.1"] == 0.875
+    assert list(results["by_point"]) == [f"Point_M{point}" for point in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("normaliser", "eyes"),
+        ("normaliser", "points:36"),
+        ("normaliser", "points:36,36"),
+        ("normaliser", "points:41-36,45"),
+        ("normaliser", "size:"),
+        ("threshold", "8"),
+        ("threshold", "0"),
+        ("threshold", "nan"),
+        ("threshold", ""),
+    ],
+)
+def test_other_figures_are_rejected(evaluate, paths, name, value):
+    flags = {"truth": paths["truth"], "predictions": paths["predictions"], name: value}
+    result = evaluate(**flags)
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert f"--{name}" in line
+
+
 def test_command_error_is_one_line(evaluate, paths):
     result = evaluate(truth=paths["truth"], submission=paths["submission"])
     assert result.returncode == 1

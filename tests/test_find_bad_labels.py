@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+from folders import with_gaps
 from spoiling import shifted
 
 from keras_landmarks.contest import landmark_tables, prediction_files, table_files
@@ -110,6 +111,33 @@ def test_better_fitting_prediction_is_a_reason(many_faces, tmp_path):
     reasons = {int(line) - 2: reason for _, line, _, reason in read_suspects(out[0])}
     assert "misplaced: fits better as predicted" in reasons[30]
     assert 60 not in reasons
+
+
+def test_wrong_labels_are_found_among_gaps(spoiled, tmp_path):
+    """Half of the faces lack up to a third of their points, next to each other."""
+    table = landmark_tables.read_landmarks(spoiled / "train" / "landmarks.csv")
+    points, rng = table.landmarks_photo_px.astype(np.float32), np.random.default_rng(3)
+    predicted = points + rng.normal(0, 1, (FACES, 1, 2))
+    for row in range(0, FACES, 2):
+        first, count = rng.integers(points.shape[1]), rng.integers(1, points.shape[1] // 3)
+        points[row, first : first + count] = np.nan
+    folder = with_labels(spoiled, tmp_path / "faces", table.file_names, points)
+    samples = load_samples(folder, "train", tmp_path / "prepared")
+    prediction_files.write(tmp_path / "p.npz", table.file_names, predicted)
+    out = tmp_path / "s.tsv", tmp_path / "s.png"
+    results = find_bad_labels(samples, *out, predictions=tmp_path / "p.npz", count=4, processes=1)
+    listed = {int(line) - 2: reason for _, line, _, reason in read_suspects(out[0])}
+    assert all("misplaced: fits better" in listed[row] for row in SHIFTED)
+    assert len(listed.keys() - {*SHIFTED, *JAGGED, *MIRRORED}) <= 4, listed
+    assert (results["rows"], results["rejected"]) == (FACES, 0)
+    assert out[1].stat().st_size > 10_000
+
+
+def test_point_that_is_never_placed_is_named(own_faces, tmp_path):
+    with_gaps(own_faces, {row: [7] for row in range(24)})
+    samples = load_samples(own_faces, "train", tmp_path / "prepared")
+    with pytest.raises(InputError, match="a place in no row: Point_M7;"):
+        find_bad_labels(samples, tmp_path / "s.tsv", tmp_path / "s.png", processes=1)
 
 
 @pytest.mark.parametrize(

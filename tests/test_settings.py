@@ -95,3 +95,18 @@ def test_settings_without_effect_may_change(changes, left_out):
 def test_settings_with_effect_are_fixed(changes, kept):
     values = TrainSettings().replace(**changes).by_name()
     assert kept in settings.fixed_settings(values)
+
+
+def test_normalisers_have_a_kind_and_what_it_is_made_of():
+    parse = settings.parse_normaliser
+    assert parse("box") == ("box", None)
+    assert parse("points:36,45") == ("points", ((36, 36), (45, 45)))
+    assert parse("points:36-41,42-47") == ("points", ((36, 41), (42, 47)))
+    assert parse("size: head:px ") == ("size", "head:px")
+    for text in ("", "box:3", "points:a,b", "points:1,2,3", "size", "BOX"):
+        with pytest.raises(ValueError, match=r"points:36,45"):
+            parse(text)
+
+
+def test_thresholds_are_distinct_fractions():
+    assert settings.parse_thresholds(["0.08", "0.10", ".1", "1"]) == [0.08, 0.1, 1]

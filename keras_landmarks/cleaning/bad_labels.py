@@ -5,6 +5,9 @@ Every label gets a score for each of three reasons, in robust standard deviation
     misplaced    its points do not fit the image, or fit better elsewhere; see `placement`
     shape        its points do not have the shape of a face; see `label_scores.shape_scores`
     jagged       one of its curves is jagged; see `label_scores.jaggedness_scores`
+
+Missing points are filled in where the face's other points and the other faces put them, so that
+they neither count for a label nor against it.
 """
 
 import functools
@@ -19,7 +22,7 @@ from keras_landmarks.cleaning import label_scores, placement
 from keras_landmarks.cleaning.placement import LabelInImage, Placement
 from keras_landmarks.contest import listed_images, table_files
 from keras_landmarks.input.samples import Samples
-from keras_landmarks.layouts import layout
+from keras_landmarks.layouts import gaps, layout
 from keras_landmarks.utils.parallel import parallel_map
 from keras_landmarks.utils.progress import progress
 
@@ -62,7 +65,7 @@ def find_suspects(
     """Scores every label and finds those that are probably wrong.
 
     Args:
-        samples: n labelled images.
+        samples: n labelled images; every point must have a place in one of them.
         predicted_px: (n, k, 2) predictions, tried as a better place for the points; or None.
         processes: worker processes.
     """
@@ -71,10 +74,16 @@ def find_suspects(
             "%d faces are too few to tell wrong labels from rare ones: listed labels may be right",
             len(samples),
         )
+    labels = samples.landmarks_photo_px
+    if samples.num_missing:
+        # Only the points that are compared: to fill in a thousand takes minutes.
+        chosen = placement.choose_points(labels[:_MAX_TRAINING_IMAGES])
+        labels = gaps.fill_gaps(labels[:, chosen])
+        predicted_px = None if predicted_px is None else predicted_px[:, chosen]
     by_reason = [
-        _misplacement_scores(samples, predicted_px, processes),
-        _shape_scores(samples),
-        _jaggedness_scores(samples),
+        _misplacement_scores(samples, labels, predicted_px, processes),
+        _shape_scores(labels),
+        _jaggedness_scores(samples.landmarks_photo_px),
     ]
     scores = np.array([reason.scores for reason in by_reason])
     suspicious = scores >= [[label_scores.threshold(row)] for row in scores]
@@ -126,10 +135,13 @@ class _Task(NamedTuple):
 
 
 def _misplacement_scores(
-    samples: Samples, predicted_px: np.ndarray | None, processes: int | None
+    samples: Samples,
+    labels: np.ndarray,
+    predicted_px: np.ndarray | None,
+    processes: int | None,
 ) -> Scores:
     """Scores by how badly the points fit the image, and how much better they fit elsewhere."""
-    labels, rows = samples.landmarks_photo_px, np.arange(len(samples))
+    rows = np.arange(len(samples))
     training_rows = np.sort(np.random.default_rng(0).permutation(rows)[:_MAX_TRAINING_IMAGES])
     chosen = placement.choose_points(labels[training_rows])
 
@@ -177,12 +189,11 @@ def _describe(place: Placement) -> str:
 # ── shape and curves ──
 
 
-def _shape_scores(samples: Samples) -> Scores:
-    scores = label_scores.shape_scores(samples.landmarks_photo_px)
-    return Scores("shape", scores, ["unlike the others"] * len(samples))
+def _shape_scores(labels: np.ndarray) -> Scores:
+    return Scores("shape", label_scores.shape_scores(labels), ["unlike the others"] * len(labels))
 
 
-def _jaggedness_scores(samples: Samples) -> Scores:
-    labels, is_contest = samples.landmarks_photo_px, samples.num_landmarks == layout.CONTEST_POINTS
+def _jaggedness_scores(labels: np.ndarray) -> Scores:
+    is_contest = labels.shape[1] == layout.CONTEST_POINTS
     regions = layout.REGIONS if is_contest else label_scores.find_curves(labels)
     return Scores("jagged", *label_scores.jaggedness_scores(labels, regions))

@@ -49,7 +49,8 @@ def threshold(scores: np.ndarray) -> float:
 def shape_scores(landmarks_px: np.ndarray) -> np.ndarray:
     """Scores (n, k, 2) labels by their distance from the distribution of face shapes: (n,).
 
-    Position, size and rotation do not count. Only the points of `choose_points` are used.
+    Position, size and rotation do not count. Only the points of `choose_points` are used. No point
+    may be missing.
     """
     landmarks_px = landmarks_px[:, choose_points(landmarks_px[:_MAX_FITTED])]
     sample = landmarks_px[:: -(-len(landmarks_px) // _MAX_FITTED)]
@@ -97,17 +98,21 @@ def jaggedness_scores(
 
     The jaggedness of a curve is the root mean square of its second differences, divided by the face
     size and by the curve's median. Faces are compared with those of similar size, because rounding
-    to whole pixels makes the curves of small faces jagged.
+    to whole pixels makes the curves of small faces jagged. Where points are missing, a curve is as
+    jagged as the median.
     """
     curves = {name: region for name, region in regions.items() if region.stop - region.start > 2}
     if not curves:
         return np.zeros(len(landmarks_px)), [""] * len(landmarks_px)
-    bends = [
-        [_bends(batch[:, region]) for region in curves.values()]
-        for batch in in_chunks(landmarks_px, _BATCH)
-    ]
     sizes = nonzero_face_sizes(landmarks_px)
-    jagged = np.concatenate(bends, axis=1) / sizes
+    if np.isnan(landmarks_px).any():
+        bends = [_bends_with_gaps(landmarks_px[:, region], sizes) for region in curves.values()]
+    else:
+        batches = in_chunks(landmarks_px, _BATCH)
+        bends = np.concatenate(
+            [[_bends(batch[:, region]) for region in curves.values()] for batch in batches], axis=1
+        )
+    jagged = bends / sizes
     jagged /= np.median(jagged, axis=1, keepdims=True) + 1e-9
     worst, names = jagged.max(axis=0), list(curves)
     scores = np.zeros(len(sizes))
@@ -119,16 +124,39 @@ def jaggedness_scores(
 
 def _bends(curves_px: np.ndarray) -> np.ndarray:
     """Returns the root mean square of the second differences of (n, k, 2) curves, (n,) px."""
-    bends = np.diff(curves_px.astype(np.float64), n=2, axis=1)
-    return np.sqrt((bends**2).sum(axis=2).mean(axis=1))
+    return np.sqrt(_squared_bends(curves_px).mean(axis=1))
+
+
+def _squared_bends(curves_px: np.ndarray) -> np.ndarray:
+    """Returns the squares of the second differences of (n, k, 2) curves, (n, k - 2) px²."""
+    return (np.diff(curves_px.astype(np.float64), n=2, axis=1) ** 2).sum(axis=2)
+
+
+def _bends_with_gaps(curves_px: np.ndarray, sizes_px: np.ndarray) -> np.ndarray:
+    """Returns `_bends`, where those at missing points are the median of all faces at that place.
+
+    So a face is neither smoother nor more jagged for lacking a corner of a curve. `sizes_px` is
+    (n,).
+    """
+    relative = _squared_bends(curves_px) / sizes_px[:, None] ** 2
+    filled = np.where(np.isnan(relative), _median_of_known(relative), relative)
+    return sizes_px * np.sqrt(filled.mean(axis=1))
+
+
+def _median_of_known(values: np.ndarray) -> np.ndarray:
+    """Returns the medians over (n, m) values that are not NaN: (m,), 0 where there are none."""
+    return np.nanmedian(np.where(np.isnan(values).all(axis=0), 0, values), axis=0)
 
 
 def find_curves(landmarks_px: np.ndarray) -> dict[str, slice]:
     """Returns the curves of (n, k, 2) labels by name; a new one begins after each long step."""
-    shape = np.median(to_frame(landmarks_px[:_MAX_FITTED]), axis=0)
-    steps = np.linalg.norm(np.diff(shape, axis=0), axis=1)
+    shapes = to_frame(landmarks_px[:_MAX_FITTED])
+    if np.isnan(shapes).any():  # they move the centre of a face, but not its steps
+        steps = _median_of_known(np.linalg.norm(np.diff(shapes, axis=1), axis=2))
+    else:
+        steps = np.linalg.norm(np.diff(np.median(shapes, axis=0), axis=0), axis=1)
     breaks = np.flatnonzero(steps > _CURVE_BREAK * np.median(steps)) + 1 if len(steps) else []
-    ends = [0, *breaks, len(shape)]
+    ends = [0, *breaks, shapes.shape[1]]
     return {
         f"points {start} to {stop - 1}": slice(int(start), int(stop))
         for start, stop in itertools.pairwise(ends)

@@ -65,18 +65,20 @@ class Placement(NamedTuple):
 def nonzero_face_sizes(landmarks_px: np.ndarray) -> np.ndarray:
     """Returns face sizes that are safe to divide by: (n,) photo pixels, at least 1.
 
-    The size is sqrt(width x height) of the box around the points, as in `metrics.face_sizes`, but
-    at least a quarter of its longer side.
+    The size is sqrt(width x height) of the box around the points that are there, as in
+    `metrics.face_sizes`, but at least a quarter of its longer side.
     """
-    # Converted before the subtraction, which would overflow int16.
-    low, high = landmarks_px.min(axis=1).astype(np.float64), landmarks_px.max(axis=1)
-    sides = high - low
+    # Without missing points fmin and fmax are min and max.
+    low, high = (ends.reduce(landmarks_px, axis=1) for ends in (np.fmin, np.fmax))
+    sides = high - low.astype(np.float64)  # the difference of int16 would overflow
     return np.maximum(np.sqrt(sides.prod(axis=1)), np.maximum(sides.max(axis=1) / 4, 1))
 
 
 def choose_points(landmarks_px: np.ndarray) -> np.ndarray:
     """Returns up to 48 indices of points that lie far apart in the median of (n, k, 2) faces."""
-    shape = np.median(to_frame(landmarks_px), axis=0)
+    shapes = to_frame(landmarks_px)
+    median = np.nanmedian if np.isnan(shapes).any() else np.median
+    shape = median(shapes, axis=0)
     chosen, distances = [], np.full(len(shape), np.inf)
     while len(chosen) < min(_POINTS, len(shape)):
         chosen.append(int(distances.argmax()))
@@ -86,8 +88,9 @@ def choose_points(landmarks_px: np.ndarray) -> np.ndarray:
 
 
 def to_frame(landmarks_px: np.ndarray) -> np.ndarray:
-    """Returns (n, k, 2) points in the face frame, float32."""
-    centres = landmarks_px.mean(axis=1, keepdims=True)
+    """Returns (n, k, 2) points in the face frame, float32; missing points stay missing."""
+    mean = np.nanmean if np.isnan(landmarks_px).any() else np.mean
+    centres = mean(landmarks_px, axis=1, keepdims=True)
     shapes = (landmarks_px - centres) / nonzero_face_sizes(landmarks_px)[:, None, None]
     return shapes.astype(np.float32)
 
@@ -95,7 +98,10 @@ def to_frame(landmarks_px: np.ndarray) -> np.ndarray:
 def normalise_label(
     landmarks_px: np.ndarray, chosen: np.ndarray, predicted_px: np.ndarray | None = None
 ) -> LabelInImage:
-    """Returns the chosen points of a label (k, 2), and of a prediction, in the label's frame."""
+    """Returns the chosen points of a label (k, 2), and of a prediction, in the label's frame.
+
+    No point may be missing.
+    """
     centre, [size] = landmarks_px.mean(axis=0), nonzero_face_sizes(landmarks_px[None])
     shape, predicted = (
         None if points is None else ((points[chosen] - centre) / size).astype(np.float32)

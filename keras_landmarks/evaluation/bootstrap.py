@@ -1,7 +1,8 @@
 """Confidence intervals of means over images: the bootstrap over whole groups of images.
 
 Images of one person are alike, so persons are resampled, each with all of its images: as many as
-there are, with replacement, 10,000 times. What is averaged is one number per image, (n,).
+there are, with replacement, 10,000 times. What is averaged is one number per image, (n,). Images
+that have none, NaN, are left out of the mean of each draw.
 
 An interval runs from the 2.5th to the 97.5th percentile of these draws. In simulations, intervals
 from 50 groups or more cover the true mean 93 times in 100; with 14 groups, or with a mean dominated
@@ -38,24 +39,58 @@ class Resamples:
         self._images = self._sums(np.ones(len(units)))
 
     def means(self, per_image: np.ndarray) -> np.ndarray:
-        """Returns the mean over the images of each draw: (DRAWS,) float32."""
-        return self._sums(per_image) / self._images
+        """Returns the mean over the images of each draw: (DRAWS,) float32.
 
-    def interval(self, per_image: np.ndarray) -> list[float]:
-        """Returns the 95 % interval of the mean over the images: low, high."""
+        Draws of images that all have no number have no mean and are left out.
+        """
+        if not (missing := np.isnan(per_image)).any():
+            return self._sums(per_image) / self._images
+        totals, counts = self._sums(np.where(missing, 0, per_image)), self._sums(~missing)
+        return totals[counts > 0] / counts[counts > 0]
+
+    def interval(self, per_image: np.ndarray) -> list[float] | None:
+        """Returns the 95 % interval of the mean over the images: low, high.
+
+        None if fewer than two groups have images with a number.
+        """
+        if (missing := np.isnan(per_image)).any():
+            units = self._units[~missing]
+            if not len(units) or units.min() == units.max():
+                return None
         return interval(self.means(per_image))
 
-    def percentile_interval(self, per_image: np.ndarray, q: float) -> list[float]:
+    def intervals(self, values: np.ndarray) -> list[list[float] | None]:
+        """Returns the `interval` of each column of the images' values (n, m).
+
+        One product of matrices takes a fraction of the time of m products with vectors.
+        """
+        missing = np.isnan(values)
+        totals, counts = self._sums(np.where(missing, 0, values)), self._sums(~missing)
+        results = []
+        for column, known in enumerate(~missing.T):
+            has_mean = counts[:, column] > 0
+            units = self._units[known]
+            if len(units) and units.min() < units.max():
+                results.append(interval(totals[has_mean, column] / counts[has_mean, column]))
+            else:
+                results.append(None)
+        return results
+
+    def percentile_interval(self, per_image: np.ndarray, q: float) -> list[float] | None:
         """Returns the 95 % interval of the images' percentile `q`, by Woodruff's method.
 
         The share of images below the percentile has an interval; the percentiles at its ends are
-        the result.
+        the result. None if there is no such interval.
         """
-        shares = self.interval(per_image <= np.percentile(per_image, q))
-        return np.percentile(per_image, 100 * np.clip(shares, 0, 1)).tolist()
+        missing = np.isnan(per_image)
+        known = per_image[~missing]
+        below = np.where(missing, np.nan, per_image <= np.percentile(known, q))
+        shares = self.interval(below)
+        return shares and np.percentile(known, 100 * np.clip(shares, 0, 1)).tolist()
 
     def _sums(self, per_image: np.ndarray) -> np.ndarray:
-        by_unit = np.bincount(self._units, per_image)
+        """Returns the sum over the images of each draw, for (n,) or each column of (n, m)."""
+        by_unit = np.apply_along_axis(lambda values: np.bincount(self._units, values), 0, per_image)
         return self._times_drawn @ by_unit.astype(np.float32)
 
 
@@ -84,15 +119,18 @@ def interval(drawn: np.ndarray) -> list[float]:
 def paired(a: np.ndarray, b: np.ndarray, resamples: Resamples) -> dict[str, Any]:
     """Compares the errors (n,) of two models on the same images, with the same draws for both.
 
+    An image without an error, NaN in both, does not count; two groups must have others.
+
     Returns:
         `difference` of the means, b - a, and `ratio`, b / a (None if a drawn mean of `a` is 0),
         each with its interval; `probability_b_better`, the share of draws in which b has the lower
         mean; `real`, whether the difference's interval excludes 0.
     """
+    comparable = ~np.isnan(a)
     differences, means = resamples.means(b - a), resamples.means(a)
     low, high = interval(differences)
     results = {
-        "difference": float(np.mean(b - a)),
+        "difference": float(np.mean((b - a)[comparable])),
         "difference_interval": [low, high],
         "ratio": None,
         "ratio_interval": None,
@@ -100,6 +138,6 @@ def paired(a: np.ndarray, b: np.ndarray, resamples: Resamples) -> dict[str, Any]
         "real": low > 0 or high < 0,
     }
     if means.all():
-        results["ratio"] = float(b.mean() / a.mean())
+        results["ratio"] = float(b[comparable].mean() / a[comparable].mean())
         results["ratio_interval"] = interval(1 + differences / means)
     return results

@@ -238,12 +238,20 @@ def combine_models(
 
 
 def fit_weights(models: ModelPredictions, true: Truth) -> np.ndarray:
-    """Returns the weights (models,) of the mean with the least MSE; see `solve_weights`."""
-    products = np.zeros((len(models.paths),) * 2)
+    """Returns the weights (models,) of the mean with the least MSE; see `solve_weights`.
+
+    Raises:
+        InputError: the truth has none of the points to score.
+    """
+    products, num_images = np.zeros((len(models.paths),) * 2), 0
     for errors_px in iterate_errors(models, true):
-        by_model = errors_px.reshape(len(errors_px), -1)
-        products += by_model @ by_model.T / by_model.shape[1]
-    return solve_weights(products / len(true.file_names))
+        if errors_px.size:
+            by_model = errors_px.reshape(len(errors_px), -1)
+            products += by_model @ by_model.T / by_model.shape[1]
+            num_images += 1
+    if not num_images:
+        raise InputError(f"{true.path}: there is none of the points to fit the weights to")
+    return solve_weights(products / num_images)
 
 
 def solve_weights(products: np.ndarray) -> np.ndarray:
@@ -264,7 +272,10 @@ def solve_weights(products: np.ndarray) -> np.ndarray:
 
 
 def iterate_errors(models: ModelPredictions, true: Truth) -> Iterator[np.ndarray]:
-    """Yields predicted - true of each image: (models, p, 2) float64, of its p points to score."""
+    """Yields predicted - true of each image: (models, p, 2) float64.
+
+    Its p points are those to score that the truth has; there may be none.
+    """
     faces = itertools.chain.from_iterable(
         chunk[..., :2].swapaxes(0, 1) for chunk in models.iterate()
     )
@@ -276,7 +287,10 @@ def iterate_errors(models: ModelPredictions, true: Truth) -> Iterator[np.ndarray
         indices = true.requested[row] if true.requested else slice(None)
         if not models.are_submissions:
             predicted_px = predicted_px[:, indices]
-        yield np.subtract(predicted_px, true.landmarks_px[row][indices], dtype=np.float64)
+        true_px = true.landmarks_px[row][indices]
+        if (is_missing := np.isnan(true_px[:, 0])).any():
+            predicted_px, true_px = predicted_px[:, ~is_missing], true_px[~is_missing]
+        yield np.subtract(predicted_px, true_px, dtype=np.float64)
 
 
 def score_models(
@@ -296,21 +310,24 @@ def score_models(
         seed: of the bootstrap.
 
     Returns:
-        `scored_images`, their `groups`, rows of the truth `rejected`, `mse` (photo px²) and
+        `scored_images`, their `groups`, how many of the true points are `missing_points`, rows of
+        the truth `rejected`, `mse` (photo px²) and
         `mse_of_models`, a list, each with its interval; `against_best`, the results of
         `bootstrap.paired` for the best model and the combination.
     """
     group_of_each = grouping.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
     # Errors combine like points: weights add up to 1, and a median shifts with its values.
+    no_mse = np.full(len(models.paths) + 1, np.nan)
     mse = [
-        np.square([*errors_px, combine(errors_px)]).mean(axis=(1, 2))
+        np.square([*errors_px, combine(errors_px)]).mean(axis=(1, 2)) if errors_px.size else no_mse
         for errors_px in iterate_errors(models, true)
     ]
     *by_model, combined = np.transpose(mse)
     results = {
         "scored_images": len(mse),
         "groups": len(set(group_of_each)),
+        "missing_points": true.count_missing_points(),
         "rejected": true.num_rejected,
         **metrics.mean_with_interval("mse", combined, resamples),
         "mse_of_models": [
@@ -318,7 +335,7 @@ def score_models(
             for path, model in zip(models.paths, by_model, strict=True)
         ],
     }
-    if resamples:
-        best = min(by_model, key=np.mean)
+    if resamples and resamples.interval(combined):
+        best = min(by_model, key=lambda errors: metrics.known(errors).mean())
         results["against_best"] = bootstrap.paired(best, combined, resamples)
     return results

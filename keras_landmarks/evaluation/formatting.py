@@ -39,3 +39,16 @@ def describe_invalid_rows(num_rejected: int) -> list[str]:
     if not num_rejected:
         return []
     return [f"rows of the truth that cannot be used: {num_rejected:,}"]
+
+
+def describe_missing(results: dict[str, Any]) -> list[str]:
+    """Returns lines about missing points and faces without a size; none if there are none."""
+    lines = []
+    if count := results.get("missing_points"):
+        lines.append(
+            f"points missing from the truth: {count:,}; an image is scored by its other points"
+            + ", and its box is theirs" * (results.get("normaliser") in ("box", "diagonal"))
+        )
+    if count := results.get("without_size"):
+        lines.append(f"faces without a size to divide by, so without an NME: {count:,}")
+    return lines

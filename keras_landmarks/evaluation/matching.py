@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_landmarks.contest import image_names, labels, prediction_files, requested_points
 from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.layouts import gaps
 from keras_landmarks.utils.errors import InputError
 
 
@@ -19,7 +20,7 @@ class Truth:
     Attributes:
         path: the table that they were read from.
         file_names: n names.
-        landmarks_px: (n, k, 2), photo pixels.
+        landmarks_px: (n, k, 2), photo pixels; a missing point is NaN.
         num_rejected: rows of requested images that are invalid and were left out.
         listed_names: the names of all images in the table.
         requested: for each image the indices of the points to score; None to score all points.
@@ -36,6 +37,10 @@ class Truth:
     def num_landmarks(self) -> int:
         """The number of landmarks of a face."""
         return self.landmarks_px.shape[1]
+
+    def count_missing_points(self) -> int:
+        """Returns how many points the images lack, all of them together."""
+        return int(gaps.count_missing(self.landmarks_px).sum())
 
     def validate_num_landmarks(self, source: Path, num_landmarks: int, is_submission: bool) -> None:
         """Raises InputError if `source` does not have the points that are to be scored.

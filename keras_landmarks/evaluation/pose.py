@@ -1,7 +1,8 @@
 """Estimates yaw and roll of a face from its landmarks, to sort faces by, not to measure them.
 
-Landmarks are (k, 2) in the image, x to the right and y down. The mirror map (k,), the point that
-each point becomes in a mirrored image, shows which points are left, right and in the middle.
+Landmarks are (k, 2) in the image, x to the right and y down, and none is missing. The mirror map
+(k,), the point that each point becomes in a mirrored image, shows which points are left, right and
+in the middle.
 
 Yaw needs nothing but the mirror map, so any points will do. On 300 synthetic heads it follows the
 true angle with a correlation of 0.999, 1.17 times as large.
@@ -18,14 +19,17 @@ _OUTLINE = 0.1  # share of the mirror pairs, the widest, that count as the outli
 def mean_face(landmarks_px: np.ndarray, mirror_map: np.ndarray | None = None) -> np.ndarray:
     """Returns the mean of faces (n, k, 2), each centred and scaled to size 1: (k, 2).
 
-    The size is that of NME, the square root of the box's area, and must not be 0. With a mirror map
-    the mean is made symmetric, and so upright. Any unit will do for `landmarks_px`.
+    The size is the square root of the area of the box around the points; faces of size 0 are left
+    out. With a mirror map the mean is made symmetric, and so upright. Any unit will do for
+    `landmarks_px`.
     """
-    total = np.zeros(landmarks_px.shape[1:])
+    total, num_faces = np.zeros(landmarks_px.shape[1:]), 0
     for face in landmarks_px:
         face = face.astype(np.float64)  # int16 would overflow
-        total += (face - face.mean(axis=0)) / np.sqrt(np.ptp(face, axis=0).prod())
-    mean = total / len(landmarks_px)
+        if size := np.sqrt(np.ptp(face, axis=0).prod()):
+            total += (face - face.mean(axis=0)) / size
+            num_faces += 1
+    mean = total / max(num_faces, 1)
     if mirror_map is None:
         return mean
     return (mean + mean[mirror_map] * [-1, 1]) / 2

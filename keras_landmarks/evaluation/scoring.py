@@ -17,13 +17,15 @@ from keras_landmarks.contest import (
     prediction_files,
     table_files,
 )
-from keras_landmarks.evaluation import bootstrap, matching, metrics
+from keras_landmarks.evaluation import bootstrap, matching, metrics, normalisers
 from keras_landmarks.evaluation.matching import Truth
+from keras_landmarks.evaluation.point_names import read_point_names
 from keras_landmarks.input.samples import Samples, load_samples, log_invalid_samples
 from keras_landmarks.layouts.layout import regions_of
+from keras_landmarks.settings import FigureSettings, parse_thresholds
 from keras_landmarks.utils.errors import InputError
 
-_MIN_LANDMARKS_WITH_SIZE = 3
+DEFAULT_FIGURES = FigureSettings()
 
 
 class MatchedPredictions(NamedTuple):
@@ -48,8 +50,11 @@ class ScoredPredictions:
         metrics: see `evaluate`.
         truth: the true landmarks.
         predictions: the predicted ones.
-        distances_px: (n, k), from each predicted point to the true one; None for a submission.
-        face_sizes_px: (n,), see `metrics.face_sizes`; None for faces of one or two points.
+        distances_px: (n, k), from each predicted point to the true one, NaN where that is missing;
+            None for a submission.
+        face_sizes_px: (n,), see `normalisers.face_sizes`; NaN for a face without a size, None if
+            no face has one.
+        figures: what the sizes are, and the thresholds.
         groups: the group of each image.
         resamples: bootstrap draws of the groups; None if there is only one.
         regions: named ranges of the k points.
@@ -60,13 +65,14 @@ class ScoredPredictions:
     predictions: MatchedPredictions
     distances_px: np.ndarray | None
     face_sizes_px: np.ndarray | None
+    figures: FigureSettings
     groups: list[str]
     resamples: bootstrap.Resamples | None
     regions: dict[str, slice]
 
     @property
     def nme(self) -> np.ndarray:
-        """The normalised mean error of each image, (n,); not for submissions."""
+        """The normalised mean error of each image, (n,), NaN without one; not for submissions."""
         return metrics.image_nme(self.distances_px, self.face_sizes_px)
 
 
@@ -83,6 +89,7 @@ def evaluate(
     seed: int = 0,
     partial: bool = False,
     only: Path | None = None,
+    figures: FigureSettings = DEFAULT_FIGURES,
 ) -> dict[str, Any]:
     """Scores either predictions (.npz) or a submission (CSV) against a table of true landmarks.
 
@@ -97,7 +104,7 @@ def evaluate(
         submission: submission to score instead; needs `test_points`.
         test_points: table of the points that are requested of each image.
         groups: tables of file name and group. Groups are resampled whole.
-        layout: JSON file with the regions of the points.
+        layout: JSON file with the names and regions of the points.
         data: a folder in the contest's form. If given, the mean shape of its train table is scored
             on the images of `split`, too.
         split: the split of `data` that the truth belongs to.
@@ -105,12 +112,15 @@ def evaluate(
         seed: the random seed of the bootstrap.
         partial: score the images that are predicted, even if others are missing.
         only: table of the images to score.
+        figures: what NME is divided by, the thresholds, and whether every point has a row.
 
     Returns:
         `images` scored, of the truth's `truth_images`, their `groups`, `points` predicted of each,
-        rows of the truth `rejected`, predicted images `without_truth`; for predictions the metrics
-        of `metrics.summary`; with `test_points` those of `metrics.requested_points_summary`; with
-        predicted standard deviations those of `metrics.calibration`; with `data` `mean_shape_mse`
+        how many of the true points are `missing_points`, rows of the truth `rejected`, predicted
+        images `without_truth`; the `normaliser` and the number of images `without_size`; for
+        predictions the metrics of `metrics.summary` and, if asked for, `by_point`; with
+        `test_points` those of `metrics.requested_points_summary`; with predicted standard
+        deviations those of `metrics.calibration`; with `data` `mean_shape_mse`
         and `mean_shape_images`, the number of images whose photos have a readable size. Intervals
         if there are at least two groups.
 
@@ -120,9 +130,11 @@ def evaluate(
     """
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
+    if submission and figures.by_point:
+        raise InputError("--by_point needs --predictions: a submission does not have all points")
     source, is_submission = predictions or submission, submission is not None
     scored = score_predictions(
-        truth, source, is_submission, test_points, groups, layout, seed, partial, only
+        truth, source, is_submission, test_points, groups, layout, seed, partial, only, figures
     )
     if not data:
         return scored.metrics
@@ -142,10 +154,11 @@ def score_predictions(
     seed: int = 0,
     partial: bool = False,
     only: Path | None = None,
+    figures: FigureSettings = DEFAULT_FIGURES,
 ) -> ScoredPredictions:
     """Scores `source`, predictions (.npz) or a submission (CSV); see `evaluate`."""
     true = _read_truth(truth, test_points, only, [source] if partial else [])
-    face_sizes_px = _validated_face_sizes(true)
+    face_sizes_px = normalisers.face_sizes(figures.normaliser, true)
     group_of_each = grouping.read_groups(groups, true.file_names)
     regions = regions_of(true.num_landmarks, layout)
     predicted = _read_predictions(source, is_submission, true)
@@ -156,11 +169,20 @@ def score_predictions(
         "truth_images": len(true.listed_names),
         "groups": len(set(group_of_each)),
         "points": predicted.landmarks_px.shape[1],
+        "missing_points": true.count_missing_points(),
         "without_truth": predicted.num_without_truth,
         "rejected": true.num_rejected,
     }
+    if face_sizes_px is not None:
+        results["normaliser"] = figures.normaliser
+        results["without_size"] = int(np.isnan(face_sizes_px).sum())
     if distances.all_px is not None:
-        results |= metrics.summary(distances.all_px, face_sizes_px, resamples, regions)
+        thresholds = parse_thresholds(figures.threshold)
+        measured = (distances.all_px, face_sizes_px, resamples)
+        results |= metrics.summary(*measured, regions, thresholds)
+        if figures.by_point:
+            names = read_point_names(truth, true.num_landmarks, layout)
+            results["by_point"] = metrics.by_point(names, *measured, thresholds)
         results |= _calibration(source, predicted, true)
     if distances.requested_px is not None:
         results |= metrics.requested_points_summary(
@@ -172,6 +194,7 @@ def score_predictions(
         predictions=predicted,
         distances_px=distances.all_px,
         face_sizes_px=face_sizes_px,
+        figures=figures,
         groups=group_of_each,
         resamples=resamples,
         regions=regions,
@@ -201,8 +224,9 @@ def compare(
         only: table of the images to score.
 
     Returns:
-        `a` and `b` (the files), `images`, their `groups`, rows of the truth `rejected`, `mse_a` and
-        `mse_b` with their intervals, and the results of `bootstrap.paired`.
+        `a` and `b` (the files), `images`, their `groups`, how many of the true points are
+        `missing_points`, rows of the truth `rejected`, `mse_a` and `mse_b` with their intervals,
+        and the results of `bootstrap.paired`.
 
     Raises:
         InputError: as `evaluate`, or all images belong to one group.
@@ -214,11 +238,14 @@ def compare(
         tables = ", ".join(map(str, groups or [truth]))
         raise InputError(f"{tables}: a comparison needs two groups of images or more")
     mse_a, mse_b = (_image_mse(path, true) for path in (a, b))
+    if resamples.interval(mse_a) is None:
+        raise InputError(f"{truth}: a comparison needs true points in two groups of images or more")
     return {
         "a": str(a),
         "b": str(b),
         "images": len(true.file_names),
         "groups": resamples.groups,
+        "missing_points": true.count_missing_points(),
         "rejected": true.num_rejected,
         **metrics.mean_with_interval("mse_a", mse_a, resamples),
         **metrics.mean_with_interval("mse_b", mse_b, resamples),
@@ -263,17 +290,6 @@ def _read_predictions(source: Path, is_submission: bool, true: Truth) -> Matched
     matching.validate_finite(landmarks_px, true.file_names, source)
     sigmas_px = None if sigmas_px is None else sigmas_px[rows]
     return MatchedPredictions(landmarks_px, sigmas_px, num_listed - len(rows))
-
-
-def _validated_face_sizes(true: Truth) -> np.ndarray | None:
-    """Returns the size of each face, (n,); None if faces have too few points to have a size."""
-    if true.num_landmarks < _MIN_LANDMARKS_WITH_SIZE:
-        return None
-    face_sizes_px = metrics.face_sizes(true.landmarks_px)
-    if not face_sizes_px.all():
-        name = true.file_names[np.argmin(face_sizes_px)]
-        raise InputError(f"{true.path}: the points of {name} span no area; NME needs a face's size")
-    return face_sizes_px
 
 
 # ── scoring ──
@@ -342,17 +358,21 @@ def _score_mean_shape(
 def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndarray:
     """Returns each image's MSE of the samples' mean shape: (n,), over all points, photo px².
 
-    The mean is taken of coordinates divided by the photo's width and height. The result is NaN for
-    photos whose size cannot be read; their number is logged.
+    The mean is taken of coordinates divided by the photo's width and height, of each point over the
+    samples that have it. The result is NaN for photos whose size cannot be read; their number is
+    logged.
 
     Raises:
         InputError: the sizes of most photos cannot be read.
     """
     sizes_px = _read_sizes(image_folder, true.file_names)
     total = np.zeros(true.landmarks_px.shape[1:])
+    counts = np.zeros((true.num_landmarks, 1))
     for landmarks_px, size_px in zip(samples.landmarks_photo_px, samples.sizes_px, strict=True):
-        total += landmarks_px / size_px
-    predicted_px = total / len(samples) * sizes_px[:, None]
+        is_known = ~np.isnan(landmarks_px).any(axis=1, keepdims=True)
+        total += np.where(is_known, landmarks_px, 0) / size_px
+        counts += is_known
+    predicted_px = total / counts * sizes_px[:, None]
     return metrics.image_mse(metrics.point_distances(predicted_px, true.landmarks_px))
 
 

@@ -98,7 +98,7 @@ def draw_landmarks(
 
     Args:
         image: (H, W, 3) uint8.
-        landmarks_px: (k, 2); points outside the image are not drawn.
+        landmarks_px: (k, 2); points outside the image and missing ones (NaN) are not drawn.
         colours: (k, 3) uint8 RGB; by default by region.
         radius_px: of the dots.
     """

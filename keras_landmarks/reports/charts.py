@@ -181,7 +181,11 @@ def bars(
 
 @_styled
 def on_face(mean: np.ndarray, values: np.ndarray, unit: str) -> str:
-    """Draws each point of the mean face (k, 2), y down, coloured by its value (k,)."""
+    """Draws each point of the mean face (k, 2), y down, coloured by its value (k,).
+
+    Points without a value, NaN, are not drawn.
+    """
+    mean, values = mean[~np.isnan(values)], values[~np.isnan(values)]
     figure, axes = _new_chart(height=_FACE_HEIGHT)
     edges = ticker.MaxNLocator(7, min_n_ticks=3).tick_values(values.min(), values.max())
     levels = np.rint(np.linspace(0, len(_HEAT) - 1, len(edges) - 1)).astype(int)

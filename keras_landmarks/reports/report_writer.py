@@ -9,11 +9,13 @@ from typing import Any
 from keras_landmarks.contest import listed_images, locations, table_files
 from keras_landmarks.evaluation import scoring
 from keras_landmarks.evaluation.formatting import round_floats
+from keras_landmarks.evaluation.point_names import point_labels, read_point_names
 from keras_landmarks.evaluation.scoring import ScoredPredictions
 from keras_landmarks.models import packaged
 from keras_landmarks.reports import run_sections, score_sections
 from keras_landmarks.reports.page import Page, Section, render
 from keras_landmarks.reports.training_run import TrainingRun, read_training_run
+from keras_landmarks.settings import FigureSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_atomically
 
@@ -32,6 +34,7 @@ def write_report(
     seed: int = 0,
     partial: bool = False,
     only: Path | None = None,
+    figures: FigureSettings = scoring.DEFAULT_FIGURES,
 ) -> dict[str, Any]:
     """Writes the page `html` about a work directory and, with a truth, about predictions.
 
@@ -47,6 +50,7 @@ def write_report(
         seed: of the bootstrap.
         partial: as in `scoring.evaluate`.
         only: as in `scoring.evaluate`.
+        figures: as in `scoring.evaluate`; headlines and the error curve use the first threshold.
 
     Returns:
         `html`, its `bytes`, `epochs` done; with a truth `images`, rows of it `rejected`, `mse` and
@@ -63,7 +67,7 @@ def write_report(
     tiles, about_score, metrics = run_sections.run_tiles(run), [], {}
     if truth:
         scored = scoring.score_predictions(
-            truth, predictions, False, test_points, groups, layout, seed, partial, only
+            truth, predictions, False, test_points, groups, layout, seed, partial, only, figures
         )
         _validate_scored(scored, run)
         metrics = scored.metrics
@@ -110,13 +114,15 @@ def _score_sections(
     scored: ScoredPredictions, run: TrainingRun, layout: Path | None, photos: Path | None
 ) -> list[Section]:
     mirror_map = run.mirror_map(scored.truth.num_landmarks, layout)
+    names = read_point_names(scored.truth.path, scored.truth.num_landmarks, layout)
+    labels = point_labels(names)
     sections = [
         score_sections.score_section(scored, run.count_training_images(scored.truth)),
-        score_sections.error_by_point_section(scored, mirror_map),
+        score_sections.error_by_point_section(scored, mirror_map, labels),
         score_sections.error_by_pose_section(scored, mirror_map),
     ]
     if scored.predictions.sigmas_px is not None:
-        sections.append(score_sections.calibration_section(scored, mirror_map))
+        sections.append(score_sections.calibration_section(scored, mirror_map, labels))
     read = functools.partial(listed_images.read_image, photos) if photos else None
     return [*sections, score_sections.faces_section(scored, read)]
 

@@ -1,18 +1,26 @@
 """The report's sections about a score: error curve, errors by point and pose, sigmas, faces."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_landmarks.contest.table_files import printable
-from keras_landmarks.evaluation import metrics, pose
+from keras_landmarks.evaluation import metrics, normalisers, pose
 from keras_landmarks.evaluation.bootstrap import Resamples
 from keras_landmarks.evaluation.formatting import (
     describe_intervals,
     describe_invalid_rows,
+    describe_missing,
     format_image_count,
 )
-from keras_landmarks.evaluation.result_tables import MetricRow, metric_rows
+from keras_landmarks.evaluation.result_tables import (
+    MetricRow,
+    as_percent,
+    metric_rows,
+    point_rows,
+    thresholds_of,
+)
 from keras_landmarks.evaluation.scoring import ScoredPredictions
 from keras_landmarks.images import contact_sheet, decoding, drawing
 from keras_landmarks.reports import charts
@@ -24,13 +32,13 @@ ReadPhoto = Callable[[str], np.ndarray]  # file name -> (H, W, 3) uint8, or rais
 _PICTURE_HEIGHT = 300  # px, of a photo
 _NUM_FACES = {"Worst": 6, "Median": 3, "Best": 3}
 _CURVE_STEPS = 80  # of the interval of the error curve
-_THRESHOLD_PERCENT = round(100 * metrics.NME_THRESHOLD)
+_MOST_POINT_ROWS = 100
 _SIGMA_BINS, _MOST_SIGMAS = 10, 1_000_000
 
 
 def score_tiles(scored: ScoredPredictions) -> list[Tile]:
-    """Returns the headline numbers of a score."""
-    results, threshold = scored.metrics, _THRESHOLD_PERCENT
+    """Returns the headline numbers of a score, by the first of its thresholds."""
+    results, threshold = scored.metrics, thresholds_of(scored.metrics)[0]
     return [
         Tile("MSE", f"{results['mse']:.3g} px²", _tile_interval(results.get("mse_interval"))),
         Tile(
@@ -38,10 +46,14 @@ def score_tiles(scored: ScoredPredictions) -> list[Tile]:
             f"{100 * results['nme']:.2f} %",
             _tile_interval(results.get("nme_interval"), 100),
         ),
-        Tile(f"Area under the curve to {threshold} %", f"{results['auc_at_0.07']:.3f}", "1: best"),
         Tile(
-            f"NME over {threshold} %",
-            f"{100 * results['failure_rate_at_0.07']:.1f} %",
+            f"Area under the curve to {as_percent(threshold)}",
+            f"{results[f'auc_at_{threshold}']:.3f}",
+            "1: best",
+        ),
+        Tile(
+            f"NME over {as_percent(threshold)}",
+            f"{100 * results[f'failure_rate_at_{threshold}']:.1f} %",
             "of the images",
         ),
     ]
@@ -67,13 +79,13 @@ def score_section(scored: ScoredPredictions, num_trained_on: int = 0) -> Section
         f" of {results['points']} points;"
         f" {describe_intervals(results['images'], results['groups'])}."
         f" MSE is the contest's unit: the sum of squares over x and y / (2 x points), in pixels of"
-        " the photo, mean over the images. NME is the mean distance of a face's points / the square"
-        " root of width x height of the box around its true points. Predictions do not"
-        " record which model made them, so it is not checked that it was this one."
+        " the photo, mean over the images. NME is the mean distance of a face's points /"
+        f" {normalisers.describe(scored.figures.normaliser)}. Predictions do not"
+        " record which model made them, so it is not checked that it was this one.",
+        " ".join(_describe_threshold(results, threshold) for threshold in thresholds_of(results)),
     ]
-    texts += [
-        f"{line[0].upper()}{line[1:]}." for line in describe_invalid_rows(results["rejected"])
-    ]
+    lines = [*describe_missing(results), *describe_invalid_rows(results["rejected"])]
+    texts += [f"{line[0].upper()}{line[1:]}." for line in lines]
     if num_trained_on:
         texts.append(
             f"The model was trained on {num_trained_on:,} of these images, so expect larger errors"
@@ -85,20 +97,31 @@ def score_section(scored: ScoredPredictions, num_trained_on: int = 0) -> Section
     return Section("Score", texts, beside=[table], charts=[_error_curve(scored)])
 
 
+def _describe_threshold(results: dict[str, Any], threshold: str) -> str:
+    percent, at = as_percent(threshold), f"at_{threshold}"
+    return (
+        f"At {percent}: area under the curve {results[f'auc_{at}']:.4f}, failure rate"
+        f" {100 * results[f'failure_rate_{at}']:.2f} % of the images,"
+        f" {100 * results[f'pck_{at}']:.2f} % of the points within it (PCK)."
+    )
+
+
 def _error_curve(scored: ScoredPredictions) -> Chart:
-    nme = scored.nme
-    largest = max(metrics.NME_THRESHOLD, np.percentile(nme, 95))
+    nme = metrics.known(scored.nme)
+    threshold = thresholds_of(scored.metrics)[0]
+    percent, limit = as_percent(threshold), float(threshold)
+    largest = max(limit, np.percentile(nme, 95))
     at = [f"{q} % at most {100 * np.percentile(nme, q):.2f} %" for q in metrics.PERCENTILES]
-    within = np.mean(nme <= metrics.NME_THRESHOLD)
-    band = _error_curve_band(nme, largest, scored.resamples)
+    within = np.mean(nme <= limit)
+    band = _error_curve_band(scored.nme, largest, scored.resamples)
     return Chart(
         "Images by error",
-        charts.error_curve(nme, metrics.NME_THRESHOLD, largest, band),
+        charts.error_curve(nme, limit, largest, band),
         f"Cumulative error curve. NME of the images: {', '.join(at)};"
-        f" {100 * within:.1f} % of the images have at most {_THRESHOLD_PERCENT} %.",
-        f"The area under the curve up to {_THRESHOLD_PERCENT} % is"
-        f" {scored.metrics['auc_at_0.07']:.3f} of the maximum."
-        + (" The band is the 95 % interval." if scored.resamples else "")
+        f" {100 * within:.1f} % of the images have at most {percent}.",
+        f"The area under the curve up to {percent} is"
+        f" {scored.metrics[f'auc_at_{threshold}']:.3f} of the maximum."
+        + (" The band is the 95 % interval." if band else "")
         + (" Images with larger errors are not drawn." if largest < nme.max() else ""),
     )
 
@@ -107,10 +130,11 @@ def _error_curve_band(
     nme: np.ndarray, largest: float, resamples: Resamples | None
 ) -> list[np.ndarray] | None:
     """Returns x and the ends of the 95 % interval of the share of images with an NME up to x."""
-    if resamples is None:
+    if resamples is None or resamples.interval(nme) is None:
         return None
     x = np.linspace(0, largest, _CURVE_STEPS)
-    low, high = np.clip([resamples.interval(nme <= limit) for limit in x], 0, 1).T
+    within = (np.where(np.isnan(nme), np.nan, nme <= limit) for limit in x)
+    low, high = np.clip([resamples.interval(share) for share in within], 0, 1).T
     return [x, low, high]
 
 
@@ -130,13 +154,17 @@ def _metric_table(title: str, rows: Sequence[MetricRow]) -> Table:
 
 
 def _mean_face(
-    scored: ScoredPredictions, mirror_map: np.ndarray | None, values: np.ndarray, what: str
+    scored: ScoredPredictions,
+    mirror_map: np.ndarray | None,
+    labels: Sequence[str],
+    values: np.ndarray,
+    what: str,
 ) -> Chart:
     """Returns the mean face, its points coloured by values (k,), in % of the face's size."""
-    mean = pose.mean_face(scored.truth.landmarks_px, mirror_map)
+    mean = pose.mean_face(_completed_faces(scored), mirror_map)
     least, most = (
-        f"{values[point]:.2f} % at point {point}{_in_region(point, scored.regions)}"
-        for point in (int(values.argmin()), int(values.argmax()))
+        f"{values[point]:.2f} % at {labels[point]}{_in_region(point, scored.regions)}"
+        for point in (int(np.nanargmin(values)), int(np.nanargmax(values)))
     )
     return Chart(
         "By point, on the mean face",
@@ -145,32 +173,64 @@ def _mean_face(
     )
 
 
+def _completed_faces(scored: ScoredPredictions) -> np.ndarray:
+    """Returns the true faces (n, k, 2), with the predicted points in place of missing ones."""
+    true_px = scored.truth.landmarks_px
+    if not scored.metrics["missing_points"]:
+        return true_px
+    return np.where(np.isnan(true_px), scored.predictions.landmarks_px, true_px)
+
+
 def _in_region(point: int, regions: dict[str, slice]) -> str:
     names = [name for name, part in regions.items() if part.start <= point < part.stop]
     return f" ({printable(names[0])})" if names else ""
 
 
-def error_by_point_section(scored: ScoredPredictions, mirror_map: np.ndarray | None) -> Section:
+def error_by_point_section(
+    scored: ScoredPredictions, mirror_map: np.ndarray | None, labels: Sequence[str]
+) -> Section:
     """Returns the section with the error of each point and, if there are regions, of each region.
 
-    `mirror_map` is (k,), or None if it is not known.
+    Up to a hundred points have a table, too.
+
+    Args:
+        scored: the score.
+        mirror_map: (k,), or None if it is not known.
+        labels: what to call the k points.
     """
-    errors = 100 * (scored.distances_px / scored.face_sizes_px[:, None]).mean(axis=0)
-    face = _mean_face(scored, mirror_map, errors, "mean distance")
-    if not scored.regions:
-        return Section("Errors by point", charts=[face])
-    rows = [row for row in metric_rows(scored.metrics) if row.title in scored.regions]
-    table = _metric_table("Metrics by region", rows)
-    return Section("Errors by point", charts=[_region_bars(scored), face], below=[table])
+    errors = 100 * _mean_over_images(scored.distances_px / scored.face_sizes_px[:, None])
+    shown, tables = [_mean_face(scored, mirror_map, labels, errors, "mean distance")], []
+    if scored.regions:
+        rows = [row for row in metric_rows(scored.metrics) if row.title in scored.regions]
+        tables.append(_metric_table("Metrics by region", rows))
+        if any(row.nme.value is not None for row in rows):
+            shown.insert(0, _region_bars(scored))
+    if len(labels) <= _MOST_POINT_ROWS:
+        tables.append(_metric_table("Metrics by point", _point_rows(scored, labels)))
+    return Section("Errors by point", charts=shown, below=tables)
+
+
+def _mean_over_images(values: np.ndarray) -> np.ndarray:
+    """Returns the mean over the images of values (n, k) that are there: (k,), NaN without one."""
+    return metrics.mean_over_known(values.T) if np.isnan(values).any() else values.mean(axis=0)
+
+
+def _point_rows(scored: ScoredPredictions, labels: Sequence[str]) -> list[MetricRow]:
+    by_point = metrics.by_point(
+        labels, scored.distances_px, scored.face_sizes_px, scored.resamples, thresholds=()
+    )
+    return list(point_rows({"by_point": by_point}))
 
 
 def _region_bars(scored: ScoredPredictions) -> Chart:
     regions = {printable(name): value for name, value in scored.metrics["regions"].items()}
-    nme = {name: 100 * region["nme"] for name, region in regions.items()}
+    nme = {
+        name: 100 * region["nme"] for name, region in regions.items() if region["nme"] is not None
+    }
     intervals = {
-        name: np.multiply(100, region["nme_interval"])
-        for name, region in regions.items()
-        if "nme_interval" in region
+        name: np.multiply(100, regions[name]["nme_interval"])
+        for name in nme
+        if regions[name].get("nme_interval")
     }
     by_error = sorted(nme, key=nme.get, reverse=True)
     return Chart(
@@ -198,15 +258,18 @@ def error_by_pose_section(scored: ScoredPredictions, mirror_map: np.ndarray | No
 
     Without a mirror map (k,) there is no yaw.
     """
-    nme, true_px = 100 * scored.nme, scored.truth.landmarks_px
+    has_nme = ~np.isnan(scored.nme)
+    nme, true_px = 100 * scored.nme[has_nme], _completed_faces(scored)[has_nme]
     mean = pose.mean_face(true_px, mirror_map)
     roll = pose.roll_deg(true_px, mean)
-    axes = [("Face size", "size", scored.face_sizes_px, "px of the photo")]
+    axes = [("Face size", "size", scored.face_sizes_px[has_nme], "px of the photo")]
     text = (
-        "Face size is the square root of width x height of the box around the true points. Pose is"
+        f"Face size is {normalisers.describe(scored.figures.normaliser)}. Pose is"
         " estimated from the true points alone, to sort faces by, not to measure them. Roll is the"
         " rotation that fits the mean face to the points."
     )
+    if scored.metrics["missing_points"]:
+        text += " Predicted points stand in for missing ones."
     yaw = None if mirror_map is None else pose.yaw_deg(true_px, mean, mirror_map)
     if yaw is None:
         text += " There is no yaw: it needs a mirror map (--layout) to tell left from right."
@@ -243,12 +306,19 @@ def _describe_thirds(name: str, x: np.ndarray, nme: np.ndarray) -> str:
 # ── calibration ──
 
 
-def calibration_section(scored: ScoredPredictions, mirror_map: np.ndarray | None) -> Section:
-    """Returns the section that compares predicted standard deviations with the errors."""
-    sigmas_px = scored.predictions.sigmas_px
-    relative = 100 * np.median(sigmas_px / scored.face_sizes_px[:, None], axis=0)
-    face = _mean_face(scored, mirror_map, relative, "median sigma")
-    sigmas, errors = _bin_by_sigma(sigmas_px.ravel(), scored.distances_px.ravel())
+def calibration_section(
+    scored: ScoredPredictions, mirror_map: np.ndarray | None, labels: Sequence[str]
+) -> Section:
+    """Returns the section that compares predicted standard deviations with the errors.
+
+    The arguments are those of `error_by_point_section`.
+    """
+    sigmas_px, has_size = scored.predictions.sigmas_px, ~np.isnan(scored.face_sizes_px)
+    relative = sigmas_px[has_size] / scored.face_sizes_px[has_size, None]
+    medians = 100 * np.median(relative, axis=0)
+    face = _mean_face(scored, mirror_map, labels, medians, "median sigma")
+    is_known = ~np.isnan(scored.distances_px)
+    sigmas, errors = _bin_by_sigma(sigmas_px[is_known], scored.distances_px[is_known])
     pairs = [
         f"{error:.3g} where sigma is {sigma:.3g}"
         for sigma, error in zip(sigmas, errors, strict=True)
@@ -318,10 +388,11 @@ def faces_section(scored: ScoredPredictions, read_photo: ReadPhoto | None) -> Se
 def choose_faces(nme: np.ndarray, groups: Sequence[str]) -> dict[str, list[int]]:
     """Returns the rows of the faces to show as "Worst", "Best" and "Median", by NME (n,).
 
-    Each title has at most one face of a group, and no face is shown twice.
+    Each title has at most one face of a group, and no face is shown twice. Faces without an NME,
+    NaN, are not shown.
     """
-    ranks = {"Worst": -nme, "Best": nme, "Median": abs(nme - np.median(nme))}
-    chosen, shown = {}, set()
+    ranks = {"Worst": -nme, "Best": nme, "Median": abs(nme - np.median(metrics.known(nme)))}
+    chosen, shown = {}, set(np.flatnonzero(np.isnan(nme)).tolist())
     for title, rank in ranks.items():
         first_of_group = {}
         for row in np.argsort(rank, kind="stable").tolist():

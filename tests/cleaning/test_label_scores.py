@@ -97,3 +97,26 @@ def test_equal_shapes_are_not_suspect():
     scores = label_scores.shape_scores(faces)
     assert np.isfinite(scores).all()
     assert label_scores.threshold(scores) == np.inf
+
+
+# ── missing points ──
+
+
+def test_jaggedness_of_missing_points_is_the_median():
+    """Five equal curves but for the third face's corner, which is gone in the fourth and fifth."""
+    curve = np.array([[0, 0], [1, 0], [2, 1], [3, 0], [4, 0], [5, 2.0]])
+    labels = np.tile(curve, (5, 1, 1))
+    labels[2, 1, 1] = -0.8
+    labels[3, 4] = labels[4] = np.nan
+    labels[4, :2] = curve[:2]
+    scores, names = label_scores.jaggedness_scores(labels, {"all": slice(0, 6)})
+    assert scores.argmax() == 2
+    assert np.isfinite(scores).all()
+    assert scores[3] == pytest.approx(scores[0])
+    assert names == ["all"] * 5
+
+
+def test_curves_are_found_in_faces_with_gaps(labels):
+    gapped = labels.astype(np.float32)
+    gapped[::3, 100:180] = np.nan
+    assert label_scores.find_curves(gapped) == label_scores.find_curves(labels)

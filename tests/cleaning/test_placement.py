@@ -26,6 +26,19 @@ def test_face_sizes_are_positive():
     np.testing.assert_allclose(placement.nonzero_face_sizes(points), [30000, 1, 20])
 
 
+def test_gaps_leave_the_frame_of_other_faces(labels):
+    gapped = labels.astype(np.float32)
+    gapped[0, 3:5] = gapped[5:9, 40] = np.nan
+    np.testing.assert_array_equal(
+        placement.nonzero_face_sizes(gapped)[5:], placement.nonzero_face_sizes(labels)[5:]
+    )
+    np.testing.assert_array_equal(
+        placement.to_frame(gapped)[9:], placement.to_frame(labels.astype(np.float32))[9:]
+    )
+    assert sorted(placement.choose_points(gapped[:, :5])) == [0, 1, 2, 3, 4]
+    assert len(set(placement.choose_points(gapped).tolist())) == 48
+
+
 def test_weights_ignore_their_own_fold():
     def examples_of(number):
         rng = np.random.default_rng(number)

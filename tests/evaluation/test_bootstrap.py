@@ -48,6 +48,42 @@ def test_seed_determines_draws():
     assert not np.array_equal(first, other)
 
 
+def test_images_without_a_value_are_left_out_of_each_mean():
+    """Of three images the middle one has no value; in 1 of 27 draws there is no other."""
+    resamples, values = Resamples(["a", "b", "c"]), np.array([1.0, np.nan, 4.0])
+    means = resamples.means(values)
+    np.testing.assert_allclose(np.unique(means), [1, 2, 2.5, 3, 4])
+    assert len(means) / DRAWS == pytest.approx(26 / 27, abs=0.01)
+    assert resamples.interval(values) == [1, 4]
+    assert resamples.percentile_interval(values, 50) == [1, 4]
+
+
+def test_intervals_of_columns_are_those_of_each():
+    rng = np.random.default_rng(0)
+    values = rng.exponential(size=(30, 4))
+    values[::3, 1] = values[:, 2] = values[2:, 3] = np.nan
+    resamples = Resamples(np.repeat(np.arange(15), 2))
+    columns = resamples.intervals(values)
+    assert columns[0] == pytest.approx(resamples.interval(values[:, 0]), rel=1e-5)
+    assert columns[1] == pytest.approx(resamples.interval(values[:, 1]), rel=1e-5)
+    assert columns[2:] == [None, None]
+
+
+def test_values_in_one_group_have_no_interval():
+    resamples = Resamples(["a", "b", "b"])
+    assert resamples.interval(np.array([np.nan, 1, 2])) is None
+    assert resamples.percentile_interval(np.array([np.nan, 1, 2]), 50) is None
+    assert resamples.interval(np.full(3, np.nan)) is None
+
+
+def test_comparison_leaves_images_without_a_value_out():
+    a = np.array([2.0, np.nan, 3.0, 5.0])
+    results = bootstrap.paired(a, a - 1, Resamples([0, 1, 2, 3]))
+    assert (results["difference"], results["difference_interval"]) == (-1, [-1, -1])
+    assert results["ratio"] == pytest.approx(7 / 10)
+    assert results["probability_b_better"] == 1
+
+
 def test_single_group_is_not_resampled():
     assert bootstrap.resample(["a", "a"]) is None
     assert bootstrap.resample(["a", "b"]).groups == 2

@@ -16,6 +16,13 @@ def test_mean_face_by_hand():
     np.testing.assert_allclose(mean, [[-1, -1 / 6], [1, -1 / 6], [0, 1 / 3]])
 
 
+def test_face_of_size_zero_is_left_out_of_the_mean():
+    line = np.array([[0, 5], [4, 5], [2, 5]])
+    np.testing.assert_array_equal(
+        pose.mean_face(np.stack([FACE_PX, line])), pose.mean_face(FACE_PX[None])
+    )
+
+
 def test_mirror_map_makes_mean_face_upright():
     lopsided = np.array([[0, 0], [4, 1], [1, 2]])
     mean = pose.mean_face(lopsided[None], MIRROR)

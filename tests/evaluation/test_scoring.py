@@ -1,17 +1,25 @@
+import json
+
 import numpy as np
 import pytest
 from scored_files import ERROR_PX, NAMES, REQUESTED, TRUE_PX, write_better_predictions, write_files
 
 from keras_landmarks.contest import (
     grouping,
+    labels,
     landmark_tables,
     listed_images,
     prediction_files,
     requested_points,
     table_files,
 )
-from keras_landmarks.evaluation.result_tables import format_comparison, format_evaluation
+from keras_landmarks.evaluation.result_tables import (
+    format_comparison,
+    format_evaluation,
+    metrics_to_dataframe,
+)
 from keras_landmarks.evaluation.scoring import compare, evaluate
+from keras_landmarks.settings import FigureSettings
 from keras_landmarks.utils.errors import InputError
 
 
@@ -113,6 +121,154 @@ def test_contest_points_have_regions(tmp_path):
     assert results["regions"]["pupil_right"]["mse"] == 12.5
     assert results["regions"]["pupil_left"] == {"mse": 0, "nme": 0}
     assert "pupil_right" in format_evaluation(results)
+
+
+# ── figures of papers ──
+
+
+def test_figures_by_a_distance_of_points(paths):
+    """The first and second point are 123.69 and 56.57 px apart; NMEs 0.0101 and 0.0530."""
+    figures = FigureSettings("points:0,1", ("0.02", "0.08"))
+    results = evaluate(paths["truth"], paths["predictions"], figures=figures)
+    sizes = np.hypot([30, 40], [120, 40])
+    nme = np.array([5 / 4, 12 / 4]) / sizes
+    assert results["nme"] == pytest.approx(nme.mean())
+    assert results["auc_at_0.02"] == pytest.approx((1 - nme[0] / 0.02) / 2)
+    assert results["auc_at_0.08"] == pytest.approx((1 - nme / 0.08).mean())
+    assert (results["failure_rate_at_0.02"], results["failure_rate_at_0.08"]) == (0.5, 0)
+    # Within 2.47 and 1.13 px, then 9.90 and 4.53 px.
+    assert results["pck_at_0.02"] == (3 / 4 + 2 / 4) / 2
+    assert results["pck_at_0.08"] == (4 / 4 + 3 / 4) / 2
+    assert results["normaliser"] == "points:0,1"
+    text = format_evaluation(results)
+    for line in ["the distance between the true points 0 and 1", "0 to 2 %", "within 8 % (PCK)"]:
+        assert line in text
+
+
+def test_default_figures_name_their_normaliser(paths):
+    results = evaluate(paths["truth"], paths["predictions"])
+    assert results["normaliser"] == "box"
+    assert results["pck_at_0.07"] == (3 / 4 + 3 / 4) / 2  # within 4.2 and 2.8 px
+    assert (results["missing_points"], results["without_size"]) == (0, 0)
+    text = format_evaluation(results)
+    assert "NME: mean distance / sqrt(width x height) of the box around all true points" in text
+    assert "missing" not in text
+
+
+def test_rows_by_point_have_names(paths, write):
+    write('{"points": ["ear_left", "ear_right", "tip", "chin"]}', "layout.json")
+    figures = FigureSettings(by_point=True)
+    results = evaluate(paths["truth"], paths["predictions"], figures=figures)
+    points = results["by_point"]
+    assert list(points) == ["ear_left", "ear_right", "tip", "chin"]
+    assert points["ear_left"]["images"] == 2
+    assert points["ear_left"]["mse"] == (25 / 2 + 100 / 2) / 2
+    assert points["ear_left"]["nme_interval"] == pytest.approx([5 / 60, 10 / 40])
+    assert points["ear_right"]["pck_at_0.07"] == 1
+    cells = "ear_left 2 31.250 12.500 to 50.000 16.667 8.333 to 25.000 0.000"
+    assert cells.split() in [line.split() for line in format_evaluation(results).splitlines()]
+    table = metrics_to_dataframe(results)
+    assert table.loc["point ear_left", "mse"] == 31.25
+
+
+def test_submission_has_no_rows_by_point(paths):
+    with pytest.raises(InputError, match="--by_point needs --predictions"):
+        evaluate(
+            paths["truth"],
+            submission=paths["submission"],
+            test_points=paths["test_points"],
+            figures=FigureSettings(by_point=True),
+        )
+
+
+# ── missing points ──
+
+
+@pytest.fixture
+def gapped(paths):
+    """The first face lacks its second point, the second face its first, third and fourth.
+
+    The others are off by 5, 0 and 0, and by 2 px; the boxes are 20 x 40 and a point.
+    """
+    true_px = TRUE_PX.astype(np.float32)
+    true_px[0, 1] = true_px[1, [0, 2, 3]] = np.nan
+    landmark_tables.write_landmarks(paths["truth"], NAMES, true_px)
+    return paths
+
+
+def test_missing_points_are_not_scored(gapped, caplog):
+    results = evaluate(gapped["truth"], gapped["predictions"])
+    assert results["mse"] == pytest.approx((25 / 6 + 4 / 2) / 2)
+    assert results["mse_interval"] == pytest.approx([4 / 2, 25 / 6])
+    assert (results["missing_points"], results["without_size"], results["rejected"]) == (4, 1, 0)
+    assert results["nme"] == pytest.approx(5 / 3 / np.sqrt(20 * 40))
+    assert results["nme_interval"] is None
+    assert "no NME: b.jpg" in caplog.text
+    text = format_evaluation(results)
+    assert "missing from the truth: 4; an image is scored by its other points, and its box" in text
+
+
+def test_point_or_region_that_is_nowhere_has_a_dash(gapped, write):
+    write(
+        gapped["truth"].read_text().splitlines()[0] + "\na.jpg\t1\t2\t\t\t5\t9\t7\t8\n", "one.csv"
+    )
+    layout = write('{"regions": {"two": [1, 1], "rest": [2, 3]}}', "regions.json")
+    results = evaluate(
+        gapped["truth"].with_name("one.csv"),
+        gapped["predictions"],
+        layout=layout,
+        figures=FigureSettings(by_point=True),
+    )
+    assert results["regions"]["two"] == {"mse": None, "nme": None}
+    assert results["by_point"]["Point_M1"] == {
+        "images": 0,
+        "mse": None,
+        "nme": None,
+        "pck_at_0.07": None,
+    }
+    json.dumps(results, allow_nan=False)
+    lines = [line.split() for line in format_evaluation(results).splitlines()]
+    assert ["two", "-", "-"] in lines
+    assert ["Point_M1", "0", "-", "-", "-"] in lines
+    assert np.isnan(metrics_to_dataframe(results).loc["two", "mse"])
+
+
+def test_requested_points_that_are_missing_are_left_out(gapped):
+    """Of a.jpg points 1 and 0 are requested, of b.jpg 3 and 0, which it lacks."""
+    files = {"test_points": gapped["test_points"]}
+    results = evaluate(gapped["truth"], gapped["predictions"], **files)
+    assert results["mse_asked"] == 25 / 2
+    assert results["mse_asked_interval"] is None
+    of_submission = evaluate(gapped["truth"], submission=gapped["submission"], **files)
+    assert of_submission["mse_asked"] == 25 / 2
+    with pytest.raises(InputError, match="two groups"):
+        compare(gapped["predictions"], gapped["predictions"], gapped["truth"], **files)
+
+
+def test_comparison_leaves_missing_points_out(gapped, tmp_path):
+    better = write_better_predictions(tmp_path)
+    results = compare(gapped["predictions"], better, gapped["truth"])
+    assert results["mse_a"] == pytest.approx((25 / 6 + 2) / 2)
+    assert results["ratio_interval"] == pytest.approx([0.25, 0.25])
+    assert results["missing_points"] == 4
+    assert "points missing from the truth: 4;" in format_comparison(results)
+
+
+def test_mean_shape_is_scored_with_gaps(own_faces, tmp_path):
+    """It is the mean of the rows that have a point, scored on those that have it."""
+    files = {"data": own_faces, "prepared": tmp_path / "prepared"}
+    truth = own_faces / "test" / "test_landmarks.csv"
+    for table in (truth, own_faces / "train" / "landmarks.csv"):
+        rows = [line.split("\t") for line in table.read_text().splitlines()]
+        rows[1][1:3] = rows[2][3:5] = "", ""
+        table.write_text("".join("\t".join(row) + "\n" for row in rows))
+    true = labels.read(truth)
+    predicted = np.nan_to_num(true.landmarks_photo_px)
+    prediction_files.write(tmp_path / "p.npz", true.file_names, predicted)
+    results = evaluate(truth, tmp_path / "p.npz", **files)
+    assert results["mse"] == 0
+    assert results["missing_points"] == 2
+    assert np.isfinite(results["mean_shape_mse"])
 
 
 # ── intervals: draws of two images have the first twice, the second twice, or both ──
@@ -396,9 +552,17 @@ def test_non_finite_predictions_are_rejected(paths, value):
         evaluate(paths["truth"], predictions=paths["predictions"])
 
 
-def test_face_without_size_is_rejected(paths):
+def test_faces_without_size_are_counted_and_listed(paths, caplog):
     landmark_tables.write_landmarks(paths["truth"], NAMES, TRUE_PX * [[[1, 1]], [[1, 0]]])
-    with pytest.raises(InputError, match=r"landmarks\.csv: .*b\.jpg"):
+    prediction_files.write(paths["predictions"], NAMES, TRUE_PX)
+    results = evaluate(paths["truth"], predictions=paths["predictions"])
+    assert (results["images"], results["without_size"], results["nme"]) == (2, 1, 0)
+    assert "1 of 2 faces have no size to divide by and no NME: b.jpg" in caplog.text
+    assert "without a size to divide by, so without an NME: 1" in format_evaluation(results)
+    landmark_tables.write_landmarks(paths["truth"], NAMES, TRUE_PX * [1, 0])
+    with pytest.raises(
+        InputError, match=r"landmarks\.csv: 2 of 2 .*a\.jpg.*sqrt.* is 0 or missing"
+    ):
         evaluate(paths["truth"], predictions=paths["predictions"])
 
 

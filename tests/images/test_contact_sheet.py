@@ -33,6 +33,14 @@ def test_margin_shows_points_outside_the_photo():
     assert (below == drawing.PLAIN_COLOUR).all(axis=2).any()
 
 
+def test_missing_points_are_not_drawn():
+    image, red = np.zeros((50, 40, 3), np.uint8), np.uint8([[255, 0, 0], [0, 255, 0]])
+    points = np.array([[20.0, 25.0], [np.nan, np.nan]])
+    tile = contact_sheet.draw_tile(image, points, colours=red)
+    assert (tile == red[0]).all(axis=2).any()
+    assert not tile[..., 1][(tile != drawing.BACKGROUND).any(axis=2)].any()
+
+
 def test_tile_uses_given_colours():
     image, red = np.zeros((50, 40, 3), np.uint8), np.uint8([[255, 0, 0]])
     tile = contact_sheet.draw_tile(image, np.array([[20.0, 25.0]]), colours=red)

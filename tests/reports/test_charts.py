@@ -88,6 +88,11 @@ def test_constant_values_are_drawn_on_face():
     assert dots(charts.on_face(RNG.normal(size=(5, 2)), np.full(5, 2.0), "%")) == 5
 
 
+def test_points_without_a_value_are_not_drawn_on_face():
+    values = np.array([1, np.nan, 2, 3, np.nan])
+    assert dots(charts.on_face(RNG.normal(size=(5, 2)), values, "%")) == 3
+
+
 def test_charts_of_many_images_stay_small():
     many = RNG.gamma(4, 0.01, 100_000)
     assert len(charts.scatter(np.arange(100_000.0), many, "px", "%")) < 100_000

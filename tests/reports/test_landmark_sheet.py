@@ -85,6 +85,22 @@ def test_prediction_and_truth_side_by_side(data, predictions, tmp_path):
     assert (prediction != true).any()
 
 
+def test_points_without_a_place_are_not_drawn(data, predictions, tmp_path):
+    truth, layout = tmp_path / "truth.csv", tmp_path / "layout.json"
+    layout.write_text('{"regions": {"brow": [0, 1]}}')
+    (colour,) = drawing.region_colours(["brow"]).values()
+    points_px = np.float32([POINTS_PX] * 2)
+    points_px[:, :2] = np.nan
+    for table, shown in ((truth, False), (data / "train" / "landmarks.csv", True)):
+        landmark_tables.write_landmarks(truth, NAMES[:2], points_px)
+        out = tmp_path / "sheet.png"
+        write_landmark_sheet(data, "train", out, truth=table, layout=layout, count=2)
+        drawn = cv2.imread(str(out), cv2.IMREAD_COLOR_RGB)[: contact_sheet.TILE_HEIGHT]
+        assert (drawn == colour).all(axis=2).any() == shown
+    both = write_landmark_sheet(data, "train", tmp_path / "both.png", predictions, truth)
+    assert both["images"] == 2
+
+
 def test_only_common_images_are_drawn(data, predictions, tmp_path):
     truth = tmp_path / "some.csv"
     landmark_tables.write_landmarks(truth, ["7.jpg", "unknown.jpg", "3.jpg"], [POINTS_PX] * 3)

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from report_files import (
 
 from keras_landmarks.contest import grouping, landmark_tables, prediction_files, table_files
 from keras_landmarks.reports.report_writer import write_report
+from keras_landmarks.settings import FigureSettings
 from keras_landmarks.utils.errors import InputError
 
 
@@ -190,6 +192,67 @@ def test_names_are_shown_without_photos(workdir, tmp_path):
 def test_truth_needs_predictions(workdir, scored):
     with pytest.raises(InputError, match=r"--predictions.*--truth"):
         write_report(workdir, workdir / "report.html", truth=scored["truth"])
+
+
+# ── figures, names and missing points ──
+
+
+def test_figures_of_papers(workdir, scored):
+    """Divided by the 40 px between the ears: NME 1/40 to 12/40."""
+    figures = FigureSettings("points:0,1", ("0.1", "0.2"))
+    results = write_report(workdir, workdir / "report.html", **scored, figures=figures)
+    assert results["nme"] == 6.5 / 40
+    text = read_page(workdir / "report.html").text()
+    for words in [
+        "NME is the mean distance of a face's points / the distance between the true points 0",
+        "Area under the curve to 10 % 0.125",  # (0.075 + 0.05 + 0.025) / 0.1 / 12
+        "NME over 10 % 66.7 %",
+        "At 20 %: area under the curve 0.2917, failure rate 33.33 % of the images, 66.67 % of the",
+        "Face size is the distance between the true points 0 and 1.",
+    ]:
+        assert words in text.replace("\xa0", " "), words
+
+
+def test_points_have_their_names(workdir, scored):
+    names = ["left ear", "right ear", "brow", "<b>chin"]
+    (scored["truth"].parent / "layout.json").write_text(json.dumps({"points": names}))
+    write_report(workdir, workdir / "report.html", **scored)
+    page = read_page(workdir / "report.html")
+    table = page.text().split("Metrics by point")[1]
+    assert [table.index(name) for name in names] == sorted(table.index(name) for name in names)
+    said = [held["aria-label"] for held in page.having("div") if held.get("role") == "img"]
+    assert any("% at left ear to " in words for words in said)
+
+
+def test_missing_points_are_reported(workdir, scored):
+    """Photo i is off by i + 1 px; the brow has no place, and the last face has only one point."""
+    table = prediction_files.read(scored["predictions"])
+    true_px = np.tile(np.float32(TRUE_PX), (12, 1, 1))
+    true_px[:, 2] = true_px[11, 1:] = np.nan
+    landmark_tables.write_landmarks(scored["truth"], table.file_names, true_px)
+    sigmas = np.ones((12, 4))
+    prediction_files.write(
+        scored["predictions"], table.file_names, table.landmarks_photo_px, sigmas
+    )
+    layout = scored["truth"].with_name("regions.json")
+    layout.write_text(json.dumps({"regions": {"ears": [0, 1], "brow": [2, 2]}}))
+    results = write_report(workdir, workdir / "report.html", **scored, layout=layout)
+    assert results["mse"] == pytest.approx(650 / 24, rel=1e-5)
+    assert results["nme"] == pytest.approx(6 / np.sqrt(40 * 50), rel=1e-5)  # of the first eleven
+    page = read_page(workdir / "report.html")
+    text = page.text().replace("\xa0", " ")
+    for words in [
+        "Points missing from the truth: 14; an image is scored by its other points, and its box",
+        "Faces without a size to divide by, so without an NME: 1.",
+        "Predicted points stand in for missing ones.",
+        "brow - -",
+        "point 2 - -",
+    ]:
+        assert words in text, words
+    assert "nan" not in text.lower()
+    said = [held["aria-label"] for held in page.having("div") if held.get("role") == "img"]
+    assert any(words.startswith("From the largest to the smallest: ears ") for words in said)
+    assert len(page.having("img")) == 11
 
 
 # ── images, points and photos ──
