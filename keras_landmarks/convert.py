@@ -47,9 +47,9 @@ Under --data it writes
     <split>/images, <split>/landmarks.csv   the faces, as `train` reads them
     <split>/sources.csv                     the photo of each face: a table of groups, for
                                             --validation_groups and --groups
-    <split>/crops.csv                       the photo, the annotation (COCO's id, else its row) and
-                                            the crop's upper left corner: add x0 and y0 to a crop's
-                                            points to get the photo's
+    <split>/crops.csv                       the photo, the annotation (its id, group or individual,
+                                            else its row) and the crop's upper left corner: add x0
+                                            and y0 to a crop's points to get the photo's
     <split>/rejects.csv                     annotations that could not be used, if there are any
     layout.json                             the points' names, regions and mirror map, for --mirror
                                             and --layout, if they are known: from names with left

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from keras_landmarks.annotations.face import (
     NO_POINTS,
+    SUPPORTED_FORMATS,
     AnnotatedFace,
     Annotations,
     as_box,
@@ -65,7 +66,9 @@ def _read_lists(source: Path) -> tuple[list[dict], list[dict], list[dict]]:
     images, annotations = content.get("images"), content.get("annotations")
     categories = content.get("categories") or []
     if not all(isinstance(each, list) for each in (images, annotations, categories)):
-        raise InputError(f"{source}: not COCO: it has no lists of images and annotations")
+        raise InputError(
+            f"{source}: not COCO: it has no lists of images and annotations; {SUPPORTED_FORMATS}"
+        )
     if not all(isinstance(item, dict) for item in [*images, *annotations, *categories]):
         raise InputError(
             f"{source}: not COCO: an image, an annotation or a category is not an object"

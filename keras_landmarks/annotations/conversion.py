@@ -289,10 +289,9 @@ def _write_layout(
         known = layout.read_json(path)
         return known if isinstance(known, dict) else {"mirror": known}
     known = standard_layouts.describe(len(landmarks_crop_px[0]), names)
-    complete = [points for points in landmarks_crop_px if not np.isnan(points).any()]
-    if "mirror" in known and complete:
-        step = -(-len(complete) // mirror_estimation.MAX_FACES)
-        sample = np.stack(complete[::step])
+    if "mirror" in known:
+        step = -(-len(landmarks_crop_px) // mirror_estimation.MAX_FACES)
+        sample = np.stack(landmarks_crop_px[::step])
         try:
             mirror_estimation.check_map(
                 sample, np.array(known["mirror"]), "the map known for such points"

@@ -1,9 +1,9 @@
 """Reads CVAT's own XML, "CVAT for images 1.1" (https://docs.cvat.ai/docs/manual/advanced/xml_format).
 
-A face is a skeleton, whose points are elements with labels; or, if there is no skeleton, a
-shape of several points, which have no names; or else single points with labels, which are joined by
-their group_id or the box around them. A point of a skeleton that is outside is missing, one that is
-occluded is an ordinary point.
+A face is a skeleton, whose points have labels; or, if there is no skeleton, a shape of several
+points, which have no names; or else single points with labels, joined by their group_id or the box
+around them. A point of a skeleton that is outside is missing, one that is occluded is an ordinary
+point.
 """
 
 from collections import Counter
@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 from keras_landmarks.annotations.face import (
     NO_POINTS,
+    SUPPORTED_FORMATS,
     AnnotatedFace,
     Annotations,
     Box,
@@ -45,7 +46,7 @@ def read_cvat(source: Path, photos: Path) -> Annotations:
     root = _read_root(source)
     images = root.findall("image")
     names = [f"{image.get('subset', '')}/{image.get('name', '')}" for image in images]
-    found = find_photos(photos, names)
+    found = find_photos(source, photos, names)
     named = [(found[name], image) for name, image in zip(names, images, strict=True)]
     if skeletons := root.findall("image/skeleton"):
         kind = _most_frequent_label(skeletons)
@@ -65,9 +66,10 @@ def _read_root(source: Path) -> Element:
         root = ElementTree.parse(source).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"{source}: not XML: {error}") from None
-    if root.tag != "annotations" or root.find("track") is not None or root.find("image") is None:
-        what = "tracks of a video" if root.find("track") is not None else "no images of CVAT"
-        raise InputError(f'{source}: {what} in it; export "CVAT for images 1.1"')
+    if root.tag != "annotations":
+        raise InputError(f"{source}: not CVAT's XML but <{root.tag}>; {SUPPORTED_FORMATS}")
+    if root.find("track") is not None:
+        raise InputError(f'{source}: tracks of a video; export "CVAT for images 1.1"')
     return root
 
 

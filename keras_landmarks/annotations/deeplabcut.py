@@ -71,7 +71,7 @@ def read_deeplabcut(source: Path, photos: Path) -> Annotations:
             f" {names[0][:40]}; extract and label frames in DeepLabCut, which writes"
             " CollectedData_<scorer>.csv"
         )
-    found = find_photos(photos, names)
+    found = find_photos(source, photos, names)
     faces = (
         face
         for name, (line, row) in zip(names, rows, strict=True)

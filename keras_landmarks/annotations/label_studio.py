@@ -10,7 +10,6 @@ with and without which the photo is looked for.
 
 import re
 import urllib.parse
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -40,10 +39,7 @@ def read_label_studio(source: Path, photos: Path) -> Annotations:
             f"{source}: not Label Studio's JSON: it has no list of tasks with annotations"
         )
     names = [_stored_name(photos, _photo_name(task)) for task in tasks]
-    [(name, count)] = Counter(filter(None, names)).most_common(1) or [("", 0)]
-    if count > 1:
-        raise InputError(f"{source}: {count} tasks have the photo {name}; keep one of them")
-    found = find_photos(photos, filter(None, names))
+    found = find_photos(source, photos, filter(None, names))
     shapes = [
         _read_task(found.get(name, ""), row, task)
         for row, (name, task) in enumerate(zip(names, tasks, strict=True), start=1)
@@ -95,7 +91,7 @@ def _stored_name(photos: Path, name: str) -> str:
 
 def _read_task(photo: str, row: int, task: dict) -> PhotoShapes:
     if not photo:
-        reason = "no photo: a task needs the address of its photo, not the photo itself"
+        reason = "no photo: a task needs an address of its photo, such as /data/upload/1/a.jpg"
         return PhotoShapes("", row, problem=reason)
     annotations = _annotations(task)
     if len(annotations) > 1:

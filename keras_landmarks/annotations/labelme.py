@@ -41,7 +41,7 @@ def read_labelme(source: Path, photos: Path) -> Annotations:
             f" {SUPPORTED_FORMATS}"
         )
     names = {path: _image_path(path, value, photos) for path, value in contents.items()}
-    found = find_photos(photos, names.values())
+    found = find_photos(source, photos, names.values())
     return join_shapes(
         [
             _read_shapes(found[names[path]], row, value)

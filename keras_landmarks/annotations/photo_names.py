@@ -10,25 +10,31 @@ from keras_landmarks.utils.errors import InputError
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic")
 
 
-def find_photos(photos: Path, names: Iterable[str]) -> dict[str, str]:
+def find_photos(source: Path, photos: Path, names: Iterable[str]) -> dict[str, str]:
     """Returns the path, relative to `photos`, of each photo that a tool names.
 
     A tool's path may begin with folders of another machine. The longest end of it that is a file
     below `photos` is the photo; without such a file it is the path without its "..".
 
+    Args:
+        source: the annotations, for messages.
+        photos: the folder of the photos.
+        names: the paths, one for each photo.
+
     Raises:
-        InputError: two names end in the same file, so that one of them is another photo.
+        InputError: a name stands for two photos, or two names end in the same file, so that one of
+            them is another photo.
     """
     found: dict[str, str] = {}
     owners: dict[str, str] = {}
     for name in names:
         if name in found:
-            continue
+            raise InputError(f"{source}: two photos are called {name}; keep one, or rename it")
         path = found[name] = find_photo(photos, name) or "/".join(_parts(name))
         if (owner := owners.setdefault(path, name)) != name:
             raise InputError(
-                f"{photos / path}: two photos of the annotations have this name, {owner} and"
-                f" {name}; keep their folders, and give the folder above these with --photos"
+                f"{source}: {photos / path} might be two photos, {owner} and {name}; keep their"
+                " folders, and give the folder above these with --photos"
             )
     return found
 

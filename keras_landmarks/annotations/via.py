@@ -9,7 +9,6 @@ VIA states the size of a photo's file in bytes. A file of another size may be an
 same name, or a scaled one, so the photo is rejected.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,7 @@ def read_via(source: Path, photos: Path) -> Annotations:
     """
     entries = _read_entries(source)
     names = [str(entry["filename"]) for entry in entries]
-    [(name, count)] = Counter(names).most_common(1)
-    if count > 1:
-        raise InputError(
-            f"{source}: {count} photos are called {name}, and nothing says which file is which;"
-            " rename all but one"
-        )
-    found = find_photos(photos, names)
+    found = find_photos(source, photos, names)
     label = _find_label(source, [each for entry in entries for each in _regions(entry, "point")])
     return join_shapes(
         [

@@ -103,7 +103,8 @@ def test_unusable_shapes_have_reasons(write, shapes, reason):
     ("text", "named"),
     [
         ("<annotations>", "not XML"),
-        ("<dataset><images/></dataset>", "no images of CVAT"),
+        ("<dataset><images/></dataset>", "not CVAT's XML but <dataset>; .*COCO"),
+        (cvat(image("a.jpg"), image("a.jpg")), r"two photos are called .*a\.jpg"),
         (cvat('<track id="0" label="nose"></track>'), 'tracks of a video.*"CVAT for images 1.1"'),
     ],
 )

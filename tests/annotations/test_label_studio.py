@@ -108,7 +108,7 @@ def test_points_of_rectangles_are_faces(write_tasks, how):
         (task(keypoint("a", 1, 2, image_rotation=90)), "a photo that was turned in Label Studio"),
         (task(), "no points"),
         (task(*FACE, was_cancelled=True), "no points"),
-        (task(*FACE, image="data:image/png;base64,AAAA"), "no photo: a task needs the address"),
+        (task(*FACE, image="data:image/png;base64,AAAA"), "no photo: a task needs an address"),
         (
             task(keypoint("a", 1, 2), keypoint("b", 1, 2, original_width=300)),
             "the points state photos of different sizes",
@@ -130,11 +130,11 @@ def test_ground_truth_is_read_of_several_annotations(write_tasks):
 
 
 def test_tasks_of_one_photo_are_refused(write_tasks, tmp_path):
-    with pytest.raises(InputError, match=r"export\.json: 2 tasks have the photo .*a\.jpg; "):
+    with pytest.raises(InputError, match=r"export\.json: two photos are called .*a\.jpg; "):
         read_annotations(write_tasks(task(*FACE), task(*FACE)), "auto")
     write_photo(tmp_path / "a.jpg")
     again = task(*FACE, image="/data/upload/1/ffffffff-a.jpg")
-    with pytest.raises(InputError, match=r"2 tasks have the photo .*a\.jpg"):
+    with pytest.raises(InputError, match=r"two photos are called .*a\.jpg"):
         read_annotations(write_tasks(task(*FACE), again), "auto")
 
 
