@@ -75,7 +75,7 @@ def convert(
     points_unit = _choose_unit(source, annotations.unit, points_unit)
     annotations = _order_as_layout(annotations, data / "layout.json")
     faces = list(validation.validate_faces(list(annotations.faces), photos))
-    num_landmarks, names = _check_landmarks(source, faces, annotations.names, points_unit)
+    num_landmarks, names = _check_landmarks(source, faces, annotations, points_unit)
     if num_landmarks:
         _check_same_landmarks(data, num_landmarks, names, source)
     faces, face_share = _choose_crops(faces, face_share)
@@ -140,7 +140,7 @@ def _order_as_layout(annotations: Annotations, path: Path) -> Annotations:
 
 
 def _check_landmarks(
-    source: Path, faces: _Faces, names: Sequence[str] | None, unit: str
+    source: Path, faces: _Faces, annotations: Annotations, unit: str
 ) -> tuple[int, Sequence[str] | None]:
     """Returns the number of landmarks of a face, and their names if there are as many.
 
@@ -157,9 +157,11 @@ def _check_landmarks(
             f"{source}: all coordinates are about 0 to 1, so they are not pixels; if they are"
             " shares of the photo's width and height, give --points_unit=share"
         )
+    names = annotations.names
     names = names if names and len(names) == num_landmarks else None
     _count_gaps(source, landmarks, names)
-    if problem := plausibility.find_problem(landmarks, names):
+    # Formats with a unit leave no doubt about which numbers are points.
+    if annotations.unit is None and (problem := plausibility.find_problem(landmarks, names)):
         raise InputError(
             f"{source}: {problem}; write a table whose header names x and y of each point"
         )

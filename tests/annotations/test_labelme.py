@@ -57,6 +57,17 @@ def test_points_are_sorted_by_number(write):
     assert read_faces(write(labelme(*shapes), "a.json")) == [("a.jpg", [[1, 0], [2, 0], [10, 0]])]
 
 
+def test_corners_are_not_taken_for_a_box(write, tmp_path):
+    """In a table, a box around the points would be an error; here somebody drew the corners."""
+    places = {"a": (10, 10), "b": (90, 90), "c": (40, 50), "d": (50, 40), "e": (60, 60)}
+    for name in "xyz":
+        write_photo(tmp_path / f"{name}.jpg")
+        shapes = [shape(label, place) for label, place in places.items()]
+        write(labelme(*shapes, path=f"{name}.jpg"), f"{name}.json")
+    faces, _, _ = converted(tmp_path, tmp_path / "data")
+    assert len(faces) == 3
+
+
 def test_existing_layout_orders_points(write, tmp_path):
     write_photo(tmp_path / "a.jpg")
     write('{"points": ["right_eye", "nose", "left_eye"]}', "data/layout.json")
