@@ -7,9 +7,29 @@
                      point and a column `landmark`. Other columns are ignored, such as a box
                      (x,y,w,h) or points in another unit (nose_x_mm). Decimal commas are read where
                      semicolons or tabs separate cells
-    .json            COCO keypoints, and the faces of COCO-WholeBody
+    .csv, .tsv       DeepLabCut's CollectedData_<scorer>.csv; each individual of a photo is a face
+    .json            COCO keypoints, also as CVAT, Roboflow and SLEAP export them, and the faces of
+                     COCO-WholeBody
+    .json            Label Studio ("JSON" and "JSON-MIN"), labelme, VIA 2 (the VGG Image Annotator)
+    .xml             "CVAT for images 1.1": skeletons, shapes of several points, or single points
+    .h5              SLEAP's analysis file; the frames are photos whose names end with the number of
+                     the frame, from 0
     .txt             a line per face with its path and numbers: WFLW, CelebA, MTFL, Menpo
-    a folder         of .pts files beside their photos, one per face: 300-W
+    a folder         of .pts (300-W), .ljson (Menpo) or labelme's .json files, one per photo
+
+The format is told by the name and the contents; --source_format overrides it. Points are named as
+in the file. Annotation tools keep paths of their own to the photos: the longest end of such a path
+that is a file below --photos is the photo.
+
+Single points of Label Studio, labelme, VIA and CVAT are joined into faces: by Label Studio's parent
+or relation, group_id in labelme and CVAT, an attribute `face` in VIA, or by the only rectangle that
+holds the point; else a photo is one face. They are in the order of their names, or of layout.json.
+
+A point without a place is missing: empty cells, NaN, null, outside (CVAT), v = 0 (COCO), or a label
+that only other faces have. A hidden one (v = 1, occluded) is an ordinary point. Missing points are
+written as empty cells and counted. A face needs one point; x without y makes it invalid; a point
+that all faces lack is an error. The likelihoods in DeepLabCut's predictions are not used: every
+point counts, so empty the cells of those that should not.
 
 Points are in pixels of the photo unless --points_unit says otherwise. If all coordinates are 0 to
 1, or 0 to 100 in larger photos, `convert` stops and asks for --points_unit. Numbers that enclose
@@ -20,16 +40,16 @@ Each face is cut out of its photo around its points, with black beyond the photo
 take --face_share of the crop's sides, by default 0.6, about as in the contest; --face_share=0
 leaves the photos as they are. Faces of one or two points are cut out by the annotations' boxes; if
 there are no boxes, the photos are not cropped. A photo that is not cropped must have only one face.
-A face is also rejected if it lacks a point, repeats an earlier face, or its photo is missing.
+A face is also rejected if it repeats an earlier face, or its photo is missing.
 
 Under --data it writes
 
     <split>/images, <split>/landmarks.csv   the faces, as `train` reads them
     <split>/sources.csv                     the photo of each face: a table of groups, for
                                             --validation_groups and --groups
-    <split>/crops.csv                       the photo, the annotation (COCO's id, else its row) and
-                                            the crop's upper left corner: add x0 and y0 to a crop's
-                                            points to get the photo's
+    <split>/crops.csv                       the photo, the annotation (its id, group or individual,
+                                            else its row) and the crop's upper left corner: add x0
+                                            and y0 to a crop's points to get the photo's
     <split>/rejects.csv                     annotations that could not be used, if there are any
     layout.json                             the points' names, regions and mirror map, for --mirror
                                             and --layout, if they are known: from names with left

@@ -518,14 +518,16 @@ class ConversionSettings:
 
     source: str | None = setting(
         None,
-        "Annotations to convert: a table, COCO's JSON, a list, or a folder of .pts files.",
+        "Annotations to convert: a file, or a folder with a file for each photo.",
         kind="path",
     )
     source_format: str = setting(
         "auto",
-        "Format of --source. auto: by the name; .json is coco, .txt a list, a folder pts, anything"
-        " else a table.",
-        choices=("auto", "table", "coco", "list", "pts"),
+        "Format of --source. auto: by its name and contents.",
+        choices=(
+            *("auto", "table", "coco", "list", "pts", "ljson", "cvat", "label_studio", "labelme"),
+            *("via", "deeplabcut", "sleap"),
+        ),
     )
     points_unit: str = setting(
         "auto",

@@ -2,7 +2,9 @@
 
 The format (Lin et al., "Microsoft COCO", 2014) has x, y and v of each point, in pixels from the
 photo's upper left corner; v is 0 for a point that is not labelled, 1 for one that is hidden, and 2
-for one that is visible.
+for one that is visible. A point that is not labelled is missing. CVAT writes the place of such
+points all the same. Other programs write 0 for visible and 1 for hidden, so a point with v = 0 and
+a place is only taken to be missing if the file also has points with v = 2.
 """
 
 from collections import Counter
@@ -11,16 +13,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_landmarks.annotations.face import (
+    NO_POINTS,
+    SUPPORTED_FORMATS,
     AnnotatedFace,
     Annotations,
+    as_box,
+    as_size,
     describe_point,
     face_from_cells,
 )
+from keras_landmarks.annotations.text import read_json
 from keras_landmarks.contest.invalid_samples import InvalidSample
-from keras_landmarks.utils import files
 from keras_landmarks.utils.errors import InputError
 
-_MAX_BYTES = 1 << 30
 _NO_CATEGORY = "None"
 
 
@@ -49,12 +54,9 @@ def read_coco(source: Path) -> Annotations:
     chosen = _most_frequent_category(annotations, field, names_of)
     names = names_of.get(chosen)
     usable = {category for category, points in names_of.items() if points == names} | {chosen}
-    return Annotations(_iterate_faces(photos, annotations, field, names, usable), names)
-
-
-def read_json(source: Path) -> Any:
-    """Returns the value of a JSON file; InputError if it is not JSON, or larger than 1 GB."""
-    return files.read_json(source, _MAX_BYTES)
+    has_visible = any(2 in _visibilities(each.get(field)) for each in annotations)
+    faces = _iterate_faces(photos, annotations, field, names, usable, has_visible)
+    return Annotations(faces, names)
 
 
 def _read_lists(source: Path) -> tuple[list[dict], list[dict], list[dict]]:
@@ -64,7 +66,9 @@ def _read_lists(source: Path) -> tuple[list[dict], list[dict], list[dict]]:
     images, annotations = content.get("images"), content.get("annotations")
     categories = content.get("categories") or []
     if not all(isinstance(each, list) for each in (images, annotations, categories)):
-        raise InputError(f"{source}: not COCO: it has no lists of images and annotations")
+        raise InputError(
+            f"{source}: not COCO: it has no lists of images and annotations; {SUPPORTED_FORMATS}"
+        )
     if not all(isinstance(item, dict) for item in [*images, *annotations, *categories]):
         raise InputError(
             f"{source}: not COCO: an image, an annotation or a category is not an object"
@@ -87,14 +91,8 @@ def _index_photos(source: Path, images: Sequence[dict]) -> dict[str, _Photo]:
                 f"{source}: {name} has two ids, {first} and {key}; photos of the same name need"
                 " folders in file_name, and one photo needs one id"
             )
-        photos[key] = _Photo(name, _size_of(image))
+        photos[key] = _Photo(name, as_size(image.get("width"), image.get("height")))
     return photos
-
-
-def _size_of(image: dict) -> tuple[int, int] | None:
-    sides = image.get("width"), image.get("height")
-    is_size = all(isinstance(side, (int, float)) and side > 0 for side in sides)
-    return (round(sides[0]), round(sides[1])) if is_size else None
 
 
 def _names_by_category(categories: Sequence[dict]) -> dict[str, list[str]]:
@@ -127,6 +125,7 @@ def _iterate_faces(
     field: str,
     names: Sequence[str] | None,
     categories: set[str],
+    has_visible: bool,
 ) -> Iterator[AnnotatedFace | InvalidSample]:
     for row, annotation in enumerate(annotations, start=1):
         photo = photos.get(str(annotation.get("image_id")))
@@ -137,21 +136,32 @@ def _iterate_faces(
         elif field == "keypoints" and category not in categories | {_NO_CATEGORY}:
             yield InvalidSample(photo.name, row, f"another category: {category[:40]}")
         else:
-            yield _as_face(photo, annotation, field, row, names)
+            yield _as_face(photo, annotation, field, row, names, has_visible)
+
+
+def _visibilities(numbers: Any) -> list:
+    return numbers[2::3] if isinstance(numbers, list) else []
 
 
 def _as_face(
-    photo: _Photo, annotation: dict, field: str, row: int, names: Sequence[str] | None
+    photo: _Photo,
+    annotation: dict,
+    field: str,
+    row: int,
+    names: Sequence[str] | None,
+    has_visible: bool,
 ) -> AnnotatedFace | InvalidSample:
+    """Returns a face; `has_visible` says whether any point of the file has v = 2."""
     numbers = annotation.get(field)
-    visibilities = numbers[2::3] if isinstance(numbers, list) else []
+    visibilities = _visibilities(numbers)
     if not any(visibilities) or len(numbers) % 3:
-        return InvalidSample(photo.name, row, "no points")
+        return InvalidSample(photo.name, row, NO_POINTS)
     points = list(zip(numbers[::3], numbers[1::3], visibilities, strict=True))
     if names and len(names) != len(points):
         count = f"{len(points)}, not {len(names)}"
         return InvalidSample(photo.name, row, f"not as many points as its category has: {count}")
-    if doubtful := [index for index, (x, y, v) in enumerate(points) if not v and (x or y)]:
+    doubtful = [index for index, (x, y, v) in enumerate(points) if not v and (x or y)]
+    if doubtful and not has_visible:
         count = f"{len(doubtful)} of {len(points)}, {describe_point(doubtful[0], names)}"
         reason = f"points that are not labelled (v = 0) but have coordinates: {count}"
         return InvalidSample(photo.name, row, reason)
@@ -159,15 +169,7 @@ def _as_face(
     face = face_from_cells(photo.name, cells, row, names)
     if isinstance(face, InvalidSample):
         return face
-    box = _as_box(annotation.get("face_box" if field == "face_kpts" else "bbox"))
+    sides = annotation.get("face_box" if field == "face_kpts" else "bbox")
+    box = as_box(*sides) if isinstance(sides, list) and len(sides) == 4 else None
     identity = str(annotation["id"]) if "id" in annotation else None
     return face._replace(id=identity, photo_size_px=photo.size_px, box=box)
-
-
-def _as_box(sides: Any) -> tuple[float, float, float, float] | None:
-    if not isinstance(sides, list) or len(sides) != 4:
-        return None
-    if not all(isinstance(side, (int, float)) for side in sides) or min(sides[2:]) <= 0:
-        return None
-    left, top, width, height = map(float, sides)
-    return left, top, left + width, top + height

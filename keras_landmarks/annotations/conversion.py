@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from absl import logging
 
 from keras_landmarks.annotations import cropping, plausibility, units, validation
 from keras_landmarks.annotations.cropping import FaceCrop
-from keras_landmarks.annotations.face import AnnotatedFace, describe_point
+from keras_landmarks.annotations.face import AnnotatedFace, Annotations, describe_point
 from keras_landmarks.annotations.reading import read_annotations
 from keras_landmarks.contest import grouping, invalid_samples, landmark_tables, table_files
 from keras_landmarks.contest.invalid_samples import InvalidSample
@@ -24,6 +25,8 @@ from keras_landmarks.utils.parallel import parallel_map
 from keras_landmarks.utils.progress import progress
 
 _Faces = Sequence[AnnotatedFace | InvalidSample]
+# Roboflow exports several changed copies of a photo, a.jpg, as a_jpg.rf.<digits>.jpg.
+_ROBOFLOW_COPY = re.compile(r"\.rf\.[0-9a-zA-Z]{16,}(?=\.\w+$)")
 
 
 def convert(
@@ -47,15 +50,17 @@ def convert(
         face_share: the share of a crop's width and height that the face takes; 0 for whole photos.
         processes: the number of worker processes; None for all cores.
         points_unit: "pixel", "share" (0 to 1 of the photo's width and height), "percent", or
-            "auto": pixels, and an error if the landmarks look like one of the others.
+            "auto": pixels, and an error if the landmarks look like one of the others, or the unit
+            that the format prescribes.
 
     Returns:
-        data, split, the numbers of faces, points and rejected faces, and whether a mirror map is
-        known, by name.
+        data, split, the numbers of faces, points of a face, rejected faces and missing points of
+        all faces, and whether a mirror map is known, by name.
 
     Raises:
         InputError: the split exists; the annotations cannot be read; no face can be used; the
-            numbers cannot be landmarks; or they are other landmarks than those in `data`.
+            numbers cannot be landmarks; a point is missing in all faces; or they are other
+            landmarks than those in `data`.
     """
     folder = data / split
     if folder.exists():
@@ -66,10 +71,11 @@ def convert(
         raise InputError(f"{photos}: no such folder; --photos says where the photos are")
     annotations = read_annotations(source, source_format, photos)
     if annotations.ignored:
-        logging.info("Columns that are not used: %s", ", ".join(annotations.ignored)[:200])
-    annotated = list(annotations.faces)
-    faces = list(validation.validate_faces(annotated, photos))
-    num_landmarks, names = _check_landmarks(source, faces, annotations.names, points_unit)
+        logging.info("Not used: %s", ", ".join(annotations.ignored)[:200])
+    points_unit = _choose_unit(source, annotations.unit, points_unit)
+    annotations = _order_as_layout(annotations, data / "layout.json")
+    faces = list(validation.validate_faces(list(annotations.faces), photos))
+    num_landmarks, names = _check_landmarks(source, faces, annotations, points_unit)
     if num_landmarks:
         _check_same_landmarks(data, num_landmarks, names, source)
     faces, face_share = _choose_crops(faces, face_share)
@@ -78,29 +84,63 @@ def convert(
     with _removed_if_new(data), atomic_folder(folder) as partial:
         crops = progress(crops, "cropping", "faces", len(faces))
         written, invalid = _write_faces(partial, faces, crops)
-        summary = _summarise(invalid) + _describe_gaps(annotated, annotations.names)
         if not written:
-            raise InputError(_describe_failure(source, invalid, summary, is_photos_given))
+            raise InputError(_describe_failure(source, invalid, is_photos_given))
         if points_unit == "auto":
             _check_not_percent(source, written)
+        gaps = _count_gaps(source, [crop.landmarks_photo_px for crop in written], names)
     known = _write_layout(data / "layout.json", _crop_landmarks(written), names)
     if invalid:
-        logging.warning("faces that cannot be used: %d (%s)", len(invalid), summary)
+        logging.warning("faces that cannot be used: %d (%s)", len(invalid), _summarise(invalid))
+    if gaps.any():
+        often = describe_point(int(gaps.argmax()), names)
+        where = f"{often} in {gaps.max()} of {len(written)} faces"
+        logging.warning("missing points: %d, most often %s", gaps.sum(), where)
     return {
         "data": str(data),
         "split": split,
         "faces": len(written),
         "points": num_landmarks,
         "rejected": len(invalid),
+        "missing_points": int(gaps.sum()),
         "mirror": "mirror" in known,
     }
 
 
-# ── checks of all faces together ──
+# ── all faces together ──
+
+
+def _choose_unit(source: Path, prescribed: str | None, requested: str) -> str:
+    """Returns the unit of the points; InputError if the format prescribes another one."""
+    if prescribed and requested not in ("auto", prescribed):
+        raise InputError(f"{source}: its points are in {prescribed}; leave out --points_unit")
+    return prescribed or requested
+
+
+def _order_as_layout(annotations: Annotations, path: Path) -> Annotations:
+    """Returns the annotations with their points in the order of the layout in `path`.
+
+    That is done only where the annotations have no order of their own and the layout has all of
+    their names. Points that only the layout has are missing in all faces.
+    """
+    known = layout.read_json(path) if path.exists() else {}
+    ordered = known.get("points") or [] if isinstance(known, dict) else []
+    names = list(annotations.names or [])
+    if annotations.is_ordered or not set(names) <= set(ordered):
+        return annotations
+    indices = [names.index(name) if name in names else len(names) for name in ordered]
+
+    def reorder(face: AnnotatedFace | InvalidSample) -> AnnotatedFace | InvalidSample:
+        if isinstance(face, InvalidSample):
+            return face
+        padded = np.concatenate([face.landmarks, np.full((1, 2), np.nan)])
+        return face._replace(landmarks=padded[indices])
+
+    return annotations._replace(faces=map(reorder, annotations.faces), names=ordered)
 
 
 def _check_landmarks(
-    source: Path, faces: _Faces, names: Sequence[str] | None, unit: str
+    source: Path, faces: _Faces, annotations: Annotations, unit: str
 ) -> tuple[int, Sequence[str] | None]:
     """Returns the number of landmarks of a face, and their names if there are as many.
 
@@ -117,8 +157,11 @@ def _check_landmarks(
             f"{source}: all coordinates are about 0 to 1, so they are not pixels; if they are"
             " shares of the photo's width and height, give --points_unit=share"
         )
+    names = annotations.names
     names = names if names and len(names) == num_landmarks else None
-    if problem := plausibility.find_problem(landmarks, names):
+    _count_gaps(source, landmarks, names)
+    # Formats with a unit leave no doubt about which numbers are points.
+    if annotations.unit is None and (problem := plausibility.find_problem(landmarks, names)):
         raise InputError(
             f"{source}: {problem}; write a table whose header names x and y of each point"
         )
@@ -147,6 +190,23 @@ def _check_same_landmarks(
     for point, (name, other) in enumerate(zip(names, earlier, strict=True)):
         if name != other:
             raise InputError(f"{source}: point {point} is {name!r}, but {other!r} in {path}{hint}")
+
+
+def _count_gaps(
+    source: Path, landmarks: Sequence[np.ndarray], names: Sequence[str] | None
+) -> np.ndarray:
+    """Returns in how many faces, of (k, 2) points each, every point is missing, (k,) int64.
+
+    Raises:
+        InputError: a point is missing in all faces.
+    """
+    is_missing = np.isnan(landmarks).any(axis=2)
+    for point in np.flatnonzero(is_missing.all(axis=0)).tolist():
+        raise InputError(
+            f"{source}: {describe_point(point, names)} is missing in all {len(landmarks)} faces;"
+            " leave it out of the annotations, or annotate it in some"
+        )
+    return is_missing.sum(axis=0)
 
 
 def _check_not_percent(source: Path, crops: Sequence[FaceCrop]) -> None:
@@ -206,7 +266,8 @@ def _write_faces(
     if written:
         names, photos = ([row[column] for row in rows] for column in (0, 1))
         landmark_tables.write_landmarks(folder / "landmarks.csv", names, _crop_landmarks(written))
-        grouping.write_group_table(folder / "sources.csv", "photo", names, photos)
+        originals = [_ROBOFLOW_COPY.sub("", photo) for photo in photos]
+        grouping.write_group_table(folder / "sources.csv", "photo", names, originals)
         columns = ("file_name", "photo", "annotation", "x0", "y0")
         table_files.write_rows(folder / "crops.csv", columns, rows)
     if invalid:
@@ -215,7 +276,7 @@ def _write_faces(
 
 
 def _crop_landmarks(crops: Sequence[FaceCrop]) -> list[np.ndarray]:
-    """Returns the landmarks of each face, (k, 2), in pixels of its crop."""
+    """Returns the landmarks of each face, (k, 2), in pixels of its crop; NaN where missing."""
     return [crop.landmarks_photo_px - crop.offset_px for crop in crops]
 
 
@@ -254,24 +315,7 @@ def _summarise(invalid: Sequence[InvalidSample]) -> str:
     return ", ".join(f"{kind}: {count}" for kind, count in counts.most_common())
 
 
-def _describe_gaps(faces: _Faces, names: Sequence[str] | None) -> str:
-    """Returns which landmark most often has no coordinates, or "" if all have."""
-    counts = Counter(
-        point
-        for face in faces
-        if isinstance(face, AnnotatedFace)
-        for point in np.flatnonzero(np.isnan(face.landmarks).any(axis=1)).tolist()
-    )
-    if not counts:
-        return ""
-    [(point, count)] = counts.most_common(1)
-    where = f"in {count} of {len(faces)} faces"
-    return f"; {describe_point(point, names)} has no coordinates {where}"
-
-
-def _describe_failure(
-    source: Path, invalid: Sequence[InvalidSample], summary: str, is_photos_given: bool
-) -> str:
+def _describe_failure(source: Path, invalid: Sequence[InvalidSample], is_photos_given: bool) -> str:
     """Returns why no face can be used, with the first as an example."""
     if not invalid:
         return f"{source}: there is no face in it"
@@ -281,4 +325,4 @@ def _describe_failure(
     hint = (
         "; --photos says where the photos are" if is_photo_missing and not is_photos_given else ""
     )
-    return f"{source}: no face can be used: {summary}; the first is {example}{hint}"
+    return f"{source}: no face can be used: {_summarise(invalid)}; the first is {example}{hint}"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_landmarks.annotations.face import AnnotatedFace
+from keras_landmarks.annotations.face import AnnotatedFace, present_landmarks
 from keras_landmarks.annotations.units import pixels_per
 from keras_landmarks.contest import checking, listed_images
 from keras_landmarks.contest.invalid_samples import InvalidSample
@@ -22,7 +22,7 @@ class FaceCrop(NamedTuple):
     Attributes:
         jpeg: the crop as a JPEG file.
         offset_px: x and y of the crop's upper left corner in the photo.
-        landmarks_photo_px: (k, 2) float64.
+        landmarks_photo_px: (k, 2) float64; NaN where missing.
         photo_size_px: width and height of the photo.
     """
 
@@ -36,7 +36,7 @@ def has_extent(face: AnnotatedFace | InvalidSample) -> bool:
     """Whether a face can be cropped: by three landmarks or more, or by its box."""
     if not isinstance(face, AnnotatedFace):
         return False
-    return len(face.landmarks) >= _MIN_LANDMARKS_WITH_EXTENT or _has_box(face)
+    return len(present_landmarks(face.landmarks)) >= _MIN_LANDMARKS_WITH_EXTENT or _has_box(face)
 
 
 def crop_face(
@@ -87,10 +87,11 @@ def region_around(box_px: list[float], share: float) -> Region:
 def _find_outline(face: AnnotatedFace, scale: np.ndarray) -> list[float] | None:
     """Returns the box to crop by, px: that of the landmarks or, for few of them, the annotated one.
 
-    `scale` (2,) is the number of pixels per unit of x and of y.
+    Missing landmarks do not count. `scale` (2,) is the number of pixels per unit of x and of y.
     """
-    if len(face.landmarks) >= _MIN_LANDMARKS_WITH_EXTENT:
-        corners = [face.landmarks.min(axis=0), face.landmarks.max(axis=0)]
+    present = present_landmarks(face.landmarks)
+    if len(present) >= _MIN_LANDMARKS_WITH_EXTENT:
+        corners = [present.min(axis=0), present.max(axis=0)]
     elif _has_box(face):
         corners = np.reshape(face.box, (2, 2))
     else:
@@ -99,11 +100,12 @@ def _find_outline(face: AnnotatedFace, scale: np.ndarray) -> list[float] | None:
 
 
 def _has_box(face: AnnotatedFace) -> bool:
-    """Whether a face has a box, around all its landmarks."""
+    """Whether a face has a box, around all landmarks that it has."""
     if face.box is None:
         return False
     low, high = np.reshape(face.box, (2, 2))
-    return bool(((face.landmarks >= low) & (face.landmarks <= high)).all())
+    present = present_landmarks(face.landmarks)
+    return bool(((present >= low) & (present <= high)).all())
 
 
 def _find_problem(
@@ -116,7 +118,7 @@ def _find_problem(
     """Returns why a face does not fit its photo, or "" if it does."""
     if face.photo_size_px and face.photo_size_px != size_px:
         return _describe_size_mismatch(face.photo_size_px, size_px)
-    (bounds_px,) = checking.bounding_boxes(landmarks_px[None])
+    (bounds_px,) = checking.bounding_boxes(present_landmarks(landmarks_px)[None])
     if checking.lies_far_outside(bounds_px, size_px):
         return "a point lies far outside the image"
     if not is_cropped:

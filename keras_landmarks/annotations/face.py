@@ -9,7 +9,12 @@ import numpy as np
 from keras_landmarks.contest.invalid_samples import InvalidSample
 
 # The end of messages about files in other formats.
-SUPPORTED_FORMATS = "tables (CSV), COCO's JSON, lists (.txt) and .pts files are read"
+SUPPORTED_FORMATS = (
+    "tables (CSV), DeepLabCut's CSV, JSON of COCO, Label Studio, labelme and VIA 2, CVAT's XML,"
+    " SLEAP's analysis .h5, lists (.txt), .pts and .ljson files are read"
+)
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+NO_POINTS = "no points"  # the reason for an annotation without any
 
 
 class AnnotatedFace(NamedTuple):
@@ -17,7 +22,8 @@ class AnnotatedFace(NamedTuple):
 
     Attributes:
         photo: the photo's path, relative to the folder of photos.
-        landmarks: (k, 2) float64 in the file's unit; NaN where a landmark was not annotated.
+        landmarks: (k, 2) float64 in the file's unit; x and y of a missing landmark are NaN, and at
+            least one landmark is there.
         row: the annotation's line or number in its file, from 1.
         id: the annotation's id in its file, if it has one.
         photo_size_px: width and height of the photo as the file states them, if it does.
@@ -29,7 +35,7 @@ class AnnotatedFace(NamedTuple):
     row: int
     id: str | None = None
     photo_size_px: tuple[int, int] | None = None
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
 
 
 class Annotations(NamedTuple):
@@ -38,12 +44,16 @@ class Annotations(NamedTuple):
     Attributes:
         faces: the faces, and the annotations that cannot be used.
         names: the names of the landmarks, if the file has them.
-        ignored: titles of columns that look like coordinates and are not used.
+        ignored: what looks like coordinates and is not used, such as titles of columns.
+        unit: the unit of the landmarks, one of `settings.POINT_UNITS`, if the format prescribes it.
+        is_ordered: whether the order of the landmarks is the file's, not that of their names.
     """
 
     faces: Iterable[AnnotatedFace | InvalidSample]
     names: Sequence[str] | None = None
     ignored: Sequence[str] = ()
+    unit: str | None = None
+    is_ordered: bool = True
 
 
 def face_from_cells(
@@ -53,7 +63,7 @@ def face_from_cells(
 
     Args:
         photo: the photo's path.
-        cells: x and y of each landmark in turn; an empty string becomes NaN.
+        cells: x and y of each landmark in turn; both are empty or NaN if the landmark is missing.
         row: the annotation's line or number in its file.
         names: the landmarks' names, for the message.
     """
@@ -68,12 +78,44 @@ def face_from_cells(
         return InvalidSample(photo, row, f"not x and y of each point: {len(numbers)} numbers")
     if np.isinf(numbers).any():
         return InvalidSample(photo, row, "not a finite number")
-    return AnnotatedFace(photo, np.array(numbers).reshape(-1, 2), row)
+    landmarks = np.array(numbers).reshape(-1, 2)
+    is_missing = np.isnan(landmarks)
+    for point in np.flatnonzero(is_missing[:, 0] != is_missing[:, 1]).tolist():
+        axis = "xy"[int(is_missing[point, 1])]
+        return InvalidSample(
+            photo, row, f"half a point: {describe_point(point, names)} has no {axis}"
+        )
+    if is_missing.all():
+        return InvalidSample(photo, row, NO_POINTS)
+    return AnnotatedFace(photo, landmarks, row)
 
 
 def describe_point(index: int, names: Sequence[str] | None) -> str:
     """Returns "point" and the landmark's name if there is one, else its index."""
     return f"point {names[index] if names and index < len(names) else index}"
+
+
+def present_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """Returns those of the landmarks (k, 2) that are not missing."""
+    return landmarks[~np.isnan(landmarks).any(axis=1)]
+
+
+def as_box(left: object, top: object, width: object, height: object) -> Box | None:
+    """Returns a box as left, top, right and bottom; None if the values are not a box."""
+    if not all(map(_is_finite, (left, top, width, height))) or min(width, height) <= 0:
+        return None
+    return float(left), float(top), float(left + width), float(top + height)
+
+
+def as_size(width: object, height: object) -> tuple[int, int] | None:
+    """Returns a photo's width and height; None if the values are not a size."""
+    if not all(map(_is_finite, (width, height))) or min(width, height) <= 0:
+        return None
+    return round(width), round(height)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def is_number(word: str) -> bool:

@@ -8,9 +8,12 @@ Well-known lists are recognised by how many numbers a line has:
          MTFL: x of 5 points, y of 5 points, four attributes (Zhang et al., 2014)
      10  CelebA: 5 points (Liu et al., 2015), under a count of faces and a line of titles
 
-The numbers of any other list are x and y of each point in turn.
+The numbers of any other list are x and y of each point in turn. The points of MTFL and those under
+a line of titles have names.
 """
 
+import contextlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,11 +30,15 @@ from keras_landmarks.annotations.face import (
     is_number,
 )
 from keras_landmarks.annotations.text import open_text
+from keras_landmarks.contest.columns import find_point_columns
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.utils.errors import InputError
 
 _MIN_AGREEING = 0.95  # of the lines; a detector's box may miss its face
 _MAX_ATTRIBUTE = 10
+_MAX_TITLE_LINE = 2  # CelebA's titles stand under the count of faces
+_MTFL_ORDER = [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]  # x of 5 points, then y
+_MTFL_NAMES = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"]
 _SUFFIX = re.compile(r"\.[A-Za-z]\w*$")
 
 
@@ -59,10 +66,12 @@ def read_list(source: Path) -> Annotations:
     usual_count = max(counts, key=counts.get, default=0)
     usual = [line.numbers for line in parsed if len(line.numbers) == usual_count]
     order = _find_coordinates(source, usual_count, usual)
-    return Annotations(
+    faces = (
         line if isinstance(line, InvalidSample) else _as_face(line, usual_count, order)
         for line in lines
     )
+    names = _MTFL_NAMES if order == _MTFL_ORDER else _read_titles(source, usual_count)
+    return Annotations(faces, names)
 
 
 def _as_face(line: _Line, usual_count: int, order: Sequence[int]) -> AnnotatedFace | InvalidSample:
@@ -86,6 +95,19 @@ def _read_lines(source: Path) -> Iterator[_Line | InvalidSample]:
                 yield InvalidSample("", row, "no file name: neither the first word nor the last")
             elif numbers:  # otherwise it is CelebA's line of titles
                 yield _as_line(words, row)
+
+
+def _read_titles(source: Path, count: int) -> list[str] | None:
+    """Returns the points' names if a line above the faces has `count` titles, x and y in turn."""
+    with open_text(source) as file:
+        for text in itertools.islice(file, _MAX_TITLE_LINE):
+            words = _split_words(text)
+            if len(words) == count and not any(map(is_number, words)):
+                with contextlib.suppress(ValueError):
+                    points = find_point_columns(words)
+                    if points.x == list(range(0, count, 2)) and len(points.names) * 2 == count:
+                        return points.names
+    return None
 
 
 def _split_words(text: str) -> list[str]:
@@ -137,7 +159,7 @@ def _find_coordinates(source: Path, count: int, lines: Sequence[Sequence[str]]) 
             )
         return in_turn[14:]
     if _are_attributes(numbers[:, 10:]):
-        return [index for point in range(5) for index in (point, point + 5)]
+        return _MTFL_ORDER
     if _encloses(numbers[:, :4], numbers[:, 4:]):
         return in_turn[4:]
     raise InputError(

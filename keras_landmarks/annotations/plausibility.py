@@ -21,7 +21,7 @@ def find_problem(landmarks: np.ndarray, names: Sequence[str] | None) -> str:
     """Returns the reason why not all points can be landmarks, or "" if they can.
 
     Args:
-        landmarks: (n, k, 2), of n faces.
+        landmarks: (n, k, 2), of n faces; NaN where missing.
         names: k names, if the points have names.
     """
     num_faces, num_landmarks = landmarks.shape[:2]
@@ -48,7 +48,7 @@ def _find_box(landmarks: np.ndarray, first: int) -> str:
     """Returns in which order two successive points are a box around all others, or ""."""
     (a, b), (c, d) = landmarks[:, first].T, landmarks[:, first + 1].T
     others = np.delete(landmarks, [first, first + 1], axis=1)
-    low, high = others.min(axis=1), others.max(axis=1)
+    low, high = np.fmin.reduce(others, axis=1), np.fmax.reduce(others, axis=1)  # without NaN
     kinds = {
         "left, top, right, bottom": (a, b, c, d),
         "left, top, width, height": (a, b, a + c, b + d),
@@ -58,9 +58,8 @@ def _find_box(landmarks: np.ndarray, first: int) -> str:
         encloses = (left <= low[:, 0]) & (top <= low[:, 1])
         encloses &= (right >= high[:, 0]) & (bottom >= high[:, 1])
         # A box that is far larger than the face is a coincidence of large numbers.
-        is_near = (right - left <= 3 * np.ptp(others[..., 0], axis=1)) & (
-            bottom - top <= 3 * np.ptp(others[..., 1], axis=1)
-        )
+        width, height = (high - low).T
+        is_near = (right - left <= 3 * width) & (bottom - top <= 3 * height)
         if (encloses & is_near).mean() >= _MIN_SHARE:
             return kind
     return ""
@@ -68,16 +67,25 @@ def _find_box(landmarks: np.ndarray, first: int) -> str:
 
 def _is_attribute(landmarks: np.ndarray, point: int) -> bool:
     """Whether a point is small whole numbers in all faces, away from all other points."""
+    landmarks = landmarks[~np.isnan(landmarks[:, point]).any(axis=1)]
     numbers = landmarks[:, point]
+    if len(numbers) < _MIN_FACES:
+        return False
     if not np.array_equal(numbers, np.rint(numbers)) or np.abs(numbers).max() > _MAX_ATTRIBUTE:
         return False
     others = np.delete(landmarks, point, axis=1)
-    is_away = (others.min(axis=1) > _MAX_ATTRIBUTE).all(axis=1)
+    is_away = (np.fmin.reduce(others, axis=1) > _MAX_ATTRIBUTE).all(axis=1)
     return bool(is_away.mean() >= _MIN_SHARE)
 
 
 def _are_blocks(landmarks: np.ndarray) -> bool:
-    """Whether faces are far more alike when their numbers are read as all x and then all y."""
+    """Whether faces are far more alike when their numbers are read as all x and then all y.
+
+    Only faces without a missing point count.
+    """
+    landmarks = landmarks[~np.isnan(landmarks).any(axis=(1, 2))]
+    if len(landmarks) < _MIN_FACES:
+        return False
     blocks = landmarks.reshape(len(landmarks), 2, -1).swapaxes(1, 2)
     return _shape_deviation(blocks) < _MAX_BLOCK_DEVIATION * _shape_deviation(landmarks)
 

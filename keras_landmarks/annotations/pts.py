@@ -13,11 +13,10 @@ from keras_landmarks.annotations.face import (
     Annotations,
     face_from_cells,
 )
+from keras_landmarks.annotations.photo_names import photo_beside
+from keras_landmarks.annotations.text import list_files
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.utils.errors import InputError
-
-_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
-_MACOS_FOLDER = "__MACOSX"  # macOS adds it to archives; the names of its files begin with ._
 
 
 def read_pts(source: Path) -> Annotations:
@@ -26,21 +25,16 @@ def read_pts(source: Path) -> Annotations:
     Raises:
         InputError: there is none.
     """
-    paths = [source]
-    if source.is_dir():
-        paths = sorted(path for path in source.rglob("*.pts") if not _is_macos_file(path, source))
+    paths = list_files(source, ".pts")
     if not paths:
         raise InputError(f"{source}: no .pts file in it; {SUPPORTED_FORMATS}")
     folder = source if source.is_dir() else source.parent
-    return Annotations(_read_file(path, folder, row) for row, path in enumerate(paths, start=1))
-
-
-def _is_macos_file(path: Path, folder: Path) -> bool:
-    return path.name.startswith(".") or _MACOS_FOLDER in path.relative_to(folder).parts
+    faces = (_read_file(path, folder, row) for row, path in enumerate(paths, start=1))
+    return Annotations(faces)
 
 
 def _read_file(path: Path, folder: Path, row: int) -> AnnotatedFace | InvalidSample:
-    photo = _find_photo(path)
+    photo = photo_beside(path)
     if photo is None:
         name = str(path.relative_to(folder))
         return InvalidSample(name, row, "no photo of the same name beside it")
@@ -56,8 +50,3 @@ def _read_file(path: Path, folder: Path, row: int) -> AnnotatedFace | InvalidSam
     if stated and int(stated[1]) != count:
         return InvalidSample(name, row, f"n_points: {stated[1]}, but {count} points")
     return face._replace(landmarks=face.landmarks - 1)
-
-
-def _find_photo(path: Path) -> Path | None:
-    suffixes = [s for suffix in _PHOTO_SUFFIXES for s in (suffix, suffix.upper())]
-    return next(filter(Path.exists, map(path.with_suffix, suffixes)), None)

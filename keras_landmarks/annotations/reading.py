@@ -1,18 +1,26 @@
-"""Reads annotations in any supported format: tables, COCO's JSON, lists and .pts files.
+"""Reads annotations in any supported format.
 
 Landmarks are in pixels of the photo, where (0, 0) is the centre of the upper left pixel, unless the
-file uses another unit, which nothing in it states.
+file uses another unit.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_landmarks.annotations.coco import read_coco, read_json
+from keras_landmarks.annotations.coco import read_coco
+from keras_landmarks.annotations.cvat import read_cvat
+from keras_landmarks.annotations.deeplabcut import is_deeplabcut, read_deeplabcut
 from keras_landmarks.annotations.face import SUPPORTED_FORMATS, Annotations
+from keras_landmarks.annotations.label_studio import is_label_studio, read_label_studio
+from keras_landmarks.annotations.labelme import is_labelme, read_labelme
 from keras_landmarks.annotations.lists import read_list
+from keras_landmarks.annotations.ljson import read_ljson
 from keras_landmarks.annotations.pts import read_pts
+from keras_landmarks.annotations.sleap import read_sleap
 from keras_landmarks.annotations.tables import read_table
+from keras_landmarks.annotations.text import list_files, read_json
+from keras_landmarks.annotations.via import is_via, read_via
 from keras_landmarks.utils.errors import InputError
 
 # By format: a function of the annotations and the folder of the photos.
@@ -21,19 +29,34 @@ READERS: dict[str, Callable[[Path, Path], Annotations]] = {
     "coco": lambda source, photos: read_coco(source),
     "list": lambda source, photos: read_list(source),
     "pts": lambda source, photos: read_pts(source),
+    "ljson": lambda source, photos: read_ljson(source),
+    "cvat": read_cvat,
+    "label_studio": read_label_studio,
+    "labelme": read_labelme,
+    "via": read_via,
+    "deeplabcut": read_deeplabcut,
+    "sleap": read_sleap,
 }
-_FORMATS = {".json": "coco", ".txt": "list", ".pts": "pts"}  # by suffix; of others, table
+# By suffix; .json and tables, which have any other suffix, are told apart by their contents.
+_FORMATS = {
+    ".txt": "list",
+    ".pts": "pts",
+    ".ljson": "ljson",
+    ".xml": "cvat",
+    ".h5": "sleap",
+    ".hdf5": "sleap",
+}
+_FOLDER_FORMATS = {".pts": "pts", ".ljson": "ljson", ".json": "labelme"}
 _UNSUPPORTED = {
-    ".xml": "XML (dlib, CVAT)",
     ".mat": "MATLAB's format",
-    ".ljson": "Menpo's LJSON",
     ".xlsx": "an Excel workbook",
     ".xls": "an Excel workbook",
     ".ods": "a spreadsheet",
-    ".h5": "HDF5 (DeepLabCut, SLEAP)",
+    ".slp": "SLEAP's project (export its analysis HDF5 or COCO)",
     ".pkl": "a pickle",
     ".npy": "a NumPy array",
     ".npz": "NumPy arrays",
+    ".zip": "an archive (unpack it)",
 }
 
 
@@ -54,43 +77,51 @@ def read_annotations(source: Path, source_format: str, photos: Path | None = Non
         photos = source if source.is_dir() else source.parent
     if source_format == "auto":
         source_format = _detect_format(source)
+    elif source.is_dir() and source_format not in _FOLDER_FORMATS.values():
+        raise InputError(f"{source}: a folder; give the file of annotations in it")
     return READERS[source_format](source, photos)
 
 
 def _detect_format(source: Path) -> str:
     suffix = source.suffix.lower()
     if source.is_dir():
-        return "pts"
+        return _detect_folder(source)
     if suffix in _UNSUPPORTED:
         raise InputError(f"{source}: {_UNSUPPORTED[suffix]} is not read; {SUPPORTED_FORMATS}")
-    source_format = _FORMATS.get(suffix, "table")
-    if source_format == "coco" and (program := _detect_program(read_json(source))):
+    if suffix == ".json":
+        return _detect_json(source, read_json(source))
+    return _FORMATS.get(suffix) or ("deeplabcut" if is_deeplabcut(source) else "table")
+
+
+def _detect_folder(source: Path) -> str:
+    """Returns the format of the files in a folder that has one file for each photo."""
+    found = [suffix for suffix in (".pts", ".ljson") if list_files(source, suffix)]
+    if len(found) > 1:
         raise InputError(
-            f"{source}: JSON of {program} is not read, export COCO keypoints from it;"
-            f" {SUPPORTED_FORMATS}"
+            f"{source}: it has {' and '.join(found)} files; give --source_format=pts or ljson"
         )
-    return source_format
+    others = [] if found else list_files(source, ".json")
+    if others and not any(is_labelme(read_json(path)) for path in others):
+        raise InputError(f"{source}: a folder; give the file in it, such as {others[0].name}")
+    if not found and not others:
+        raise InputError(f"{source}: no .pts, .ljson or .json file in it; {SUPPORTED_FORMATS}")
+    return _FOLDER_FORMATS[found[0] if found else ".json"]
 
 
-def _detect_program(value: Any) -> str:
-    """Returns the program that writes such JSON, if it is known and does not write COCO."""
-    if isinstance(value, dict) and "shapes" in value:
+def _detect_json(source: Path, value: Any) -> str:
+    """Returns the format of JSON, which is COCO if no other program is known to write it."""
+    if is_labelme(value):
         return "labelme"
-    if isinstance(value, dict) and ("_via_img_metadata" in value or _is_via(value)):
-        return "the VGG Image Annotator"
-    first = value[0] if isinstance(value, list) and value else None
-    if isinstance(first, dict) and (
-        "annotations" in first or "completions" in first or _has_percentages(first)
-    ):
-        return "Label Studio (percent of the photo, not pixels)"
-    return ""
+    if is_via(value):
+        return "via"
+    if is_label_studio(value):
+        return "label_studio"
+    if isinstance(value, dict) and _is_via_3(value):
+        raise InputError(
+            f"{source}: a project of VIA 3 is not read; use VIA 2 for points in photos"
+        )
+    return "coco"
 
 
-def _is_via(value: dict) -> bool:
-    first = next(iter(value.values()), None)
-    return isinstance(first, dict) and "regions" in first and "filename" in first
-
-
-def _has_percentages(task: dict) -> bool:
-    points = [point for each in task.values() if isinstance(each, list) for point in each]
-    return any(isinstance(point, dict) and "keypointlabels" in point for point in points)
+def _is_via_3(value: dict) -> bool:
+    return isinstance(value.get("project"), dict) and {"metadata", "view", "file"} <= value.keys()

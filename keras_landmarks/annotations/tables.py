@@ -80,8 +80,8 @@ def read_table(source: Path, photos: Path) -> Annotations:
 def _check_header(source: Path, titles: Sequence[str]) -> None:
     if titles and titles[0].lower() == "scorer":
         raise InputError(
-            f"{source}: DeepLabCut's three header lines are not read; make one of them, such as"
-            " file_name,nose_x,nose_y,chin_x,chin_y"
+            f"{source}: DeepLabCut's headers are not those of a table; give"
+            " --source_format=deeplabcut"
         )
     if len(titles) > 2 and 2 * sum(map(is_number, titles)) > len(titles):
         raise InputError(

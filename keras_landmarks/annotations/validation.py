@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from keras_landmarks.annotations.face import AnnotatedFace
 from keras_landmarks.contest import image_names
 from keras_landmarks.contest.invalid_samples import InvalidSample
@@ -20,7 +18,7 @@ def validate_faces(
 ) -> Iterator[AnnotatedFace | InvalidSample]:
     """Yields each face, with its photo's path relative to `photos`, or why it cannot be used.
 
-    A face must have as many landmarks as most faces have, all of them annotated, must not repeat an
+    A face must have as many landmarks as most faces have, missing ones included, must not repeat an
     earlier face, and its photo must exist.
     """
     counts = Counter(len(face.landmarks) for face in faces if isinstance(face, AnnotatedFace))
@@ -64,8 +62,6 @@ def _relative_path(photos: Path, name: str) -> str:
 def _find_problem(face: AnnotatedFace, usual_count: int, first_row: int, photos: Path) -> str:
     """Returns why a face cannot be used, or "" if it can."""
     landmarks = face.landmarks
-    if missing := int(np.isnan(landmarks).any(axis=1).sum()):
-        return f"points without coordinates: {missing} of {len(landmarks)}"
     if len(landmarks) != usual_count:
         return f"not as many points as most faces: {len(landmarks)}, not {usual_count}"
     if first_row != face.row:

@@ -2,10 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from annotation_files import read_faces
+from annotation_files import NO, assert_faces, converted, read_faces, write_photo
 
 from keras_landmarks.annotations.face import AnnotatedFace
 from keras_landmarks.annotations.reading import read_annotations
+from keras_landmarks.contest import grouping
 from keras_landmarks.utils.errors import InputError
 
 
@@ -38,11 +39,61 @@ def test_unlabelled_keypoints_are_gaps(write_json):
     assert invalid.reason == "no points"
 
 
-def test_unlabelled_keypoint_with_coordinates_is_invalid(write_json):
-    annotation = {"image_id": 7, "category_id": 1, "keypoints": [1, 2, 2, 3, 4, 0]}
+def test_place_of_unlabelled_keypoint_counts_for_nothing(write_json):
+    """CVAT writes where a point that is outside would be."""
+    annotation = {"image_id": 7, "keypoints": [1, 2, 2, 3, 4, 0]}
+    [face] = read_annotations(write_json(coco(annotation)), "auto").faces
+    np.testing.assert_array_equal(face.landmarks, [[1, 2], NO])
+
+
+def test_flags_0_and_1_with_coordinates_are_invalid(write_json):
+    """There, 1 may stand for a hidden point and 0 for a visible one."""
+    annotation = {"image_id": 7, "category_id": 1, "keypoints": [1, 2, 1, 3, 4, 0]}
     categories = [{"id": 1, "keypoints": ["nose", "chin"]}]
     [reason] = read_faces(write_json(coco(annotation, categories=categories)))
     assert reason.endswith(": 1 of 2, point chin")
+
+
+def test_export_of_roboflow_is_converted(write_json, tmp_path):
+    """Two changed copies of one photo belong together; the first category has no keypoints."""
+    names = [f"a_jpg.rf.{digit * 32}.jpg" for digit in "12"]
+    for name in names:
+        write_photo(tmp_path / name)
+    value = {
+        "info": {"description": "Exported from roboflow.com"},
+        "categories": [
+            {"id": 0, "name": "faces", "supercategory": "none"},
+            {
+                "id": 1,
+                "name": "face",
+                "supercategory": "faces",
+                "keypoints": ["nose", "left", "right", "chin"],
+                "skeleton": [[1, 2]],
+            },
+        ],
+        "images": [
+            {"id": index, "license": 1, "file_name": name, "height": 120, "width": 200}
+            for index, name in enumerate(names)
+        ],
+        "annotations": [
+            {
+                "id": index,
+                "image_id": index,
+                "category_id": 1,
+                "bbox": [70, 30, 50, 70],
+                "segmentation": [],
+                "keypoints": [100, 60, 2, 80, 40, 2, 110, 41, 1, *chin],
+            }
+            for index, chin in enumerate(([100, 90, 2], [0, 0, 0]))
+        ],
+    }
+    faces, names_found, results = converted(write_json(json.dumps(value)), tmp_path / "data")
+    assert names_found == ["nose", "left", "right", "chin"]
+    points = [[100, 60], [80, 40], [110, 41]]
+    assert_faces(faces, [(names[0], [*points, [100, 90]]), (names[1], [*points, NO])])
+    assert results["missing_points"] == 1
+    sources = grouping.read_group_table(tmp_path / "data" / "train" / "sources.csv")
+    assert set(sources.values()) == {"a_jpg.jpg"}
 
 
 def test_most_frequent_category_is_read(write_json):

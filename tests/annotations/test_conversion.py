@@ -3,6 +3,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from annotation_files import NO, assert_faces, converted
 
 from keras_landmarks.annotations.conversion import convert
 from keras_landmarks.contest import grouping, landmark_tables, listed_images
@@ -123,16 +124,64 @@ def test_photo_paths_must_stay_in_folder(photos, tmp_path):
     assert f"{NO_FILE}: {photos.parent}/..\\b.jpg; " in rejects
 
 
-def test_landmark_with_most_gaps_is_named(photos, tmp_path, caplog):
-    header = "image,nose_x,nose_y,chin_x,chin_y\n"
-    photos.write_text(f"{header}a.jpg,1,2,,\nb.jpg,nan,2,,\n")
-    with pytest.raises(InputError, match=r": 2; point chin .*2 of 2 faces; .*a\.jpg"):
-        convert(photos, tmp_path / "data", processes=1)
-    photos.write_text(f"{header}a.jpg,1,2,30,40\nb.jpg,1,2,,\n")
-    assert convert(photos, tmp_path / "data", processes=1)["faces"] == 1
-    assert "point chin has no coordinates in 1 of 2 faces" in caplog.text
+GAPS = """image,nose_x,nose_y,left_x,left_y,right_x,right_y,chin_x,chin_y
+a.jpg,100,60,80,40,110,70,100,100
+b.jpg,100,60,80,40,110,70,,
+b.jpg,,,20,40,50,70,nan,nan
+"""
+
+
+def test_missing_points_are_carried_and_counted(photos, tmp_path, caplog):
+    photos.write_text(GAPS)
+    faces, names, results = converted(photos, tmp_path / "data")
+    points = [[100, 60], [80, 40], [110, 70]]
+    assert_faces(faces[:2], [("a.jpg", [*points, [100, 100]]), ("b.jpg", [*points, NO])])
+    assert (tmp_path / "data" / "train" / "landmarks.csv").read_text().endswith("\t\t\n")
+    assert names == ["nose", "left", "right", "chin"]
+    assert (results["faces"], results["rejected"], results["missing_points"]) == (2, 1, 1)
+    assert "missing points: 1, most often point chin in 1 of 2 faces" in caplog.text
     rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
-    assert "b.jpg\t3\tpoints without coordinates: 1 of 2" in rejects
+    assert "b.jpg\t4\tno box, and too few points to crop the face by" in rejects
+
+
+def test_missing_points_do_not_widen_crop(photos, tmp_path):
+    """The face's box is that of the points that are there, 31 x 31 px."""
+    photos.write_text(GAPS)
+    convert(photos, tmp_path / "data", processes=1, face_share=0.5)
+    images = tmp_path / "data" / "train" / "images"
+    assert listed_images.read_image(images, "face_000001.jpg").shape == (62, 62, 3)
+    assert listed_images.read_image(images, "face_000000.jpg").shape == (122, 62, 3)
+
+
+def test_point_that_all_faces_lack_is_named(photos, tmp_path):
+    photos.write_text(GAPS.replace("100,100\n", ",\n"))
+    with pytest.raises(InputError, match=r"points\.csv: point chin is missing in all 3 faces; "):
+        convert(photos, tmp_path / "data", processes=1)
+    photos.write_text(GAPS.replace("a.jpg", "gone.jpg"))
+    with pytest.raises(InputError, match="point chin is missing in all"):
+        convert(photos, tmp_path / "data", processes=1)
+    assert not (tmp_path / "data").exists()
+
+
+def test_half_a_point_and_no_point_are_rejected(photos, tmp_path):
+    photos.write_text(f"{GAPS}a.jpg,1,2,3,4,5,,7,8\na.jpg,,,,,,,,\n")
+    convert(photos, tmp_path / "data", processes=1)
+    rejects = (tmp_path / "data" / "train" / "rejects.csv").read_text()
+    assert "a.jpg\t5\thalf a point: point right has no y\n" in rejects
+    assert "a.jpg\t6\tno points\n" in rejects
+
+
+def test_known_layout_is_checked_despite_gaps(photos, tmp_path):
+    """68 points of which none is what 300-W has it to be; two faces lack the last."""
+    rng = np.random.default_rng(0)
+    faces = rng.uniform(20, 100, (68, 2)) + rng.normal(0, 1, (12, 68, 2))
+    titles = ",".join(f"x{index},y{index}" for index in range(68))
+    rows = [",".join(["a.jpg", *(f"{number:.1f}" for number in face.ravel())]) for face in faces]
+    rows[:2] = [f"{row.rsplit(',', 2)[0]},," for row in rows[:2]]
+    photos.write_text("\n".join([f"image,{titles}", *rows]))
+    results = convert(photos, tmp_path / "data", processes=1)
+    assert (results["faces"], results["missing_points"]) == (12, 2)
+    assert not results["mirror"]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,12 @@ def number(cell):
     return None if math.isinf(value) else value
 
 
+def is_usable(points):
+    """Whether a face has a point, and none has only one of x and y."""
+    missing = np.isnan(np.array(points, float))
+    return not missing.all() and bool((missing[:, 0] == missing[:, 1]).all())
+
+
 def place(cell):
     return math.nan if cell == "" else number(cell)
 
@@ -89,7 +95,7 @@ def edit(value, share, kind, new):
     for step in path:
         value = value[step]
     if kind == "put":
-        value[key] = new
+        value[key] = copy.deepcopy(new)
     elif kind == "remove":
         del value[key]
     elif isinstance(value, list):
@@ -124,6 +130,8 @@ def slow_coco(content):
     if chosen == "None" and len(points_of) == 1:
         [chosen] = points_of
     points = points_of.get(chosen)
+    flags = [each["keypoints"][2::3] for each in annotations if is_list(each.get("keypoints"))]
+    has_visible = any(2 in each for each in flags)
     usable = [kind for kind in points_of if points_of[kind] == points] + [chosen, "None"]
     faces = {}
     for row, each in enumerate(annotations, start=1):
@@ -136,12 +144,16 @@ def slow_coco(content):
         triples = [numbers[i : i + 3] for i in range(0, len(numbers), 3)]
         if points and len(triples) != len(points):
             continue
-        if any(not v and (x or y) for x, y, v in triples):
+        if any(not v and (x or y) for x, y, v in triples) and not has_visible:
             continue
         face = [(place(x), place(y)) if v else (math.nan, math.nan) for x, y, v in triples]
-        if all(None not in pair for pair in face):
+        if all(None not in pair for pair in face) and is_usable(face):
             faces[row] = photo, face
     return faces
+
+
+def is_list(value):
+    return isinstance(value, list)
 
 
 JSON_EDITS = st.lists(
@@ -177,6 +189,97 @@ def test_spoiled_bytes_of_coco(path, edits):
         assert_same(faces, slow_coco(json.loads(content)))
 
 
+# ── annotation tools ──
+
+POINT = {"shape_attributes": {"name": "point", "cx": 1, "cy": 2}, "region_attributes": {"k": "a"}}
+BOX = {"shape_attributes": {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}}
+KEYPOINT = {"x": 1, "y": 2, "width": 0.5, "keypointlabels": ["nose"]}
+TOOLS = {
+    "labelme": {
+        "shapes": [
+            {"label": "a", "points": [[1, 2]], "group_id": 1, "shape_type": "point"},
+            {"label": "a", "points": [[1, 2], [3, 4]], "group_id": 1, "shape_type": "rectangle"},
+        ],
+        "imagePath": "a.jpg",
+        "imageHeight": 9,
+        "imageWidth": 9,
+    },
+    "via": {
+        "_via_img_metadata": {
+            "a": {"filename": "a.jpg", "size": -1, "regions": [POINT, POINT, BOX]},
+            "b": {"filename": "b.jpg", "size": -1, "regions": {"0": POINT}},
+        }
+    },
+    "label_studio": [
+        {
+            "annotations": [
+                {
+                    "result": [
+                        {"type": "keypointlabels", "value": KEYPOINT, "original_width": 9},
+                        {"type": "rectanglelabels", "value": KEYPOINT | {"height": 4}, "id": "r"},
+                        {"type": "relation", "from_id": "k", "to_id": "r"},
+                    ],
+                    "was_cancelled": False,
+                }
+            ],
+            "data": {"image": "/data/upload/1/01234567-a.jpg"},
+        },
+        {"image": "b.jpg", "kp": [KEYPOINT]},
+    ],
+    "ljson": {
+        "groups": {
+            "g": {
+                "landmarks": {"points": [[1, 2], [None, None]]},
+                "labels": [{"label": "a", "mask": [0]}, {"label": "b", "mask": [1]}],
+            }
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_spoiled_json_of_tools(path, tool):
+    @fuzz
+    @given(edits=JSON_EDITS)
+    def check(edits):
+        content = copy.deepcopy(TOOLS[tool])
+        for change in edits:
+            edit(content, *change)
+        check_usable(read(path, json.dumps(content).encode(), tool))
+
+    path.with_suffix(".jpg").touch()
+    check()
+
+
+CVAT = b"""<annotations><meta><label><name>nose</name><parent>face</parent></label></meta>
+<image id="0" name="a.jpg" width="90" height="80"><skeleton label="face">
+<points label="nose" outside="0" points="1.5,2"/></skeleton></image>
+<image id="1" name="b.jpg"><points label="nose" points="1,2"/></image></annotations>"""
+DEEPLABCUT = b"""scorer,me,me,me
+individuals,a,a,a
+bodyparts,nose,nose,nose
+coords,x,y,likelihood
+v/1.png,1,2,0.5
+v/2.png,,,
+"""
+
+
+@pytest.mark.parametrize(("tool", "content"), [("cvat", CVAT), ("deeplabcut", DEEPLABCUT)])
+def test_spoiled_bytes_of_tools(path, tool, content):
+    @fuzz
+    @given(edits=EDITS)
+    def check(edits):
+        check_usable(read(path, spoil(content, edits), tool))
+
+    check()
+
+
+def check_usable(faces):
+    for face in (faces or {}).values():
+        assert is_usable(face.landmarks)
+        assert not np.isinf(face.landmarks).any()
+
+
 # ── lists ──
 
 LISTS = [
@@ -205,7 +308,8 @@ def slow_list(line):
     numbers = [number(cell) for cell in cells]
     if not numbers or None in numbers or len(numbers) % 2:
         return None
-    return " ".join(photo), np.reshape(numbers, (-1, 2))
+    points = np.reshape(numbers, (-1, 2))
+    return (" ".join(photo), points) if is_usable(points) else None
 
 
 def is_float(word):

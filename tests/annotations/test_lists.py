@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from annotation_files import read_faces
+from annotation_files import assert_faces, converted, read_faces, write_photo
 
 from keras_landmarks.annotations.reading import read_annotations
 from keras_landmarks.utils.errors import InputError
@@ -52,8 +52,22 @@ def test_box_before_five_points_is_skipped(write_list):
 
 def test_mtfl_is_read_as_x_then_y_then_attributes(write_list):
     numbers = [*FIVE[::2], *FIVE[1::2], 1, 2, 2, 3]
-    source = write_list("a.jpg " + " ".join(map(str, numbers)))
-    assert read_faces(source) == [("a.jpg", np.reshape(FIVE, (5, 2)).tolist())]
+    source = write_list(" lfw_5590\\a.jpg " + " ".join(map(str, numbers)))
+    assert read_faces(source) == [("lfw_5590\\a.jpg", np.reshape(FIVE, (5, 2)).tolist())]
+    names = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"]
+    assert read_annotations(source, "auto").names == names
+
+
+def test_titles_of_celeba_are_names(write_list, tmp_path):
+    """list_landmarks_align_celeba.txt"""
+    names = ["lefteye", "righteye", "nose", "leftmouth", "rightmouth"]
+    titles = " ".join(f"{name}_{axis}" for name in names for axis in "xy")
+    source = write_list(f"1\n{titles}\n000001.jpg  {'  '.join(map(str, FIVE))}\n")
+    write_photo(tmp_path / "000001.jpg")
+    faces, found, results = converted(source, tmp_path / "data")
+    assert_faces(faces, [("000001.jpg", np.reshape(FIVE, (5, 2)))])
+    assert found == names
+    assert results["mirror"]
 
 
 def test_unknown_fourteen_numbers_are_refused(write_list):

@@ -24,9 +24,27 @@ def box_of(landmarks, kind):
     return np.stack([sides[name] for name in kind.split(", ")], axis=1).reshape(-1, 2, 2)
 
 
-def test_faces_have_no_problem(landmarks):
+@pytest.fixture(scope="module")
+def gappy(landmarks):
+    """The same with a point missing in each face, another one every time."""
+    gappy = landmarks.copy()
+    gappy[range(24), range(24)] = np.nan
+    return gappy
+
+
+def test_faces_have_no_problem(landmarks, gappy):
     assert find_problem(landmarks, None) == ""
     assert find_problem(landmarks[:, :5], None) == ""
+    assert find_problem(gappy, None) == ""
+
+
+def test_box_and_attributes_are_detected_despite_gaps(gappy):
+    corners = [np.nanmin(gappy, axis=1, keepdims=True), np.nanmax(gappy, axis=1, keepdims=True)]
+    boxed = np.concatenate([*corners, gappy], axis=1)
+    assert "(left, top, right, bottom)" in find_problem(boxed, None)
+    attributes = np.random.default_rng(0).integers(0, 4, (24, 1, 2)).astype(float)
+    attributes[3] = np.nan
+    assert "point 25 " in find_problem(np.concatenate([gappy + 20, attributes], axis=1), None)
 
 
 @pytest.mark.parametrize("first", [True, False])
