@@ -23,8 +23,9 @@ Writes under --out
 
 The folder must be new, empty, or an earlier run's, which is replaced when the run is complete.
 
-Photos are JPEG or PNG of any size, whatever their names; convert WebP and HEIC first. Videos end in
-.3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm
+Photos are JPEG, PNG, WebP, AVIF, TIFF or BMP, whatever their names, and HEIC with an extra
+(pip install -e '.[heic]'), in colour or grey, of 8 or 16 bits; transparency is ignored. Videos end
+in .3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm
 .wmv. Folders are read with their subfolders, except hidden files and links to folders. file_name is
 the path relative to the folder that all inputs share. An output has the name of its input, with a
 number added if that name is taken (IMG_1 and IMG_1.jpg, A.jpg and a.jpg).

@@ -114,7 +114,7 @@ class Landmarker:
         """Returns the faces of each photo, the largest first; an empty list where there is none.
 
         Args:
-            images: photos, (H, W, 3) uint8 RGB, or the paths of JPEG or PNG files.
+            images: photos, (H, W, 3) uint8 RGB, or the paths of files.
 
         Raises:
             InputError: a file, named, cannot be read.

@@ -94,7 +94,7 @@ def _read_or_reason(path: Path) -> np.ndarray | str:
     except ValueError as error:
         if str(error) != image_header.NO_PHOTO:
             return str(error)
-        return f"{error}, nor named as a video: {' '.join(sorted(video.SUFFIXES))}"
+        return f"{error}, and not named as a video: {' '.join(sorted(video.SUFFIXES))}"
 
 
 def _picture_name(name: str) -> str:

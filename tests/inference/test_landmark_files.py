@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from folders import contents
 from photos import face_image, is_around
+from PIL import Image
 
 from keras_landmarks.images import decoding, video
 from keras_landmarks.inference import face_tables
@@ -17,8 +19,14 @@ from keras_landmarks.utils import files
 from keras_landmarks.utils.errors import InputError
 
 NEITHER = (
-    "neither a JPEG nor a PNG, nor named as a video: .3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v .mkv"
-    " .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv"
+    "not a JPEG, PNG, WebP, AVIF, TIFF, BMP or HEIC, and not named as a video: .3g2 .3gp .asf .avi"
+    " .flv .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv"
+)
+# The file in the album has nothing but a head.
+HEIC = (
+    "the image does not decode"
+    if importlib.util.find_spec("pillow_heif")
+    else "HEIC, which needs an extra: pip install -e '.[heic]'; or convert it to JPEG"
 )
 DEFAULT = LandmarksSettings()
 NO_DRAWING = LandmarksSettings(draw=False)
@@ -53,7 +61,7 @@ def test_each_file_is_predicted_or_listed(predicted_album):
         {"file_name": "notes.txt", "reason": NEITHER},
         {
             "file_name": "phone.heic",
-            "reason": "neither a JPEG nor a PNG: HEIC; convert it to one of them",
+            "reason": HEIC,
         },
         {"file_name": "sky.jpg", "reason": "no face found"},
     ]
@@ -132,6 +140,29 @@ def test_photos_with_similar_names_have_own_pictures(album, mean_face, tmp_path)
     assert len({picture.lower() for picture in written}) == 5
     for name, picture in pictures.items():
         height, width = decoding.read_photo(out / picture).shape[:2]
+        assert width / height == pytest.approx(widths[name] / photo.shape[0], rel=0.01)
+
+
+def test_photos_of_all_formats_in_nested_folders_are_predicted(album, mean_face, tmp_path):
+    """The same name in two folders is two photos, each with its own picture."""
+    photo = decoding.read_photo(album / "trip" / "one.png")
+    names = ["a/one.WEBP", "b/one.WEBP", "b/c/deep.TIF", "b/c/one.bmp", "b/one.avif"]
+    widths = {}
+    for number, name in enumerate(names):
+        wider = cv2.copyMakeBorder(photo, 0, 0, 0, 16 * number, cv2.BORDER_CONSTANT)
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(wider).save(tmp_path / "photos" / name)
+        widths[name] = wider.shape[1]
+    out = tmp_path / "out"
+    predict_files([tmp_path / "photos"], mean_face, out, DEFAULT)
+    rows = read(out / "landmarks.csv")
+    assert sorted(row["file_name"] for row in rows) == sorted(names)
+    corners = np.float32([box_of(row) for row in rows])
+    np.testing.assert_allclose(corners, np.tile(corners[:1], (5, 1)), atol=6)
+    for entry in json.loads((out / "landmarks.json").read_text()):
+        name = entry["file_name"]
+        assert (entry["width"], entry["picture"]) == (widths[name], f"pictures/{name}.jpg")
+        height, width = decoding.read_photo(out / entry["picture"]).shape[:2]
         assert width / height == pytest.approx(widths[name] / photo.shape[0], rel=0.01)
 
 
