@@ -552,6 +552,11 @@ class PhotoSettings:
         "Crop each face a second time, around the points of the first pass; in `predict`, faces"
         " that are off their usual place in the photo.",
     )
+    names: bool = setting(
+        True,
+        "Head the points' columns with their names, if the model knows these; --nonames: with their"
+        " numbers.",
+    )
     draw: bool = setting(True, "Write each photo or video with its points drawn on it.")
     smooth: bool = setting(False, "Smooth the points of videos over time with a one-euro filter.")
     min_cutoff: float = setting(
@@ -589,6 +594,7 @@ class LandmarksSettings:
     min_score: float = shared(PhotoSettings, "min_score")
     smallest_face: float = shared(PhotoSettings, "smallest_face")
     two_pass: bool = shared(PhotoSettings, "two_pass")
+    names: bool = shared(PhotoSettings, "names")
     draw: bool = shared(PhotoSettings, "draw")
     smooth: bool = shared(PhotoSettings, "smooth")
     min_cutoff: float = shared(PhotoSettings, "min_cutoff")

@@ -1,12 +1,13 @@
 """Predicts the landmarks of every face in photo and video files: the work of `landmarks`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import logging
 
 from keras_landmarks.contest import table_files
 from keras_landmarks.images import video
+from keras_landmarks.inference.face_tables import can_head_columns
 from keras_landmarks.inference.input_files import list_input_files
 from keras_landmarks.inference.landmarker import Landmarker
 from keras_landmarks.inference.photo_files import NO_FACE, predict_photos
@@ -53,13 +54,14 @@ def predict_files(
 
     landmarker = _load_landmarker(workdir, settings)
     smoothing = Smoothing(settings.min_cutoff, settings.beta) if settings.smooth else None
+    names = _names_for_columns(landmarker) if settings.names else None
 
     with atomic_folder(out) as partial:
         results, skipped = {}, {}
         if photos:
-            results, skipped = predict_photos(photos, landmarker, partial, settings.draw)
+            results, skipped = predict_photos(photos, landmarker, partial, settings.draw, names)
         results["videos"], skipped_videos = predict_videos(
-            videos, landmarker, partial / "videos", settings.draw, smoothing
+            videos, landmarker, partial / "videos", settings.draw, smoothing, names
         )
         skipped |= skipped_videos
         if not results.get("photos") and not results["videos"]:
@@ -95,6 +97,15 @@ def _load_landmarker(workdir: str | Path, settings: LandmarksSettings) -> Landma
         min_score=settings.min_score,
         smallest_face=settings.smallest_face,
     )
+
+
+def _names_for_columns(landmarker: Landmarker) -> Sequence[str] | None:
+    """Returns the points' names, unless there are none or they cannot head a table's columns."""
+    names = landmarker.point_names
+    if names is None or can_head_columns(names):
+        return names
+    logging.warning("the points' names would be misread as titles of columns; they get numbers")
+    return None
 
 
 def _none_readable(skipped: dict[str, str], files: dict[str, Path]) -> str:

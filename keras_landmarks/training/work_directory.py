@@ -1,11 +1,12 @@
 """The work directory of a training: its lock, whether its training may be resumed, its records.
 
 `train --help` lists the files. The checkpoint holds the settings and the fingerprint of the
-training images; model.json holds the network and its mirror map. The checks here raise InputError
-for a start that contradicts them, before anything is written.
+training images; model.json holds the network, its mirror map and the names of its points. The
+checks here raise InputError for a start that contradicts them, before anything is written.
 """
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks.contest import invalid_samples, table_files
+from keras_landmarks.contest import invalid_samples, point_names, table_files
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.samples import Samples
 from keras_landmarks.layouts import layout, mirror, mirror_estimation
@@ -165,7 +166,10 @@ def claim(
     Raises:
         InputError: the work directory holds another network, or the initial weights do not fit.
     """
-    requested = model_spec(settings, num_landmarks, mirror_map)
+    requested = dataclasses.replace(
+        model_spec(settings, num_landmarks, mirror_map),
+        point_names=point_names.find_names(Path(settings.files.data), num_landmarks),
+    )
     keras.utils.set_random_seed(settings.run.seed)
     network = build_model(requested, settings.network.precision)
     # Before anything is written, so that a corrected command finds the folder as it was.

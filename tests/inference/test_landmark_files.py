@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import json
 import os
@@ -174,6 +175,21 @@ def test_several_inputs_share_a_table(album, mean_face, tmp_path):
         *["group.jpg", "group.jpg", "trip/one.png", "trip/turned.JPG"]
     ]
     assert not (out / "pictures").exists()
+
+
+def test_names_head_the_columns_of_tables(album, named_face, clip, tmp_path):
+    paths = [album / "trip" / "one.png", clip]
+    settings = LandmarksSettings(draw=False, smallest_face=0.06)
+    predict_files(paths, named_face, tmp_path / "out", settings)
+    (row,) = read(tmp_path / "out" / "landmarks.csv")
+    assert list(row)[6:8] == ["jaw_left 0_x", "jaw_left 0_y"]
+    first = read(next((tmp_path / "out" / "videos").rglob("*.csv")))[0]
+    assert list(first)[-1] == "pupil_right 970_y"
+    numbered = dataclasses.replace(settings, names=False)
+    predict_files(paths[:1], named_face, tmp_path / "numbers", numbered)
+    (with_numbers,) = read(tmp_path / "numbers" / "landmarks.csv")
+    assert list(with_numbers)[6:8] == ["Point_M0_X", "Point_M0_Y"]
+    assert list(with_numbers.values())[1:] == list(row.values())[1:]
 
 
 # ── the output folder ──
