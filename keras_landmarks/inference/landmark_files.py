@@ -7,20 +7,27 @@ from absl import logging
 
 from keras_landmarks.contest import table_files
 from keras_landmarks.images import video
-from keras_landmarks.inference.face_tables import can_head_columns
+from keras_landmarks.inference.annotation_files import (
+    OUTPUTS,
+    WRITERS,
+    Predictions,
+    write_annotations,
+)
+from keras_landmarks.inference.face_tables import ImageFaces, can_head_columns
 from keras_landmarks.inference.input_files import list_input_files
 from keras_landmarks.inference.landmarker import Landmarker
 from keras_landmarks.inference.photo_files import NO_FACE, predict_photos
 from keras_landmarks.inference.videos.smoothing import Smoothing
 from keras_landmarks.inference.videos.video_files import predict_videos
 from keras_landmarks.models.packaged import display_name
-from keras_landmarks.settings import LandmarksSettings
+from keras_landmarks.settings import TABLES_ALONE, LandmarksSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.folders import atomic_folder
 
 _DEFAULT_SETTINGS = LandmarksSettings()
 _SKIPPED = "skipped.csv"
 _OUTPUTS = {"landmarks.csv", "landmarks.json", "pictures", "videos", _SKIPPED}
+_OUTPUTS |= OUTPUTS
 _LINKED_FOLDER = "a link to a folder; name the folder itself"
 
 
@@ -44,13 +51,14 @@ def predict_files(
         the `model`.
 
     Raises:
-        InputError: a path does not exist, no file is readable, `out` holds other files, or there
-            is no such model.
+        InputError: a path does not exist, no file is readable, `out` holds other files, there is no
+            such model, or annotations cannot be written in the format.
     """
     _validate_output_folder(out)
     files, linked_folders = list_input_files(paths, out)
     videos = {name: files[name] for name in sorted(files) if _is_video(name)}
     photos = {name: path for name, path in files.items() if name not in videos}
+    _validate_format(settings.format, bool(photos))
 
     landmarker = _load_landmarker(workdir, settings)
     smoothing = Smoothing(settings.min_cutoff, settings.beta) if settings.smooth else None
@@ -59,7 +67,9 @@ def predict_files(
     with atomic_folder(out) as partial:
         results, skipped = {}, {}
         if photos:
-            results, skipped = predict_photos(photos, landmarker, partial, settings.draw, names)
+            results, skipped = _predict_photos(
+                photos, landmarker, settings, names, partial, out, display_name(workdir)
+            )
         results["videos"], skipped_videos = predict_videos(
             videos, landmarker, partial / "videos", settings.draw, smoothing, names
         )
@@ -73,6 +83,35 @@ def predict_files(
     without_face = list(skipped.values()).count(NO_FACE)
     counts = {"without_face": without_face, "skipped": len(skipped) - without_face}
     return results | counts | {"model": display_name(workdir), "out": str(out)}
+
+
+def _predict_photos(
+    photos: dict[str, Path],
+    landmarker: Landmarker,
+    settings: LandmarksSettings,
+    names: Sequence[str] | None,
+    partial: Path,
+    out: Path,
+    model: str,
+) -> tuple[dict, dict[str, str]]:
+    """Returns the results of `predict_photos`; writes annotations, too, if they are asked for."""
+    if settings.format == TABLES_ALONE:
+        return predict_photos(photos, landmarker, partial, settings.draw, names)
+    images: list[ImageFaces] = []
+    found = predict_photos(photos, landmarker, partial, settings.draw, names, images.append)
+    labels = landmarker.point_names or list(map(str, range(landmarker.num_landmarks)))
+    predictions = Predictions(images, photos, labels, model)
+    write_annotations(settings.format, predictions, partial, out)
+    return found
+
+
+def _validate_format(name: str, has_photos: bool) -> None:
+    """Raises InputError for --format=onnx, which is another command's, and for videos alone."""
+    if name not in (TABLES_ALONE, *WRITERS):
+        choices = ", ".join((TABLES_ALONE, *WRITERS))
+        raise InputError(f"--format={name}: not of this command, which writes {choices}")
+    if name != TABLES_ALONE and not has_photos:
+        raise InputError(f"--format={name}: annotations are written of photos, and there is none")
 
 
 def _validate_output_folder(out: Path) -> None:

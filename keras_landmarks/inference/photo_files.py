@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def predict_photos(
     out: Path,
     draw: bool,
     point_names: Sequence[str] | None = None,
+    keep: Callable[[ImageFaces], None] | None = None,
 ) -> tuple[dict, dict[str, str]]:
     """Writes landmarks.csv, landmarks.json and, with `draw`, pictures/ into a folder.
 
@@ -38,6 +39,7 @@ def predict_photos(
         out: the folder to write into.
         draw: draw the faces on the photos.
         point_names: as `face_table_writer` takes them.
+        keep: is called with the faces of each photo as well.
 
     Returns:
         The results (number of readable photos, number of faces, rate), and the reason why a photo
@@ -61,7 +63,10 @@ def predict_photos(
                 picture = _write_picture(image, numbered, out, output_names[name])
                 if picture is None:
                     skipped[name] = _PICTURE_NAME_TOO_LONG
-            write(ImageFaces(name, image.shape[1::-1], numbered, drawing=picture))
+            written = ImageFaces(name, image.shape[1::-1], numbered, drawing=picture)
+            write(written)
+            if keep:
+                keep(written)
     photos_per_s = num_readable / (time.monotonic() - started)
     results = {
         "photos": num_readable,

@@ -11,6 +11,9 @@ from folders import contents
 from photos import face_image, is_around
 from PIL import Image
 
+from keras_landmarks import Landmarker
+from keras_landmarks.annotations.conversion import convert
+from keras_landmarks.contest import landmark_tables
 from keras_landmarks.images import decoding, video
 from keras_landmarks.inference import face_tables
 from keras_landmarks.inference.landmark_files import predict_files
@@ -190,6 +193,49 @@ def test_names_head_the_columns_of_tables(album, named_face, clip, tmp_path):
     (with_numbers,) = read(tmp_path / "numbers" / "landmarks.csv")
     assert list(with_numbers)[6:8] == ["Point_M0_X", "Point_M0_Y"]
     assert list(with_numbers.values())[1:] == list(row.values())[1:]
+
+
+# ── annotations ──
+
+
+def test_convert_reads_the_annotations_to_the_same_points(album, named_face, tmp_path):
+    out, data = tmp_path / "out", tmp_path / "data"
+    settings = dataclasses.replace(NO_DRAWING, format="coco")
+    predict_files([album], named_face, out, settings)
+    assert convert(out / "annotations.json", data, photos=album, processes=1)["faces"] == 4
+    crops = {(row["photo"], row["file_name"]): row for row in read(data / "train" / "crops.csv")}
+    table = landmark_tables.read_landmarks(data / "train" / "landmarks.csv")
+    by_crop = dict(zip(table.file_names, table.landmarks_photo_px, strict=True))
+    predicted = [np.float32(list(row.values())[6:]) for row in read(out / "landmarks.csv")]
+    converted = [
+        by_crop[name] + np.float32([row["x0"], row["y0"]]) for (_, name), row in crops.items()
+    ]
+    order = [np.argmin([np.abs(p - c.ravel()).max() for c in converted]) for p in predicted]
+    assert sorted(order) == [0, 1, 2, 3]
+    for points, index in zip(predicted, order, strict=True):
+        np.testing.assert_allclose(converted[index].ravel(), points, atol=2e-3)
+    layout = json.loads((data / "layout.json").read_text())
+    assert layout["points"] == Landmarker.load(named_face).point_names
+
+
+@pytest.mark.parametrize(
+    ("format_name", "file"), [("labelme", "labelme"), ("coco", "annotations.json")]
+)
+def test_annotations_of_an_earlier_run_are_replaced(album, mean_face, tmp_path, format_name, file):
+    out = tmp_path / "out"
+    settings = dataclasses.replace(NO_DRAWING, format=format_name)
+    predict_files([album / "trip"], mean_face, out, settings)
+    assert (out / file).exists()
+    assert (out / "landmarks.csv").exists()
+    predict_files([album / "trip"], mean_face, out, NO_DRAWING)
+    assert sorted(contents(out)) == ["landmarks.csv", "landmarks.json", "skipped.csv"]
+
+
+def test_wrong_format_is_refused(album, clip, mean_face, tmp_path):
+    with pytest.raises(InputError, match=r"--format=onnx: .* csv, coco, labelme, label_studio"):
+        predict_files([album], mean_face, tmp_path / "o", LandmarksSettings(format="onnx"))
+    with pytest.raises(InputError, match="--format=coco: annotations are written of photos"):
+        predict_files([clip], mean_face, tmp_path / "o", LandmarksSettings(format="coco"))
 
 
 # ── the output folder ──
