@@ -9,7 +9,8 @@ training of your own (--workdir). Nothing is downloaded.
 Writes under --out
 
     landmarks.csv      one row per face, tab-separated: file_name, face, box_x0, box_y0, box_x1,
-                       box_y1, and the points as in the contest's table
+                       box_y1, and x and y of each point, headed by its name if the model knows the
+                       points' names (--nonames: as in the contest's table)
     landmarks.json     the same by photo, with the scores of the boxes and, if the model was trained
                        with --loss=nll, the standard deviations of the points
     pictures/          the photos with their points drawn; landmarks.json names the picture of each
@@ -20,6 +21,14 @@ Writes under --out
     skipped.csv        file_name and reason of photos and videos without a face and of everything
                        that could not be used, entirely or in part: broken files, links to folders,
                        videos that end early
+
+and with --format, of photos
+
+    coco               annotations.json: COCO keypoints, for CVAT and others
+    labelme            labelme/: a file for each photo, for `labelme photos --output found/labelme`
+    label_studio       label_studio.json: tasks with predictions to import into a project whose
+                       labelling interface is label_studio.xml
+    each of them       least_certain.csv: file_name, face and uncertainty
 
 The folder must be new, empty, or an earlier run's, which is replaced when the run is complete.
 
@@ -34,13 +43,21 @@ Everything is in pixels of the photo, turned as its EXIF orientation says; (0, 0
 the upper left pixel. Faces are numbered from 0, the largest first. In a video a face keeps its
 number, even if the camera moves quickly or another face hides it for less than a second.
 
-FINDING FACES. The detector comes with the package. --min_score is its
-minimum score; --smallest_face is the width of the smallest face, as a fraction of the photo's
-longer side. On 20 photos with 54 faces, the smallest 28 px wide, it found all faces and nothing
-else, also with the photos rotated by 90 degrees to either side (with the same points to 1e-4 px).
-Faces that are upside down are not found. It takes 0.1 s of one core, 0.3 s for a photo of 12
-megapixels, and three times as long if faces lie on their side. --smallest_face=0.06 makes videos
-two to three times as fast.
+LABELLING. --format writes the faces for a labelling program, so that people correct points rather
+than place them, and `convert` reads what they export. The photos, or their least_certain.csv, begin
+with the face that the model is least sure of; photos without a face come last. A face's uncertainty
+is the root mean square of its points' standard deviations as a share of the side of its box; if the
+model was not trained with --loss=nll, 1 minus the detector's score. Label Studio takes no points
+beyond the photo, so they are left out there. It finds the photos if it serves local files
+(LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true), its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is the
+folder that holds the folder of photos, and the latter is added to the project as a storage.
+
+FINDING FACES. The detector comes with the package. --min_score is its minimum score;
+--smallest_face is the width of the smallest face, as a fraction of the photo's longer side. On 20
+photos with 54 faces, the smallest 28 px wide, it found all faces and nothing else, also with the
+photos rotated by 90 degrees to either side (with the same points to 1e-4 px). Faces that are upside
+down are not found. It takes 0.1 s of one core, 0.3 s for a photo of 12 megapixels, and three times
+as long if faces lie on their side. --smallest_face=0.06 makes videos two to three times as fast.
 
 CROPPING. Faces are cropped like the contest's photos and predicted, then cropped again around the
 predicted points and predicted once more (--notwo_pass: only once). A model with other points, or
