@@ -6,7 +6,6 @@ checks here raise InputError for a start that contradicts them, before anything 
 """
 
 import contextlib
-import dataclasses
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -139,7 +138,8 @@ def _recorded_mirror_map(settings: TrainSettings) -> np.ndarray | None:
 def model_spec(
     settings: TrainSettings, num_landmarks: int, mirror_map: np.ndarray | None = None
 ) -> spec.ModelSpec:
-    """Returns the specification of the network for these settings."""
+    """Returns the specification of the network for these settings, with the names in `data`."""
+    data = settings.files.data
     crop_spec, network = CropSpec.of(settings.crop), settings.network
     has_components = network.head == "shape"
     return spec.ModelSpec(
@@ -153,6 +153,7 @@ def model_spec(
         min(network.shape_components, 2 * num_landmarks) if has_components else 0,
         uncertainty=settings.loss.loss == "nll",
         mirror=mirror.as_json(mirror_map),
+        point_names=point_names.find_names(Path(data), num_landmarks) if data else None,
     )
 
 
@@ -166,10 +167,7 @@ def claim(
     Raises:
         InputError: the work directory holds another network, or the initial weights do not fit.
     """
-    requested = dataclasses.replace(
-        model_spec(settings, num_landmarks, mirror_map),
-        point_names=point_names.find_names(Path(settings.files.data), num_landmarks),
-    )
+    requested = model_spec(settings, num_landmarks, mirror_map)
     keras.utils.set_random_seed(settings.run.seed)
     network = build_model(requested, settings.network.precision)
     # Before anything is written, so that a corrected command finds the folder as it was.

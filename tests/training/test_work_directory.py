@@ -20,7 +20,8 @@ def test_model_keeps_the_names_of_its_points(settings, own_faces):
         f"{region}_{point}" for region, part in layout.REGIONS.items() for point in range(971)[part]
     ]
     (own_faces / "layout.json").write_text(json.dumps({"points": names}))
-    work_directory.claim(settings.replace(data=str(own_faces)), 971)
+    requested = work_directory.model_spec(settings.replace(data=str(own_faces)), 971)
+    spec.claim_workdir(Path(settings.files.workdir), requested)
     assert spec.read_spec(settings.files.workdir).point_names == names
 
 
