@@ -7,8 +7,8 @@ named. The exit status is 1 if a split has no row that can be used, or a point n
 
 What is checked:
 
-    images   JPEG or PNG, whatever their names end in, of at most 100 million pixels; links must not
-             lead out of the images folder
+    images   JPEG, PNG, WebP, AVIF, TIFF, BMP or HEIC, whatever their names end in, of at most 100
+             million pixels; links must not lead out of the images folder
     points   may lie outside the image by at most its longer side; a point that was not placed in a
              photo has two empty cells, which are counted; every photo has a point, and every point
              a photo

@@ -370,6 +370,8 @@ def _hint_at_commas(message: str) -> str:
 def _log_plainly() -> None:
     # A compilation cache that cannot be written to only costs time.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    # What is wrong with a photo is said once, by the error or the list of skipped files.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     logging.use_absl_handler()
     logging.get_absl_handler().setFormatter(Formatter("%(message)s"))
     # JAX logs at length which accelerators it does not find.

@@ -9,7 +9,8 @@ training of your own (--workdir). Nothing is downloaded.
 Writes under --out
 
     landmarks.csv      one row per face, tab-separated: file_name, face, box_x0, box_y0, box_x1,
-                       box_y1, and the points as in the contest's table
+                       box_y1, and x and y of each point, headed by its name if the model knows the
+                       points' names (--nonames: as in the contest's table)
     landmarks.json     the same by photo, with the scores of the boxes and, if the model was trained
                        with --loss=nll, the standard deviations of the points
     pictures/          the photos with their points drawn; landmarks.json names the picture of each
@@ -21,10 +22,19 @@ Writes under --out
                        that could not be used, entirely or in part: broken files, links to folders,
                        videos that end early
 
+and with --format, of photos
+
+    coco               annotations.json: COCO keypoints, for CVAT and others
+    labelme            labelme/: a file for each photo, for `labelme photos --output found/labelme`
+    label_studio       label_studio.json: tasks with predictions to import into a project whose
+                       labelling interface is label_studio.xml
+    each of them       least_certain.csv: file_name, face and uncertainty
+
 The folder must be new, empty, or an earlier run's, which is replaced when the run is complete.
 
-Photos are JPEG or PNG of any size, whatever their names; convert WebP and HEIC first. Videos end in
-.3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm
+Photos are JPEG, PNG, WebP, AVIF, TIFF or BMP, whatever their names, and HEIC with an extra
+(pip install -e '.[heic]'), in colour or grey, of 8 or 16 bits; transparency is ignored. Videos end
+in .3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm
 .wmv. Folders are read with their subfolders, except hidden files and links to folders. file_name is
 the path relative to the folder that all inputs share. An output has the name of its input, with a
 number added if that name is taken (IMG_1 and IMG_1.jpg, A.jpg and a.jpg).
@@ -33,13 +43,21 @@ Everything is in pixels of the photo, turned as its EXIF orientation says; (0, 0
 the upper left pixel. Faces are numbered from 0, the largest first. In a video a face keeps its
 number, even if the camera moves quickly or another face hides it for less than a second.
 
-FINDING FACES. The detector comes with the package. --min_score is its
-minimum score; --smallest_face is the width of the smallest face, as a fraction of the photo's
-longer side. On 20 photos with 54 faces, the smallest 28 px wide, it found all faces and nothing
-else, also with the photos rotated by 90 degrees to either side (with the same points to 1e-4 px).
-Faces that are upside down are not found. It takes 0.1 s of one core, 0.3 s for a photo of 12
-megapixels, and three times as long if faces lie on their side. --smallest_face=0.06 makes videos
-two to three times as fast.
+LABELLING. --format writes the faces for a labelling program, so that people correct points rather
+than place them, and `convert` reads what they export. The photos, or their least_certain.csv, begin
+with the face that the model is least sure of; photos without a face come last. A face's uncertainty
+is the root mean square of its points' standard deviations as a share of the side of its box; if the
+model was not trained with --loss=nll, 1 minus the detector's score. Label Studio takes no points
+beyond the photo, so they are left out there. It finds the photos if it serves local files
+(LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true), its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is the
+folder that holds the folder of photos, and the latter is added to the project as a storage.
+
+FINDING FACES. The detector comes with the package. --min_score is its minimum score;
+--smallest_face is the width of the smallest face, as a fraction of the photo's longer side. On 20
+photos with 54 faces, the smallest 28 px wide, it found all faces and nothing else, also with the
+photos rotated by 90 degrees to either side (with the same points to 1e-4 px). Faces that are upside
+down are not found. It takes 0.1 s of one core, 0.3 s for a photo of 12 megapixels, and three times
+as long if faces lie on their side. --smallest_face=0.06 makes videos two to three times as fast.
 
 CROPPING. Faces are cropped like the contest's photos and predicted, then cropped again around the
 predicted points and predicted once more (--notwo_pass: only once). A model with other points, or
@@ -59,7 +77,7 @@ from pathlib import Path
 from keras_landmarks import flags
 from keras_landmarks.inference.landmark_files import predict_files
 from keras_landmarks.models.packaged import FACES
-from keras_landmarks.settings import LandmarksSettings
+from keras_landmarks.settings import TABLES_ALONE, LandmarksSettings
 from keras_landmarks.utils.errors import InputError
 
 landmarks = predict_files  # for Python: `from keras_landmarks.landmarks import landmarks`
@@ -87,4 +105,4 @@ def _validate_flags(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main, takes_paths=True, workdir=FACES)
+    flags.run(main, takes_paths=True, workdir=FACES, format=TABLES_ALONE)

@@ -23,6 +23,9 @@ MODELS = (
 FRAMINGS = ("crop", "stretch", "pad")
 AUGMENTATIONS = ("affine", "misplace", "colour", "blur", "degrade", "coarse_dropout", "mirror")
 TTA = ("none", "mirror", "crops", "mirror,crops")
+EXPORT_FORMATS = ("onnx", "litert", "safetensors", "stablehlo", "saved_model", "keras")
+TABLES_ALONE = "csv"
+ANNOTATION_FORMATS = ("coco", "labelme", "label_studio")
 POINT_UNITS = ("auto", "pixel", "share", "percent")
 _LEAST_SIDE_PX = 32  # the networks halve their input five times
 
@@ -503,6 +506,14 @@ class OutputSettings:
         " default; for export a folder, by default in --workdir.",
         kind="path",
     )
+    format: str = setting(
+        "onnx",
+        "Format. For export: ONNX, LiteRT (TensorFlow Lite), safetensors (one file for --workdir"
+        " and --init_weights), StableHLO (JAX), TensorFlow's SavedModel or Keras's own. For"
+        " landmarks: tables alone (csv), or also annotations for a labelling program: coco (CVAT"
+        " and others), labelme or label_studio.",
+        choices=(*EXPORT_FORMATS, TABLES_ALONE, *ANNOTATION_FORMATS),
+    )
     html: str | None = setting(
         None, "HTML page to write; by default report.html in --workdir.", kind="path"
     )
@@ -599,6 +610,11 @@ class PhotoSettings:
         "Crop each face a second time, around the points of the first pass; in `predict`, faces"
         " that are off their usual place in the photo.",
     )
+    names: bool = setting(
+        True,
+        "Head the points' columns with their names, if the model knows these; --nonames: with their"
+        " numbers.",
+    )
     draw: bool = setting(True, "Write each photo or video with its points drawn on it.")
     smooth: bool = setting(False, "Smooth the points of videos over time with a one-euro filter.")
     min_cutoff: float = setting(
@@ -636,6 +652,8 @@ class LandmarksSettings:
     min_score: float = shared(PhotoSettings, "min_score")
     smallest_face: float = shared(PhotoSettings, "smallest_face")
     two_pass: bool = shared(PhotoSettings, "two_pass")
+    format: str = shared(OutputSettings, "format", default=TABLES_ALONE)
+    names: bool = shared(PhotoSettings, "names")
     draw: bool = shared(PhotoSettings, "draw")
     smooth: bool = shared(PhotoSettings, "smooth")
     min_cutoff: float = shared(PhotoSettings, "min_cutoff")
@@ -646,12 +664,6 @@ class LandmarksSettings:
 class ExportSettings:
     """Export"""
 
-    format: str = setting(
-        "onnx",
-        "Format: ONNX, LiteRT (TensorFlow Lite), safetensors (one file for --workdir and"
-        " --init_weights), StableHLO (JAX), TensorFlow's SavedModel or Keras's own.",
-        choices=("onnx", "litert", "safetensors", "stablehlo", "saved_model", "keras"),
-    )
     export_precision: str = setting(
         "float32",
         "Precision of the exported weights; float16, which makes smaller files, is for onnx,"

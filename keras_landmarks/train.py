@@ -14,7 +14,8 @@ The work directory gets
     history.csv        every epoch's metrics
     logs               the same for TensorBoard
     flags.cfg          the flags: --flagfile=flags.cfg repeats the run
-    model.json         what `predict` needs to know of the model
+    model.json         what `predict` needs to know of the model, and the points' names if --data
+                       has them, in layout.json or in its table
     validation.csv     the images that were held out: predict, evaluate and report --only=...
     versions.json      the packages and devices that it was last started with
     rejects.csv        samples that could not be used, if there were any

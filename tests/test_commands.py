@@ -102,6 +102,7 @@ def test_help_handles_closed_pipe():
         ("benchmark", ["--data=nowhere"], "nowhere/train/images: "),
         ("export", ["--format=keras", "--workdir=nowhere"], r"nowhere/model\.json: "),
         ("export", ["--format=onxx"], "--format=onxx"),
+        ("export", ["--format=coco"], "--format=coco: not of this command"),
         ("draw", ["--data=nowhere"], "nowhere/test/images: "),
         ("report", ["--workdir=nowhere"], "nowhere: .*--workdir"),
         ("report", ["--truth=x.csv"], "--predictions .*--truth"),

@@ -54,8 +54,11 @@ def get_format(name: str, precision: str) -> Format:
     """Returns a format that supports a precision.
 
     Raises:
-        InputError: the format lacks the precision, or what it needs is not installed.
+        InputError: there is no such format, it lacks the precision, or what it needs is not
+            installed.
     """
+    if name not in FORMATS:
+        raise InputError(f"--format={name}: not of this command, which writes {', '.join(FORMATS)}")
     found = FORMATS[name]
     if precision not in found.precisions:
         others = ", ".join(other for other, f in FORMATS.items() if precision in f.precisions)

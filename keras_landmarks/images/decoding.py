@@ -1,4 +1,6 @@
-"""Reads, decodes and encodes images: JPEG and PNG files from untrusted sources.
+"""Reads, decodes and encodes images: files of several formats from untrusted sources.
+
+JPEG and PNG, which trainings read by the million, are decoded here; `other_formats` has the others.
 
 An image is rejected with a ValueError whose message is a reason in the form "what: details", the
 same form in which `contest` reports invalid rows.
@@ -13,7 +15,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from keras_landmarks.images import image_header
+from keras_landmarks.images import image_header, other_formats
 
 NO_FILE = "there is no such image"
 _MAX_FILE_BYTES = 1 << 28
@@ -60,12 +62,17 @@ def read_content(path: str | os.PathLike, max_bytes: int = -1) -> bytes:
 
 
 def decode_image(content: bytes) -> np.ndarray:
-    """Decodes a JPEG or PNG to (H, W, 3) uint8 RGB, rotated as its EXIF orientation says.
+    """Decodes an image to (H, W, 3) uint8 RGB, rotated as its EXIF orientation says.
+
+    Grey becomes RGB, 16 bits become the upper 8, and transparency is ignored.
 
     Raises:
-        ValueError: the content is neither format, cannot be decoded, is a truncated JPEG, has too
-            many pixels, or one side is over a hundred times the other.
+        ValueError: the content has none of the formats, cannot be decoded, is a truncated JPEG, has
+            too many pixels, or one side is over a hundred times the other; or what reads its format
+            is not installed.
     """
+    if format_name := other_formats.find_format(content):
+        return other_formats.decode(content, format_name)
     header = image_header.read_header(content)
     # A JPEG damaged in its middle is not noticed: libjpeg warns of a quarter of single changed
     # bytes, nothing that is installed passes its warnings on, and a strict second decode would take
@@ -79,7 +86,7 @@ def decode_image(content: bytes) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise ValueError("the image does not decode")
+        raise ValueError(image_header.DAMAGED)
     return image
 
 
@@ -92,6 +99,8 @@ def image_size(content: bytes) -> tuple[int, int]:
     Raises:
         ValueError: as `decode_image`, as far as the header shows it.
     """
+    if format_name := other_formats.find_format(content):
+        return other_formats.read_size(content, format_name)
     header = image_header.read_header(content)
     width, height = header.size_px
     try:

@@ -1,6 +1,6 @@
 """A face in a photo: its box, its landmarks, and how certain they are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,12 +26,14 @@ class Face:
         landmarks_photo_px: (k, 2) float32, x and y of each landmark.
         sigmas_photo_px: (k,) float32, the standard deviation of each landmark's x and of its y;
             None unless the model was trained to predict it.
+        point_names: the k names of the landmarks; None if the model knows none.
     """
 
     box_photo_px: np.ndarray
     score: float
     landmarks_photo_px: np.ndarray
     sigmas_photo_px: np.ndarray | None = None
+    point_names: Sequence[str] | None = None
 
 
 def faces_to_dataframe(faces: Iterable[Face] | Mapping[int, Face]) -> "pandas.DataFrame":
@@ -43,8 +45,8 @@ def faces_to_dataframe(faces: Iterable[Face] | Mapping[int, Face]) -> "pandas.Da
 
     Returns:
         A DataFrame with the columns `face` (number of the face), `landmark` (index of the
-        landmark), `x` and `y` (photo pixels) and, if the model predicts it, `sigma` (standard
-        deviation of x and of y, photo pixels).
+        landmark), `name` (if the model knows the landmarks' names), `x` and `y` (photo pixels) and,
+        if the model predicts it, `sigma` (standard deviation of x and of y, photo pixels).
     """
     import pandas
 
@@ -55,7 +57,10 @@ def faces_to_dataframe(faces: Iterable[Face] | Mapping[int, Face]) -> "pandas.Da
     return pandas.concat(tables, ignore_index=True)
 
 
-def _landmark_columns(number: int, face: Face) -> dict[str, np.ndarray | int]:
+def _landmark_columns(number: int, face: Face) -> dict[str, np.ndarray | list[str] | int]:
     x, y = face.landmarks_photo_px.T
-    columns = dict(zip(_COLUMNS, (number, np.arange(len(x)), x, y), strict=True))
+    columns = {"face": number, "landmark": np.arange(len(x))}
+    if face.point_names is not None:
+        columns["name"] = list(face.point_names)
+    columns |= {"x": x, "y": y}
     return columns if face.sigmas_photo_px is None else columns | {"sigma": face.sigmas_photo_px}

@@ -2,17 +2,19 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_landmarks.contest import landmark_tables, table_files
+from keras_landmarks.contest.columns import find_point_columns
 from keras_landmarks.inference.face import Face
 from keras_landmarks.utils.files import atomic_write
 
 _DECIMALS = 3
+_BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
 
 
 class ImageFaces(NamedTuple):
@@ -37,7 +39,11 @@ class ImageFaces(NamedTuple):
 
 @contextlib.contextmanager
 def face_table_writer(
-    csv_path: Path, json_path: Path, num_landmarks: int, is_video: bool = False
+    csv_path: Path,
+    json_path: Path,
+    num_landmarks: int,
+    is_video: bool = False,
+    point_names: Sequence[str] | None = None,
 ) -> Iterator[Callable[[ImageFaces], None]]:
     """Yields a function that adds the faces of an image to a table and to a JSON list.
 
@@ -51,10 +57,12 @@ def face_table_writer(
         json_path: the JSON file to write.
         num_landmarks: number of landmarks of a face.
         is_video: the images are the frames of a video.
+        point_names: names that head the landmarks' columns, if they can (`can_head_columns`); None
+            for the contest's titles.
     """
     columns = ["file_name", "frame", "face"] if is_video else ["file_name", "face"]
-    columns += ["box_x0", "box_y0", "box_x1", "box_y1"]
-    columns += landmark_tables.point_columns(num_landmarks)
+    columns += _BOX_COLUMNS
+    columns += _point_columns(num_landmarks, point_names)
     with (
         atomic_write(csv_path) as partial_csv,
         atomic_write(json_path) as partial_json,
@@ -73,6 +81,26 @@ def face_table_writer(
         csv_file.write(table_files.format_row(columns) + "\n")
         yield write
         json_file.write("\n]\n" if separator == ",\n" else "[]\n")
+
+
+def can_head_columns(point_names: Sequence[str]) -> bool:
+    """Whether a table whose columns have these names is read as it was written.
+
+    A name such as "box" or "width" means something else in a header.
+    """
+    columns = [*_BOX_COLUMNS, *_point_columns(len(point_names), point_names)]
+    try:
+        found = find_point_columns(columns)
+    except ValueError:
+        return False
+    places = range(len(_BOX_COLUMNS), len(columns), 2)
+    return found.x == list(places) and found.y == [place + 1 for place in places]
+
+
+def _point_columns(num_landmarks: int, point_names: Sequence[str] | None) -> list[str]:
+    if point_names is None:
+        return landmark_tables.point_columns(num_landmarks)
+    return [f"{table_files.printable(name)}_{axis}" for name in point_names for axis in "xy"]
 
 
 def _to_json(image: ImageFaces) -> dict[str, Any]:

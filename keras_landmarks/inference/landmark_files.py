@@ -1,25 +1,33 @@
 """Predicts the landmarks of every face in photo and video files: the work of `landmarks`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import logging
 
 from keras_landmarks.contest import table_files
 from keras_landmarks.images import video
+from keras_landmarks.inference.annotation_files import (
+    OUTPUTS,
+    WRITERS,
+    Predictions,
+    write_annotations,
+)
+from keras_landmarks.inference.face_tables import ImageFaces, can_head_columns
 from keras_landmarks.inference.input_files import list_input_files
 from keras_landmarks.inference.landmarker import Landmarker
 from keras_landmarks.inference.photo_files import NO_FACE, predict_photos
 from keras_landmarks.inference.videos.smoothing import Smoothing
 from keras_landmarks.inference.videos.video_files import predict_videos
 from keras_landmarks.models.packaged import display_name
-from keras_landmarks.settings import LandmarksSettings
+from keras_landmarks.settings import TABLES_ALONE, LandmarksSettings
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.folders import atomic_folder
 
 _DEFAULT_SETTINGS = LandmarksSettings()
 _SKIPPED = "skipped.csv"
 _OUTPUTS = {"landmarks.csv", "landmarks.json", "pictures", "videos", _SKIPPED}
+_OUTPUTS |= OUTPUTS
 _LINKED_FOLDER = "a link to a folder; name the folder itself"
 
 
@@ -43,23 +51,27 @@ def predict_files(
         the `model`.
 
     Raises:
-        InputError: a path does not exist, no file is readable, `out` holds other files, or there
-            is no such model.
+        InputError: a path does not exist, no file is readable, `out` holds other files, there is no
+            such model, or annotations cannot be written in the format.
     """
     _validate_output_folder(out)
     files, linked_folders = list_input_files(paths, out)
     videos = {name: files[name] for name in sorted(files) if _is_video(name)}
     photos = {name: path for name, path in files.items() if name not in videos}
+    _validate_format(settings.format, bool(photos))
 
     landmarker = _load_landmarker(workdir, settings)
     smoothing = Smoothing(settings.min_cutoff, settings.beta) if settings.smooth else None
+    names = _names_for_columns(landmarker) if settings.names else None
 
     with atomic_folder(out) as partial:
         results, skipped = {}, {}
         if photos:
-            results, skipped = predict_photos(photos, landmarker, partial, settings.draw)
+            results, skipped = _predict_photos(
+                photos, landmarker, settings, names, partial, out, display_name(workdir)
+            )
         results["videos"], skipped_videos = predict_videos(
-            videos, landmarker, partial / "videos", settings.draw, smoothing
+            videos, landmarker, partial / "videos", settings.draw, smoothing, names
         )
         skipped |= skipped_videos
         if not results.get("photos") and not results["videos"]:
@@ -71,6 +83,35 @@ def predict_files(
     without_face = list(skipped.values()).count(NO_FACE)
     counts = {"without_face": without_face, "skipped": len(skipped) - without_face}
     return results | counts | {"model": display_name(workdir), "out": str(out)}
+
+
+def _predict_photos(
+    photos: dict[str, Path],
+    landmarker: Landmarker,
+    settings: LandmarksSettings,
+    names: Sequence[str] | None,
+    partial: Path,
+    out: Path,
+    model: str,
+) -> tuple[dict, dict[str, str]]:
+    """Returns the results of `predict_photos`; writes annotations, too, if they are asked for."""
+    if settings.format == TABLES_ALONE:
+        return predict_photos(photos, landmarker, partial, settings.draw, names)
+    images: list[ImageFaces] = []
+    found = predict_photos(photos, landmarker, partial, settings.draw, names, images.append)
+    labels = landmarker.point_names or list(map(str, range(landmarker.num_landmarks)))
+    predictions = Predictions(images, photos, labels, model)
+    write_annotations(settings.format, predictions, partial, out)
+    return found
+
+
+def _validate_format(name: str, has_photos: bool) -> None:
+    """Raises InputError for --format=onnx, which is another command's, and for videos alone."""
+    if name not in (TABLES_ALONE, *WRITERS):
+        choices = ", ".join((TABLES_ALONE, *WRITERS))
+        raise InputError(f"--format={name}: not of this command, which writes {choices}")
+    if name != TABLES_ALONE and not has_photos:
+        raise InputError(f"--format={name}: annotations are written of photos, and there is none")
 
 
 def _validate_output_folder(out: Path) -> None:
@@ -95,6 +136,15 @@ def _load_landmarker(workdir: str | Path, settings: LandmarksSettings) -> Landma
         min_score=settings.min_score,
         smallest_face=settings.smallest_face,
     )
+
+
+def _names_for_columns(landmarker: Landmarker) -> Sequence[str] | None:
+    """Returns the points' names, unless there are none or they cannot head a table's columns."""
+    names = landmarker.point_names
+    if names is None or can_head_columns(names):
+        return names
+    logging.warning("the points' names would be misread as titles of columns; they get numbers")
+    return None
 
 
 def _none_readable(skipped: dict[str, str], files: dict[str, Path]) -> str:

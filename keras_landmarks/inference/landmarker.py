@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_landmarks.contest.point_names import find_names
 from keras_landmarks.images import face_crops, video
 from keras_landmarks.images.face_crops import CONTEST_CROPPING, Cropping, crop_faces
 from keras_landmarks.images.face_detector import Detections, FaceDetector
@@ -44,6 +45,7 @@ class Landmarker:
 
     Attributes:
         num_landmarks: the number of landmarks of a face.
+        point_names: the names of the landmarks; None if they have none.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class Landmarker:
         detector: FaceDetector,
         cropping: Cropping = CONTEST_CROPPING,
         two_pass: bool = PhotoSettings.two_pass,
+        point_names: Sequence[str] | None = None,
     ):
         """Combines a model and a face detector; `load` creates both."""
         self.num_landmarks = predictor.spec.num_landmarks
+        self.point_names = point_names
         self._predictor = predictor
         self._detector = detector
         self._cropping = cropping
@@ -108,13 +112,16 @@ class Landmarker:
                 f"{workdir}: {num_landmarks} points, not the contest's; give --data, the"
                 " photos that the model was trained on, so that faces are cropped alike"
             )
-        return cls(predictor, detector, cropping, two_pass)
+        names = predictor.spec.point_names
+        if names is None and data:  # trained before model.json had names
+            names = find_names(Path(data), num_landmarks)
+        return cls(predictor, detector, cropping, two_pass, names)
 
     def __call__(self, images: Sequence[np.ndarray | str | Path]) -> list[list[Face]]:
         """Returns the faces of each photo, the largest first; an empty list where there is none.
 
         Args:
-            images: photos, (H, W, 3) uint8 RGB, or the paths of JPEG or PNG files.
+            images: photos, (H, W, 3) uint8 RGB, or the paths of files.
 
         Raises:
             InputError: a file, named, cannot be read.
@@ -133,7 +140,8 @@ class Landmarker:
         for (owner, box, score, turn), values in zip(detections, predicted, strict=True):
             landmarks = rotate_back(values[:, :2], turn, photos[owner].shape[1::-1])
             sigmas = values[:, 2] if values.shape[1] == 3 else None
-            faces[owner].append(Face(box, float(score), np.float32(landmarks), sigmas))
+            face = Face(box, float(score), np.float32(landmarks), sigmas, self.point_names)
+            faces[owner].append(face)
         return faces
 
     def video(

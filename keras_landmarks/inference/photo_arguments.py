@@ -14,7 +14,7 @@ def as_photos(images: Sequence[np.ndarray | str | Path]) -> list[np.ndarray]:
     """Returns photos as arrays (H, W, 3) uint8 RGB.
 
     Args:
-        images: such arrays, or paths of JPEG or PNG files.
+        images: such arrays, or paths of photos.
 
     Raises:
         InputError: a file, named, cannot be read.

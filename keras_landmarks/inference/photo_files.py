@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,7 +24,12 @@ _PICTURE_NAME_TOO_LONG = "its picture's name would be too long; its points are t
 
 
 def predict_photos(
-    photos: dict[str, Path], landmarker: Landmarker, out: Path, draw: bool
+    photos: dict[str, Path],
+    landmarker: Landmarker,
+    out: Path,
+    draw: bool,
+    point_names: Sequence[str] | None = None,
+    keep: Callable[[ImageFaces], None] | None = None,
 ) -> tuple[dict, dict[str, str]]:
     """Writes landmarks.csv, landmarks.json and, with `draw`, pictures/ into a folder.
 
@@ -33,6 +38,8 @@ def predict_photos(
         landmarker: predicts the faces.
         out: the folder to write into.
         draw: draw the faces on the photos.
+        point_names: as `face_table_writer` takes them.
+        keep: is called with the faces of each photo as well.
 
     Returns:
         The results (number of readable photos, number of faces, rate), and the reason why a photo
@@ -41,7 +48,7 @@ def predict_photos(
     skipped, num_readable, num_faces, started = {}, 0, 0, time.monotonic()
     output_names = assign_output_names(photos, lambda name: [_picture_name(name)])
     tables = out / "landmarks.csv", out / "landmarks.json"
-    with face_table_writer(*tables, landmarker.num_landmarks) as write:
+    with face_table_writer(*tables, landmarker.num_landmarks, point_names=point_names) as write:
         predicted = _predict_each(photos, landmarker)
         for name, image, faces in progress(predicted, "photos", "photos", len(photos)):
             if isinstance(image, str):
@@ -56,7 +63,10 @@ def predict_photos(
                 picture = _write_picture(image, numbered, out, output_names[name])
                 if picture is None:
                     skipped[name] = _PICTURE_NAME_TOO_LONG
-            write(ImageFaces(name, image.shape[1::-1], numbered, drawing=picture))
+            written = ImageFaces(name, image.shape[1::-1], numbered, drawing=picture)
+            write(written)
+            if keep:
+                keep(written)
     photos_per_s = num_readable / (time.monotonic() - started)
     results = {
         "photos": num_readable,
@@ -94,7 +104,7 @@ def _read_or_reason(path: Path) -> np.ndarray | str:
     except ValueError as error:
         if str(error) != image_header.NO_PHOTO:
             return str(error)
-        return f"{error}, nor named as a video: {' '.join(sorted(video.SUFFIXES))}"
+        return f"{error}, and not named as a video: {' '.join(sorted(video.SUFFIXES))}"
 
 
 def _picture_name(name: str) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.models import packaged, registry, weight_files
@@ -29,6 +30,7 @@ class ModelSpec:
         uncertainty: whether the model also predicts log variances.
         mirror: the mirror map as `mirror.as_json` writes it. It does not affect the network, so
             specs that differ in it alone are equal.
+        point_names: of the landmarks, if they have names; like the mirror map, not compared.
     """
 
     model: str
@@ -41,6 +43,7 @@ class ModelSpec:
     shape_components: int = 0
     uncertainty: bool = False
     mirror: str | list[int] | None = dataclasses.field(default=None, compare=False, repr=False)
+    point_names: list[str] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def crop_spec(self) -> CropSpec:
@@ -49,7 +52,10 @@ class ModelSpec:
 
     def to_json(self) -> dict:
         """Returns the contents of model.json."""
-        return {_json_key(name): value for name, value in dataclasses.asdict(self).items()}
+        values = {_json_key(name): value for name, value in dataclasses.asdict(self).items()}
+        if self.point_names is None:
+            del values["point_names"]
+        return values
 
 
 def check_workdir(workdir: Path, spec: ModelSpec) -> None:
@@ -162,4 +168,11 @@ def _parse(values: dict) -> ModelSpec:
     components = range(1, max_components + 1) if spec.head == "shape" else [0]
     if spec.head not in registry.HEADS or spec.shape_components not in components:
         raise ValueError(f"head {spec.head!r} of {spec.shape_components} components is unknown")
+    if spec.point_names is not None and not _are_names(spec.point_names, spec.num_landmarks):
+        raise ValueError(f"point_names are not {spec.num_landmarks} different texts")
     return spec
+
+
+def _are_names(names: Any, count: int) -> bool:
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return is_list and len(set(names)) == len(names) == count

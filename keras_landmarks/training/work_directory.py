@@ -1,8 +1,8 @@
 """The work directory of a training: its lock, whether its training may be resumed, its records.
 
 `train --help` lists the files. The checkpoint holds the settings and the fingerprint of the
-training images; model.json holds the network and its mirror map. The checks here raise InputError
-for a start that contradicts them, before anything is written.
+training images; model.json holds the network, its mirror map and the names of its points. The
+checks here raise InputError for a start that contradicts them, before anything is written.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_landmarks.contest import invalid_samples, table_files
+from keras_landmarks.contest import invalid_samples, point_names, table_files
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.samples import Samples
 from keras_landmarks.layouts import layout, mirror, mirror_estimation
@@ -138,7 +138,8 @@ def _recorded_mirror_map(settings: TrainSettings) -> np.ndarray | None:
 def model_spec(
     settings: TrainSettings, num_landmarks: int, mirror_map: np.ndarray | None = None
 ) -> spec.ModelSpec:
-    """Returns the specification of the network for these settings."""
+    """Returns the specification of the network for these settings, with the names in `data`."""
+    data = settings.files.data
     crop_spec, network = CropSpec.of(settings.crop), settings.network
     has_components = network.head == "shape"
     return spec.ModelSpec(
@@ -152,6 +153,7 @@ def model_spec(
         min(network.shape_components, 2 * num_landmarks) if has_components else 0,
         uncertainty=settings.loss.loss == "nll",
         mirror=mirror.as_json(mirror_map),
+        point_names=point_names.find_names(Path(data), num_landmarks) if data else None,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_landmarks.contest import folder_report, listed_images, table_files
-from keras_landmarks.images import decoding
+from keras_landmarks.images import decoding, image_header
 from keras_landmarks.input.samples import load_samples
 from keras_landmarks.utils.errors import InputError
 
@@ -60,7 +60,7 @@ ENTRIES = {
     "truncated.jpg": (JPEG[:-40], POINTS, "the JPEG is truncated"),
     "truncated.png": (png(photo())[:-40], POINTS, "the image does not decode"),
     "empty.jpg": (b"", POINTS, "the file is empty"),
-    "page.jpg": (b"<html>", POINTS, "neither a JPEG nor a PNG"),
+    "page.jpg": (b"<html>", POINTS, image_header.NO_PHOTO),
     "missing.jpg": (None, POINTS, decoding.NO_FILE),
     "short.jpg": (JPEG, "1\t2\t3", "fewer cells than the header has"),
     "long.jpg": (JPEG, POINTS + "\t5", "more cells than the header has"),

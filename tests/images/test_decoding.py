@@ -87,10 +87,9 @@ def test_damaged_jpeg_scan_is_decoded(length):
     assert (damaged != decoding.decode_image(jpeg)).any()
 
 
-@pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp", ".gif"])
-def test_other_formats_are_rejected(photo, suffix):
-    with pytest.raises(ValueError, match="JPEG"):
-        decoding.decode_image(cv2.imencode(suffix, photo)[1].tobytes())
+def test_unread_format_is_named(photo):
+    with pytest.raises(ValueError, match=r"JPEG.*: GIF; convert it"):
+        decoding.decode_image(cv2.imencode(".gif", photo)[1].tobytes())
 
 
 def test_png_named_jpg_is_read(photo, write):

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -5,6 +8,7 @@ from photos import face_image, photo_of
 from PIL import Image
 
 from keras_landmarks.images import decoding, video
+from keras_landmarks.layouts.layout import REGIONS
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,16 @@ def album(faces, tmp_path_factory):
     (folder / ".hidden.jpg").write_bytes((folder / "group.jpg").read_bytes())
     (folder / "linked").symlink_to(folder / "trip")
     return folder
+
+
+@pytest.fixture(scope="session")
+def named_face(mean_face, tmp_path_factory):
+    """The model of `mean_face`, which knows the names of its points."""
+    workdir = shutil.copytree(mean_face, tmp_path_factory.mktemp("named") / "work")
+    values = json.loads((workdir / "model.json").read_text())
+    names = [f"{region} {point}" for region, part in REGIONS.items() for point in range(971)[part]]
+    (workdir / "model.json").write_text(json.dumps(values | {"point_names": names}))
+    return workdir
 
 
 def write_rotated(path, photo):

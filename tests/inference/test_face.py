@@ -30,6 +30,14 @@ def test_dataframe_has_sigmas_if_predicted():
     assert table["sigma"].tolist() == [0.5, 0.25]
 
 
+def test_dataframe_has_names_if_known():
+    landmarks, sigmas = np.float32([[1, 2], [3, 4]]), np.float32([0.5, 0.25])
+    face = Face(np.zeros(4, np.float32), 0.5, landmarks, sigmas, ["nose", "chin"])
+    table = faces_to_dataframe([face, face])
+    assert list(table.columns) == ["face", "landmark", "name", "x", "y", "sigma"]
+    assert table["name"].tolist() == ["nose", "chin"] * 2
+
+
 def test_dataframe_keeps_track_numbers():
     table = faces_to_dataframe({7: make_face([[1, 2]]), 3: make_face([[3, 4]])})
     assert table["face"].tolist() == [7, 3]

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from keras_landmarks.contest import table_files
+from keras_landmarks.contest import landmark_tables, table_files
 from keras_landmarks.inference.face import Face
-from keras_landmarks.inference.face_tables import ImageFaces, face_table_writer
+from keras_landmarks.inference.face_tables import ImageFaces, can_head_columns, face_table_writer
 
 FACE = Face(
     np.float32([1, 2.25, 30, 40.1]), 0.87654, np.float32([[1.5, -2.25], [1234.5678, 3]]), None
@@ -43,6 +43,23 @@ def test_table_and_json_have_the_same_faces(paths):
         "landmarks": [[1.5, -2.25], [1234.568, 3]],
     }
     assert first["faces"][1]["sigmas"] == [0.25, 0.333]
+
+
+def test_names_head_the_columns(paths):
+    names = ["left eye", "nose"]
+    assert can_head_columns(names)
+    with face_table_writer(*paths, num_landmarks=2, point_names=names) as write:
+        write(ImageFaces("a.jpg", (64, 48), {0: FACE}))
+    assert read(paths[0])[0][6:] == ["left eye_x", "left eye_y", "nose_x", "nose_y"]
+    table = landmark_tables.read_landmarks(paths[0])
+    np.testing.assert_allclose(table.landmarks_photo_px[0], FACE.landmarks_photo_px, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "names", [["nose", "bbox"], ["nose mm", "chin"], ["a b", "a-b", "c"], ["nose", "0", "1"]]
+)
+def test_names_that_would_be_misread_cannot_head_columns(names):
+    assert not can_head_columns(names)
 
 
 def test_json_names_the_picture(paths):

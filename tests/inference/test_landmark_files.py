@@ -1,3 +1,5 @@
+import dataclasses
+import importlib.util
 import json
 import os
 import shutil
@@ -7,7 +9,11 @@ import numpy as np
 import pytest
 from folders import contents
 from photos import face_image, is_around
+from PIL import Image
 
+from keras_landmarks import Landmarker
+from keras_landmarks.annotations.conversion import convert
+from keras_landmarks.contest import landmark_tables
 from keras_landmarks.images import decoding, video
 from keras_landmarks.inference import face_tables
 from keras_landmarks.inference.landmark_files import predict_files
@@ -17,8 +23,14 @@ from keras_landmarks.utils import files
 from keras_landmarks.utils.errors import InputError
 
 NEITHER = (
-    "neither a JPEG nor a PNG, nor named as a video: .3g2 .3gp .asf .avi .flv .m2ts .m2v .m4v .mkv"
-    " .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv"
+    "not a JPEG, PNG, WebP, AVIF, TIFF, BMP or HEIC, and not named as a video: .3g2 .3gp .asf .avi"
+    " .flv .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv"
+)
+# The file in the album has nothing but a head.
+HEIC = (
+    "the image does not decode"
+    if importlib.util.find_spec("pillow_heif")
+    else "HEIC, which needs an extra: pip install -e '.[heic]'; or convert it to JPEG"
 )
 DEFAULT = LandmarksSettings()
 NO_DRAWING = LandmarksSettings(draw=False)
@@ -53,7 +65,7 @@ def test_each_file_is_predicted_or_listed(predicted_album):
         {"file_name": "notes.txt", "reason": NEITHER},
         {
             "file_name": "phone.heic",
-            "reason": "neither a JPEG nor a PNG: HEIC; convert it to one of them",
+            "reason": HEIC,
         },
         {"file_name": "sky.jpg", "reason": "no face found"},
     ]
@@ -135,6 +147,29 @@ def test_photos_with_similar_names_have_own_pictures(album, mean_face, tmp_path)
         assert width / height == pytest.approx(widths[name] / photo.shape[0], rel=0.01)
 
 
+def test_photos_of_all_formats_in_nested_folders_are_predicted(album, mean_face, tmp_path):
+    """The same name in two folders is two photos, each with its own picture."""
+    photo = decoding.read_photo(album / "trip" / "one.png")
+    names = ["a/one.WEBP", "b/one.WEBP", "b/c/deep.TIF", "b/c/one.bmp", "b/one.avif"]
+    widths = {}
+    for number, name in enumerate(names):
+        wider = cv2.copyMakeBorder(photo, 0, 0, 0, 16 * number, cv2.BORDER_CONSTANT)
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(wider).save(tmp_path / "photos" / name)
+        widths[name] = wider.shape[1]
+    out = tmp_path / "out"
+    predict_files([tmp_path / "photos"], mean_face, out, DEFAULT)
+    rows = read(out / "landmarks.csv")
+    assert sorted(row["file_name"] for row in rows) == sorted(names)
+    corners = np.float32([box_of(row) for row in rows])
+    np.testing.assert_allclose(corners, np.tile(corners[:1], (5, 1)), atol=6)
+    for entry in json.loads((out / "landmarks.json").read_text()):
+        name = entry["file_name"]
+        assert (entry["width"], entry["picture"]) == (widths[name], f"pictures/{name}.jpg")
+        height, width = decoding.read_photo(out / entry["picture"]).shape[:2]
+        assert width / height == pytest.approx(widths[name] / photo.shape[0], rel=0.01)
+
+
 def test_several_inputs_share_a_table(album, mean_face, tmp_path):
     out = tmp_path / "out"
     paths = [album / "group.jpg", album / "trip", album / "group.jpg"]
@@ -143,6 +178,64 @@ def test_several_inputs_share_a_table(album, mean_face, tmp_path):
         *["group.jpg", "group.jpg", "trip/one.png", "trip/turned.JPG"]
     ]
     assert not (out / "pictures").exists()
+
+
+def test_names_head_the_columns_of_tables(album, named_face, clip, tmp_path):
+    paths = [album / "trip" / "one.png", clip]
+    settings = LandmarksSettings(draw=False, smallest_face=0.06)
+    predict_files(paths, named_face, tmp_path / "out", settings)
+    (row,) = read(tmp_path / "out" / "landmarks.csv")
+    assert list(row)[6:8] == ["jaw_left 0_x", "jaw_left 0_y"]
+    first = read(next((tmp_path / "out" / "videos").rglob("*.csv")))[0]
+    assert list(first)[-1] == "pupil_right 970_y"
+    numbered = dataclasses.replace(settings, names=False)
+    predict_files(paths[:1], named_face, tmp_path / "numbers", numbered)
+    (with_numbers,) = read(tmp_path / "numbers" / "landmarks.csv")
+    assert list(with_numbers)[6:8] == ["Point_M0_X", "Point_M0_Y"]
+    assert list(with_numbers.values())[1:] == list(row.values())[1:]
+
+
+# ── annotations ──
+
+
+def test_convert_reads_the_annotations_to_the_same_points(album, named_face, tmp_path):
+    out, data = tmp_path / "out", tmp_path / "data"
+    settings = dataclasses.replace(NO_DRAWING, format="coco")
+    predict_files([album], named_face, out, settings)
+    assert convert(out / "annotations.json", data, photos=album, processes=1)["faces"] == 4
+    crops = {(row["photo"], row["file_name"]): row for row in read(data / "train" / "crops.csv")}
+    table = landmark_tables.read_landmarks(data / "train" / "landmarks.csv")
+    by_crop = dict(zip(table.file_names, table.landmarks_photo_px, strict=True))
+    predicted = [np.float32(list(row.values())[6:]) for row in read(out / "landmarks.csv")]
+    converted = [
+        by_crop[name] + np.float32([row["x0"], row["y0"]]) for (_, name), row in crops.items()
+    ]
+    order = [np.argmin([np.abs(p - c.ravel()).max() for c in converted]) for p in predicted]
+    assert sorted(order) == [0, 1, 2, 3]
+    for points, index in zip(predicted, order, strict=True):
+        np.testing.assert_allclose(converted[index].ravel(), points, atol=2e-3)
+    layout = json.loads((data / "layout.json").read_text())
+    assert layout["points"] == Landmarker.load(named_face).point_names
+
+
+@pytest.mark.parametrize(
+    ("format_name", "file"), [("labelme", "labelme"), ("coco", "annotations.json")]
+)
+def test_annotations_of_an_earlier_run_are_replaced(album, mean_face, tmp_path, format_name, file):
+    out = tmp_path / "out"
+    settings = dataclasses.replace(NO_DRAWING, format=format_name)
+    predict_files([album / "trip"], mean_face, out, settings)
+    assert (out / file).exists()
+    assert (out / "landmarks.csv").exists()
+    predict_files([album / "trip"], mean_face, out, NO_DRAWING)
+    assert sorted(contents(out)) == ["landmarks.csv", "landmarks.json", "skipped.csv"]
+
+
+def test_wrong_format_is_refused(album, clip, mean_face, tmp_path):
+    with pytest.raises(InputError, match=r"--format=onnx: .* csv, coco, labelme, label_studio"):
+        predict_files([album], mean_face, tmp_path / "o", LandmarksSettings(format="onnx"))
+    with pytest.raises(InputError, match="--format=coco: annotations are written of photos"):
+        predict_files([clip], mean_face, tmp_path / "o", LandmarksSettings(format="coco"))
 
 
 # ── the output folder ──

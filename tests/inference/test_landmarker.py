@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -254,9 +255,20 @@ def test_other_landmarks_need_training_photos(faces, own_faces, tmp_path):
     table = own_faces / "train" / "landmarks.csv"
     photos = landmark_tables.read_landmarks(table)
     landmark_tables.write_landmarks(table, photos.file_names, photos.landmarks_photo_px[:, ::5])
+    names = ["nose", *(f"cheek {number}" for number in range(194))]
+    (own_faces / "layout.json").write_text(json.dumps({"points": names}))
     (face,) = Landmarker.load(tmp_path, data=own_faces)([face_image(faces, 1)[0]])[0]
     assert face.landmarks_photo_px.shape == (195, 2)
+    assert face.point_names == names  # those of the photos: model.json has none
     Landmarker.load(tmp_path, two_pass=False)
+
+
+def test_faces_have_the_names_of_the_model(named_face, mean_face, album):
+    landmarker = Landmarker.load(named_face)
+    (face,) = landmarker([album / "trip" / "one.png"])[0]
+    assert face.point_names == landmarker.point_names
+    assert face.point_names[969:] == ["pupil_left 969", "pupil_right 970"]
+    assert Landmarker.load(mean_face).point_names is None
 
 
 def test_photos_are_predicted_without_keras(faces, mean_face):

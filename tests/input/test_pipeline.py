@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from keras_landmarks.images import geometry
+from keras_landmarks.images import geometry, image_header
 from keras_landmarks.images.geometry import CropSpec, CropTransform, whole_image
 from keras_landmarks.input import cache, pipeline
 from keras_landmarks.input.augment_pool import AugmentPool
@@ -202,6 +202,6 @@ def test_broken_image_is_black_and_reported(samples, tmp_path):
     (tmp_path / names[1]).write_bytes(b"text")
     rejects = []
     arrays, _, _ = predict_arrays(tmp_path, names, lambda *reject: rejects.append(reject))
-    expected = [(1, "neither a JPEG nor a PNG"), (7, "there is no such image")]
+    expected = [(1, image_header.NO_PHOTO), (7, "there is no such image")]
     assert sorted(rejects) == expected
     assert [not image.any() for image in arrays] == [False, True] + [False] * 5 + [True] * 3

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -16,6 +17,15 @@ def test_spec_round_trip(tmp_path):
     spec.claim_workdir(tmp_path, SPEC)
     assert spec.read_spec(tmp_path) == SPEC
     spec.claim_workdir(tmp_path, SPEC)
+
+
+def test_file_keeps_the_names_of_points(tmp_path):
+    names = ["nose", "left eye", "right eye", "chin", "brow"]
+    spec.claim_workdir(tmp_path, SPEC)
+    assert "point_names" not in json.loads((tmp_path / "model.json").read_text())
+    assert spec.read_spec(tmp_path).point_names is None
+    spec.claim_workdir(tmp_path, dataclasses.replace(SPEC, point_names=names))
+    assert spec.read_spec(tmp_path).point_names == names
 
 
 @pytest.mark.parametrize(
@@ -56,6 +66,10 @@ def test_old_file_is_read_with_the_old_defaults(tmp_path):
         {"head": "shape", "shape_components": 11},
         {"head": "linear", "shape_components": 3},
         {"colour": "grey"},
+        {"point_names": "nose"},
+        {"point_names": ["nose", "eye"]},
+        {"point_names": ["nose", "eye", "eye", "chin", "brow"]},
+        {"point_names": [1, 2, 3, 4, 5]},
     ],
 )
 def test_damaged_file_is_refused(tmp_path, wrong):

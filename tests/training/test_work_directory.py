@@ -9,8 +9,21 @@ from folders import contents
 from training_runs import assert_same_weights, read_history, remove_record
 
 from keras_landmarks.layouts import layout
+from keras_landmarks.models import spec
 from keras_landmarks.train import train
+from keras_landmarks.training import work_directory
 from keras_landmarks.utils.errors import InputError
+
+
+def test_model_keeps_the_names_of_its_points(settings, own_faces):
+    names = [
+        f"{region}_{point}" for region, part in layout.REGIONS.items() for point in range(971)[part]
+    ]
+    (own_faces / "layout.json").write_text(json.dumps({"points": names}))
+    requested = work_directory.model_spec(settings.replace(data=str(own_faces)), 971)
+    spec.claim_workdir(Path(settings.files.workdir), requested)
+    assert spec.read_spec(settings.files.workdir).point_names == names
+
 
 # ── which training may be resumed? ──
 

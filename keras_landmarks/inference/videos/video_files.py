@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ def predict_videos(
     out: Path,
     draw: bool,
     smoothing: Smoothing | None = None,
+    point_names: Sequence[str] | None = None,
 ) -> tuple[dict[str, dict], dict[str, str]]:
     """Writes the tables of each video and, with `draw`, the video with its faces.
 
@@ -37,6 +38,7 @@ def predict_videos(
         out: the folder to write into.
         draw: write each video with its faces drawn on it.
         smoothing: parameters for smoothing the faces; None for no smoothing.
+        point_names: as `face_table_writer` takes them.
 
     Returns:
         The results of each readable video, as `predict_video`, and the reason why a video is
@@ -47,7 +49,7 @@ def predict_videos(
     for name, path in videos.items():
         base = out / output_names[name]
         try:
-            result = predict_video(name, path, landmarker, base, draw, smoothing)
+            result = predict_video(name, path, landmarker, base, draw, smoothing, point_names)
         except video.UnreadableVideoError as error:
             skipped[name] = str(error)
             continue
@@ -69,6 +71,7 @@ def predict_video(
     base: Path,
     draw: bool,
     smoothing: Smoothing | None = None,
+    point_names: Sequence[str] | None = None,
 ) -> dict:
     """Writes the tables of a video and, with `draw`, the video with its faces.
 
@@ -79,6 +82,7 @@ def predict_video(
         base: path of the files to write, without the extensions that `output_files` adds.
         draw: write the video with its faces drawn on it.
         smoothing: parameters for smoothing the faces; None for no smoothing.
+        point_names: as `face_table_writer` takes them.
 
     Returns:
         The number of frames, `frames_expected` if the file says that there are more, the rate,
@@ -93,7 +97,7 @@ def predict_video(
     *tables, drawn = map(Path, output_files(str(base)))
     started, count, unevenness_s = time.monotonic(), 0, 0.0
     with (
-        face_table_writer(*tables, landmarker.num_landmarks, is_video=True) as write,
+        face_table_writer(*tables, landmarker.num_landmarks, True, point_names) as write,
         _frame_writer(drawn, clip.frames_per_s, enabled=draw) as write_frame,
     ):
         frames = track_video(clip, landmarker, tracker)
