@@ -65,10 +65,15 @@ def _fit_components(shapes: np.ndarray, components: int) -> tuple[np.ndarray, np
     # Not at the top: SciPy takes as long to import as all the rest of a command's --help.
     from scipy.linalg import eigh
 
-    mean, size = shapes.mean(axis=0), shapes.shape[1]
-    centred = shapes - mean
-    covariance = centred.T @ centred / len(shapes)
-    variances, directions = eigh(covariance, subset_by_index=(size - components, size - 1))
-    rest = (np.trace(covariance) - variances.sum()) / max(1, size - components)
+    mean = shapes.mean(axis=0)
+    centred = (shapes - mean) / np.sqrt(len(shapes))
+    is_wide = centred.shape[0] < centred.shape[1]
+    # Both products have the same variances; the smaller one is much faster.
+    products = centred @ centred.T if is_wide else centred.T @ centred
+    last = len(products) - 1
+    variances, vectors = eigh(products, subset_by_index=(last + 1 - components, last))
+    if is_wide:
+        vectors = centred.T @ vectors / np.sqrt(np.maximum(variances, np.finfo(float).tiny))
+    rest = (np.trace(products) - variances.sum()) / max(1, centred.shape[1] - components)
     noise = max(rest, _MIN_NOISE * variances[-1])
-    return mean, directions * np.sqrt(np.maximum(variances - noise, 0)), noise
+    return mean, vectors * np.sqrt(np.maximum(variances - noise, 0)), noise
