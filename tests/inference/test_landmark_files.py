@@ -21,6 +21,7 @@ from keras_landmarks.inference.videos import video_files
 from keras_landmarks.settings import LandmarksSettings
 from keras_landmarks.utils import files
 from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import write_json
 
 NEITHER = (
     "not a JPEG, PNG, WebP, AVIF, TIFF, BMP or HEIC, and not named as a video: .3g2 .3gp .asf .avi"
@@ -198,11 +199,30 @@ def test_names_head_the_columns_of_tables(album, named_face, clip, tmp_path):
 # ── annotations ──
 
 
-def test_convert_reads_the_annotations_to_the_same_points(album, named_face, tmp_path):
+def accept_predictions(path):
+    """Makes Label Studio's predictions annotations, as a person who accepts them does."""
+    tasks = json.loads(path.read_text())
+    for task in tasks:
+        task["annotations"] = task.pop("predictions")
+    path.write_text(json.dumps(tasks))
+
+
+@pytest.mark.parametrize(
+    ("format_name", "file"),
+    [("coco", "annotations.json"), ("labelme", "labelme"), ("label_studio", "label_studio.json")],
+)
+def test_convert_reads_the_annotations_to_the_same_points(
+    album, named_face, tmp_path, format_name, file
+):
     out, data = tmp_path / "out", tmp_path / "data"
-    settings = dataclasses.replace(NO_DRAWING, format="coco")
+    settings = dataclasses.replace(NO_DRAWING, format=format_name)
     predict_files([album], named_face, out, settings)
-    assert convert(out / "annotations.json", data, photos=album, processes=1)["faces"] == 4
+    if format_name == "label_studio":
+        accept_predictions(out / file)
+    names = Landmarker.load(named_face).point_names
+    # Labelling programs do not keep the order of points; an existing layout has it.
+    write_json(data / "layout.json", {"points": names})
+    assert convert(out / file, data, photos=album, processes=1)["faces"] == 4
     crops = {(row["photo"], row["file_name"]): row for row in read(data / "train" / "crops.csv")}
     table = landmark_tables.read_landmarks(data / "train" / "landmarks.csv")
     by_crop = dict(zip(table.file_names, table.landmarks_photo_px, strict=True))
@@ -214,8 +234,7 @@ def test_convert_reads_the_annotations_to_the_same_points(album, named_face, tmp
     assert sorted(order) == [0, 1, 2, 3]
     for points, index in zip(predicted, order, strict=True):
         np.testing.assert_allclose(converted[index].ravel(), points, atol=2e-3)
-    layout = json.loads((data / "layout.json").read_text())
-    assert layout["points"] == Landmarker.load(named_face).point_names
+    assert json.loads((data / "layout.json").read_text())["points"] == names
 
 
 @pytest.mark.parametrize(
