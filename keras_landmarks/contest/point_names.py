@@ -1,4 +1,4 @@
-"""The names of the points of a data folder: those in its layout.json, or in its table's header.
+"""The names of points: those in a layout.json, or in the header of their table.
 
 Names count only if they are distinct and describe their points, such as nose and left_eye: p0, p1,
 ... do not.
@@ -8,37 +8,57 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_landmarks.contest import landmark_tables
+from keras_landmarks.contest.table_files import printable
 from keras_landmarks.layouts import layout, standard_layouts
 from keras_landmarks.utils.errors import InputError
 
+LAYOUT_FILE = "layout.json"
 
-def find_names(data: Path, num_landmarks: int) -> list[str] | None:
-    """Returns the names of the points that are labelled in a data folder; None without names.
+
+def find_names(
+    table: Path, num_landmarks: int, layout_file: Path | None = None
+) -> list[str] | None:
+    """Returns the names of the points of a landmark table; None without names.
 
     Args:
-        data: the folder, with train/landmarks.csv and, perhaps, layout.json.
+        table: the table, which need not exist.
         num_landmarks: number of points.
+        layout_file: has the names; None for a layout.json in the table's folder or the one above
+            it, where `convert` writes it.
 
     Raises:
-        InputError: layout.json is not JSON or names another number of points; or it and the table
-            name a point differently.
+        InputError: the layout file is invalid or names another number of points; or one that was
+            not asked for and the table name a point differently.
     """
-    path, table = data / "layout.json", data / "train" / "landmarks.csv"
-    known = layout.read_json(path) if path.exists() else None
-    listed = known.get("points") if isinstance(known, dict) else None
-    listed = _describing(listed) if isinstance(listed, list) else None
-    titles = _describing(landmark_tables.read_point_names(table)) if table.exists() else None
+    near = (table.parent / LAYOUT_FILE, table.parent.parent / LAYOUT_FILE)
+    path = layout_file or next(filter(Path.is_file, near), None)
+    listed = _read_names(path) if path else None
     if listed and len(listed) != num_landmarks:
         raise InputError(f"{path}: names of {len(listed)} points, but there are {num_landmarks}")
+    if layout_file and listed:
+        return listed
+    titles = _describing(landmark_tables.read_point_names(table)) if table.exists() else None
     for point, (name, title) in enumerate(zip(listed or [], titles or [], strict=False)):
         if name != title:
             raise InputError(f"{path}: point {point} is {name!r}, but {title!r} in {table}")
     return listed or titles
 
 
-def _describing(names: Sequence[object]) -> list[str] | None:
-    """Returns the names if they are distinct texts that describe their points, else None."""
-    are_texts = all(isinstance(name, str) and name for name in names)
-    if are_texts and len(set(names)) == len(names) and standard_layouts.are_descriptive(names):
-        return list(names)
-    return None
+def point_labels(names: Sequence[str] | None, num_landmarks: int) -> list[str]:
+    """Returns what a reader is told points are: their names, or "point 0" and so on."""
+    return [printable(name) for name in names or map("point {}".format, range(num_landmarks))]
+
+
+def _read_names(path: Path) -> list[str] | None:
+    """Returns the names in a layout file; None if it has none that describe points."""
+    value = layout.read_json(path)
+    names = value.get("points", []) if isinstance(value, dict) else []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: 'points' is not a list of names")
+    return _describing(names)
+
+
+def _describing(names: Sequence[str]) -> list[str] | None:
+    """Returns the names if they are distinct and describe their points, else None."""
+    are_names = all(names) and len(set(names)) == len(names)
+    return list(names) if are_names and standard_layouts.are_descriptive(names) else None

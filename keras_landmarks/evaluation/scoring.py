@@ -12,14 +12,15 @@ from absl import logging
 from keras_landmarks.contest import (
     grouping,
     labels,
+    landmark_tables,
     listed_images,
     locations,
+    point_names,
     prediction_files,
     table_files,
 )
 from keras_landmarks.evaluation import bootstrap, matching, metrics, normalisers
 from keras_landmarks.evaluation.matching import Truth
-from keras_landmarks.evaluation.point_names import read_point_names
 from keras_landmarks.input.samples import Samples, load_samples, log_invalid_samples
 from keras_landmarks.layouts.layout import regions_of
 from keras_landmarks.settings import FigureSettings, parse_thresholds
@@ -181,7 +182,8 @@ def score_predictions(
         measured = (distances.all_px, face_sizes_px, resamples)
         results |= metrics.summary(*measured, regions, thresholds)
         if figures.by_point:
-            names = read_point_names(truth, true.num_landmarks, layout)
+            names = point_names.find_names(truth, true.num_landmarks, layout)
+            names = names or landmark_tables.read_point_names(truth)
             results["by_point"] = metrics.by_point(names, *measured, thresholds)
         results |= _calibration(source, predicted, true)
     if distances.requested_px is not None:

@@ -114,7 +114,7 @@ class Landmarker:
             )
         names = predictor.spec.point_names
         if names is None and data:  # trained before model.json had names
-            names = find_names(Path(data), num_landmarks)
+            names = find_names(Path(data) / "train" / "landmarks.csv", num_landmarks)
         return cls(predictor, detector, cropping, two_pass, names)
 
     def __call__(self, images: Sequence[np.ndarray | str | Path]) -> list[list[Face]]:

@@ -9,7 +9,7 @@ from typing import Any
 from keras_landmarks.contest import listed_images, locations, table_files
 from keras_landmarks.evaluation import scoring
 from keras_landmarks.evaluation.formatting import round_floats
-from keras_landmarks.evaluation.point_names import point_labels, read_point_names
+from keras_landmarks.contest.point_names import find_names, point_labels
 from keras_landmarks.evaluation.scoring import ScoredPredictions
 from keras_landmarks.models import packaged
 from keras_landmarks.reports import run_sections, score_sections
@@ -113,9 +113,9 @@ def _validate_scored(scored: ScoredPredictions, run: TrainingRun) -> None:
 def _score_sections(
     scored: ScoredPredictions, run: TrainingRun, layout: Path | None, photos: Path | None
 ) -> list[Section]:
-    mirror_map = run.mirror_map(scored.truth.num_landmarks, layout)
-    names = read_point_names(scored.truth.path, scored.truth.num_landmarks, layout)
-    labels = point_labels(names)
+    num_landmarks = scored.truth.num_landmarks
+    mirror_map = run.mirror_map(num_landmarks, layout)
+    labels = point_labels(find_names(scored.truth.path, num_landmarks, layout), num_landmarks)
     sections = [
         score_sections.score_section(scored, run.count_training_images(scored.truth)),
         score_sections.error_by_point_section(scored, mirror_map, labels),

@@ -140,6 +140,8 @@ def model_spec(
 ) -> spec.ModelSpec:
     """Returns the specification of the network for these settings, with the names in `data`."""
     data = settings.files.data
+    table = Path(data, "train", "landmarks.csv") if data else None
+    names = point_names.find_names(table, num_landmarks) if table else None
     crop_spec, network = CropSpec.of(settings.crop), settings.network
     has_components = network.head == "shape"
     return spec.ModelSpec(
@@ -153,7 +155,7 @@ def model_spec(
         min(network.shape_components, 2 * num_landmarks) if has_components else 0,
         uncertainty=settings.loss.loss == "nll",
         mirror=mirror.as_json(mirror_map),
-        point_names=point_names.find_names(Path(data), num_landmarks) if data else None,
+        point_names=names,
     )
 
 

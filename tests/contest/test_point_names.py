@@ -2,11 +2,15 @@ import json
 
 import pytest
 
-from keras_landmarks.contest.point_names import find_names
+from keras_landmarks.contest.point_names import find_names, point_labels
 from keras_landmarks.utils.errors import InputError
 
 NAMES = ["nose", "left eye", "right eye"]
 CONTEST_TITLES = "Point_M0_X,Point_M0_Y,Point_M1_X,Point_M1_Y,Point_M2_X,Point_M2_Y"
+
+
+def names_of(data, num_landmarks=3, layout_file=None):
+    return find_names(data / "train" / "landmarks.csv", num_landmarks, layout_file)
 
 
 @pytest.fixture
@@ -25,16 +29,16 @@ def write_layout(data, value):
 
 
 def test_names_are_those_of_the_layout_file(data):
-    assert find_names(data, 3) is None
+    assert names_of(data, 3) is None
     write_layout(data, {"points": NAMES, "mirror": [0, 2, 1]})
-    assert find_names(data, 3) == NAMES
+    assert names_of(data, 3) == NAMES
 
 
 def test_names_may_be_in_the_table(data):
     write_titles(data, "nose_x,nose_y,left_x,left_y,right_x,right_y")
-    assert find_names(data, 3) == ["nose", "left", "right"]
+    assert names_of(data, 3) == ["nose", "left", "right"]
     write_layout(data, {"points": ["nose", "left", "right"]})
-    assert find_names(data, 3) == ["nose", "left", "right"]
+    assert names_of(data, 3) == ["nose", "left", "right"]
 
 
 @pytest.mark.parametrize(
@@ -42,25 +46,44 @@ def test_names_may_be_in_the_table(data):
     [
         {"points": ["p0", "p1", "p2"]},
         {"points": ["nose", "eye", "eye"]},
-        {"points": ["nose", "eye", 3]},
-        {"points": 3},
         {"mirror": [0, 2, 1]},
         [0, 2, 1],
     ],
 )
 def test_names_that_describe_no_points_are_none(data, layout):
     write_layout(data, layout)
-    assert find_names(data, 3) is None
+    assert names_of(data, 3) is None
 
 
 def test_names_of_other_points_are_refused(data):
     write_layout(data, {"points": NAMES})
     with pytest.raises(InputError, match=r"layout\.json: names of 3 points, but there are 4"):
-        find_names(data, 4)
+        names_of(data, 4)
     write_titles(data, "nose_x,nose_y,right_x,right_y,left_x,left_y")
     with pytest.raises(InputError, match=r"layout\.json: point 1 is 'left eye', but 'right' in .*"):
-        find_names(data, 3)
+        names_of(data, 3)
 
 
 def test_folder_without_a_table_has_no_names(tmp_path):
-    assert find_names(tmp_path, 3) is None
+    assert names_of(tmp_path, 3) is None
+
+
+@pytest.mark.parametrize("points", [["nose", "eye", 3], 3])
+def test_layout_without_a_list_of_names_is_refused(data, points):
+    write_layout(data, {"points": points})
+    with pytest.raises(InputError, match=r"layout\.json: 'points' is not a list of names"):
+        names_of(data, 3)
+
+
+def test_given_layout_comes_before_all_others(data, write):
+    write_layout(data, {"points": NAMES})
+    write_titles(data, "nose_x,nose_y,right_x,right_y,left_x,left_y")
+    given = write('{"points": ["tip", "base", "side"]}', "given.json")
+    assert names_of(data, 3, given) == ["tip", "base", "side"]
+    with pytest.raises(InputError, match=r"given\.json: names of 3 points, but there are 2"):
+        names_of(data, 2, given)
+
+
+def test_labels_are_names_or_numbers():
+    assert point_labels(None, 2) == ["point 0", "point 1"]
+    assert point_labels(["nose", "ch\tin"], 2) == ["nose", "ch\\tin"]
