@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_landmarks.contest import listed_images, locations, table_files
+from keras_landmarks.contest.point_names import find_names, point_labels
 from keras_landmarks.evaluation import scoring
 from keras_landmarks.evaluation.formatting import round_floats
-from keras_landmarks.contest.point_names import find_names, point_labels
 from keras_landmarks.evaluation.scoring import ScoredPredictions
 from keras_landmarks.models import packaged
 from keras_landmarks.reports import run_sections, score_sections
