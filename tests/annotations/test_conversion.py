@@ -222,7 +222,7 @@ def test_failure_leaves_nothing_behind(photos, tmp_path):
     with pytest.raises(InputError, match=f"{named}$"):
         convert(photos, tmp_path / "data", photos=photos.parent, processes=1)
     path.write_bytes(b"no photo")
-    with pytest.raises(InputError, match=r"gone\.jpg, row 2: neither .*; --photos"):
+    with pytest.raises(InputError, match=r"gone\.jpg, row 2: not a JPEG.*; --photos"):
         convert(photos, tmp_path / "data", processes=1)
     assert not (tmp_path / "data").exists()
 

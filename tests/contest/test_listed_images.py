@@ -33,7 +33,7 @@ def photo_folder(tmp_path, photo):
         (lambda jpeg: jpeg[:20] + jpeg[-2:], "truncated"),
         (lambda jpeg: jpeg[:3], "truncated"),
         (lambda jpeg: jpeg.replace(b"\xff\xdb", b"\xff\xfe"), "decode"),
-        (lambda jpeg: b"<html>not found</html>", "neither"),
+        (lambda jpeg: b"<html>not found</html>", "not a JPEG"),
         (lambda jpeg: b"\x89PNG\r\n\x1a\n", "decode"),
     ],
 )
@@ -74,7 +74,7 @@ def test_size_needs_only_the_header(photo, write, monkeypatch):
     [
         (None, decoding.NO_FILE),
         (b"", "empty"),
-        (b"<html>", "neither"),
+        (b"<html>", "not a JPEG"),
         (b"\xff\xd8\xff", "truncated"),
         (png_with(np.zeros((2, 300, 3), np.uint8)), "100"),
     ],
