@@ -52,7 +52,8 @@ def is_label_studio(value: Any) -> bool:
     first = value[0] if isinstance(value, list) and value else None
     if not isinstance(first, dict):
         return False
-    return "annotations" in first or "completions" in first or any(_keypoints(first))
+    lists = {"annotations", "completions", "predictions"}
+    return not lists.isdisjoint(first) or any(_keypoints(first))
 
 
 # ── photos ──
@@ -97,6 +98,9 @@ def _read_task(photo: str, row: int, task: dict) -> PhotoShapes:
     if len(annotations) > 1:
         reason = f"several annotations of one photo: {len(annotations)}; keep one, or mark it as"
         return PhotoShapes(photo, row, problem=f"{reason} ground truth")
+    if not annotations and task.get("predictions"):
+        reason = "predictions only: accept them in Label Studio, then export annotations"
+        return PhotoShapes(photo, row, problem=reason)
     results = [each for annotation in annotations for each in annotation if isinstance(each, dict)]
     if any(each.get("image_rotation") for each in results):
         return PhotoShapes(photo, row, problem="a photo that was turned in Label Studio")

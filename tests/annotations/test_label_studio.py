@@ -120,6 +120,13 @@ def test_unusable_task_has_reason(write_tasks, item, reason):
     assert found.startswith(reason)
 
 
+def test_predictions_that_nobody_accepted_are_not_labels(write_tasks):
+    predicted = {"data": {"img": "a.jpg"}, "predictions": [{"result": FACE}]}
+    faces = read_faces(write_tasks(task(*FACE, image="b.jpg"), predicted))
+    assert faces[1].startswith("predictions only: accept them")
+    assert read_faces(write_tasks(predicted)) == faces[1:]
+
+
 def test_ground_truth_is_read_of_several_annotations(write_tasks):
     both = task(*FACE)
     both["annotations"].append({"result": [keypoint("nose", 1, 2)], "ground_truth": True})
