@@ -98,7 +98,7 @@ def _read_task(photo: str, row: int, task: dict) -> PhotoShapes:
     if len(annotations) > 1:
         reason = f"several annotations of one photo: {len(annotations)}; keep one, or mark it as"
         return PhotoShapes(photo, row, problem=f"{reason} ground truth")
-    if not annotations and task.get("predictions"):
+    if not any(annotations) and task.get("predictions"):
         reason = "predictions only: accept them in Label Studio, then export annotations"
         return PhotoShapes(photo, row, problem=reason)
     results = [each for annotation in annotations for each in annotation if isinstance(each, dict)]
