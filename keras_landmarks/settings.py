@@ -269,6 +269,12 @@ class LossSettings:
         "Compute the loss in pixels of the crop or of the photo; the contest scores the photo's.",
         choices=("crop", "photo"),
     )
+    teacher: str | None = setting(
+        None,
+        "Predictions of the training images by a better model, from `predict --split=train"
+        " --predictions`: train on the mean of each label and its prediction.",
+        kind="path",
+    )
 
 
 @dataclass(frozen=True)
@@ -824,8 +830,8 @@ _MAY_CHANGE = {
     *("save_every_steps", "resume"),
     # How long to train and at which rate: the user may change them between starts.
     *("epochs", "learning_rates", "learning_rate"),
-    # Which images: the checkpoint holds the fingerprint of the training images.
-    *("limit", "train_fraction", "fold", "validation_groups", "exclude"),
+    # Which images and labels: the checkpoint holds the fingerprint of the training images.
+    *("limit", "train_fraction", "fold", "validation_groups", "exclude", "teacher"),
     # The network and its mirror map: model.json holds them.
     *("model", "image_size", "framing", "trim_bands", "normalisation", "head", "shape_components"),
     "mirror",

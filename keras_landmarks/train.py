@@ -53,7 +53,10 @@ table or an image have changed, or an image can be read that could not before, e
 again. Each table, --limit and crop setting has its own folder, and none is deleted in favour of
 another: delete --prepared when it has grown too large.
 
-LOSS AND OPTIMISER. --head=shape predicts from the whole last feature map. The averaging window of
+LOSS AND OPTIMISER. --head=shape predicts from the whole last feature map. --teacher has a better
+model, or the mean of several (`ensemble`), teach a small one: labels are averaged with its
+predictions, which have other errors, and stand alone where a point has no place. Held-out images
+keep their labels. The averaging window of
 --ema_momentum grows with the steps, so that it suits short trainings as well. --grad_accum_steps
 helps if a batch does not fit in memory.
 
@@ -115,8 +118,10 @@ from keras_landmarks.input.samples import (
     load_training_samples,
 )
 from keras_landmarks.input.splits import split_samples
+from keras_landmarks.input.teacher import teach
 from keras_landmarks.settings import BeamSettings, ClusterSettings, TrainSettings, fixed_settings
 from keras_landmarks.utils import beam, runtime
+from keras_landmarks.utils.errors import InputError
 
 FLAGS = flags.use(TrainSettings, "compilation_cache", ClusterSettings, BeamSettings)
 
@@ -164,6 +169,10 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
 
     started = time.monotonic()
     trainer.check_settings(settings)
+    if settings.loss.teacher and for_each:
+        raise InputError(
+            "--teacher: --beam_runner's workers know the labels only as --data has them"
+        )
     with (
         work_directory.lock(settings),
         distribution.data_parallel(),
@@ -176,6 +185,8 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         with distribution.main_process_first("samples"):
             samples = load_training_samples(settings)
             split = split_samples(samples, settings.split)
+            if settings.loss.teacher:
+                samples = teach(samples, split.training, Path(settings.loss.teacher))
             fingerprint = fingerprint_rows(samples, split.training)
             work_directory.check_images(settings, fingerprint)
             check_every_landmark(samples, split.training)

@@ -1,0 +1,55 @@
+"""Labels that a better model has improved: the mean of a label and of that model's prediction.
+
+A large model, or the mean of several, predicts the training images; a small one is trained on the
+mean of its predictions and the labels. The mean has less noise than either, and the prediction
+alone stands where a label lacks a landmark. Source of the idea: Hinton et al., "Distilling the
+knowledge in a neural network", 2015.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from keras_landmarks.contest import prediction_files
+from keras_landmarks.contest.checking import digest
+from keras_landmarks.input.samples import Samples
+from keras_landmarks.utils.errors import InputError
+from keras_landmarks.utils.files import short_hash
+
+
+def teach(samples: Samples, rows: np.ndarray, predictions: Path) -> Samples:
+    """Returns samples of which these rows have labels that are averaged with predictions.
+
+    Args:
+        samples: the samples.
+        rows: the rows to train on; others keep their labels, so that scores stay comparable.
+        predictions: a file that `predict` wrote, with these rows' images at least.
+
+    Raises:
+        InputError: the file is broken, lacks an image, or has another number of landmarks.
+    """
+    teacher = prediction_files.read(predictions)
+    if (count := teacher.landmarks_photo_px.shape[1]) != samples.num_landmarks:
+        raise InputError(
+            f"--teacher={predictions}: {count} points, but the labels have {samples.num_landmarks}"
+        )
+    row_of = {name: row for row, name in enumerate(teacher.file_names)}
+    names = [samples.file_names[row] for row in rows]
+    if missing := [name for name in names if name not in row_of]:
+        raise InputError(
+            f"--teacher={predictions}: {len(missing)} of {len(names)} training images are missing,"
+            f" the first is {missing[0]}; make it with `predict --split=train`"
+        )
+    predicted = teacher.landmarks_photo_px[[row_of[name] for name in names]]
+    landmarks = np.array(samples.landmarks_photo_px, np.float32)
+    labels = landmarks[rows]
+    landmarks[rows] = np.where(np.isnan(labels), predicted, (labels + predicted) / 2)
+    identity = digest(samples.fingerprint.encode(), landmarks.tobytes()).hex()
+    return dataclasses.replace(
+        samples,
+        landmarks_photo_px=landmarks,
+        num_missing=int(np.isnan(landmarks[..., 0]).sum()),
+        key=f"{samples.key}-{short_hash(identity)}",
+        fingerprint=identity,
+    )
