@@ -55,10 +55,9 @@ another: delete --prepared when it has grown too large.
 
 LOSS AND OPTIMISER. --head=shape predicts from the whole last feature map. --teacher has a better
 model, or the mean of several (`ensemble`), teach a small one: labels are averaged with its
-predictions, which have other errors, and stand alone where a point has no place. Held-out images
-keep their labels. The averaging window of
---ema_momentum grows with the steps, so that it suits short trainings as well. --grad_accum_steps
-helps if a batch does not fit in memory.
+predictions, and these stand alone where a point has no place. Held-out images keep their labels.
+The averaging window of --ema_momentum grows with the steps, so that it suits short trainings as
+well. --grad_accum_steps helps if a batch does not fit in memory.
 
 LOG. `mse` in the log and in history.csv is the contest's unit, whatever the loss: squared photo
 pixels over all points. `waiting` is the share of an epoch in which the device waited for data; it
@@ -170,9 +169,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
     started = time.monotonic()
     trainer.check_settings(settings)
     if settings.loss.teacher and for_each:
-        raise InputError(
-            "--teacher: --beam_runner's workers know the labels only as --data has them"
-        )
+        raise InputError("--teacher does not go with --beam_runner: workers read labels themselves")
     with (
         work_directory.lock(settings),
         distribution.data_parallel(),

@@ -24,7 +24,8 @@ def write_predictions(samples, tmp_path):
     def write(file_names=samples.file_names[::-1], num_landmarks=971):
         path = tmp_path / "teacher.npz"
         rows = [samples.file_names.index(name) for name in file_names]
-        landmarks = np.nan_to_num(samples.landmarks_photo_px[rows], nan=7) + [2, 0]
+        labels = np.nan_to_num(samples.landmarks_photo_px[rows], nan=7)
+        landmarks = labels + np.array([2, 0])
         prediction_files.write(path, file_names, landmarks[:, :num_landmarks])
         return path
 
