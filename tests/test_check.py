@@ -36,7 +36,7 @@ def test_point_that_is_never_placed_is_named(run, own_faces):
     with_gaps(own_faces, {row: [7] for row in range(24)})
     done = run("check", f"--data={own_faces}")
     assert done.returncode == 1
-    assert "a place in no row: Point_M7;" in done.stderr.splitlines()[-1]
+    assert "a place in none of the training photos: Point_M7;" in done.stderr.splitlines()[-1]
 
 
 def test_invalid_rows_and_unlisted_files_are_reported(run, own_faces, tmp_path):

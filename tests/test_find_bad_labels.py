@@ -136,7 +136,7 @@ def test_wrong_labels_are_found_among_gaps(spoiled, tmp_path):
 def test_point_that_is_never_placed_is_named(own_faces, tmp_path):
     with_gaps(own_faces, {row: [7] for row in range(24)})
     samples = load_samples(own_faces, "train", tmp_path / "prepared")
-    with pytest.raises(InputError, match="a place in no row: Point_M7;"):
+    with pytest.raises(InputError, match="a place in none of the training photos: Point_M7;"):
         find_bad_labels(samples, tmp_path / "s.tsv", tmp_path / "s.png", processes=1)
 
 

@@ -38,7 +38,7 @@ class SplitReport:
         invalid_samples: the rows that cannot be used, by line.
         unlisted: files in the images folder that are not in the table.
         missing_points: the number of landmarks without a place, in valid rows.
-        never_placed: names of the landmarks that have a place in no row.
+        never_placed: names of the landmarks that have a place in no valid row.
     """
 
     table: Path

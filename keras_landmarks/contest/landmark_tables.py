@@ -149,11 +149,11 @@ def without_gaps(rows: LandmarkRows) -> LandmarkRows:
 
 
 def never_placed(table: Path, points: Sequence[str]) -> InputError:
-    """Returns the error that these points have a place in no row of a table that is trained on."""
+    """Returns the error that these points have a place in no row that is trained on."""
     names = ", ".join(points)[:_MAX_NAME_CHARACTERS]
     return InputError(
-        f"{table}: these points have a place in no row: {names}; remove their columns, or place"
-        " them in some photos"
+        f"{table}: these points have a place in none of the training photos: {names}; place them in"
+        " some, or remove their columns"
     )
 
 

@@ -78,6 +78,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def first_part(self) -> "ImageSet":
+        """Returns the images of the first pair alone."""
+        return ImageSet([(self._sources[0], self._rows[self._part == 0])])
+
     def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns crops (n, height, width, 3) uint8, landmarks_crop_px (n, k, 2), scales (n, 2).
 

@@ -7,6 +7,8 @@ value under the model, given the face's other landmarks. Sources: Tipping and Bi
 principal component analysis", 1999; Roweis, "EM algorithms for PCA and SPCA", 1998.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 _STEPS = 15
@@ -20,6 +22,25 @@ def count_missing(landmarks: np.ndarray) -> np.ndarray:
     if landmarks.dtype.kind != "f":  # whole numbers cannot be NaN
         return np.zeros(landmarks.shape[:-2], int)
     return np.isnan(landmarks[..., 0]).sum(axis=-1)
+
+
+def rows_to_add(faces: np.ndarray, candidates: Iterable[np.ndarray]) -> list[int]:
+    """Returns which candidates place landmarks that none of the faces has, the first ones found.
+
+    Args:
+        faces: (n, k, 2) landmarks, NaN where a landmark has no place.
+        candidates: (k, 2) each.
+    """
+    unknown = count_missing(faces[:, :, None]).all(axis=0)
+    rows = []
+    for row, face in enumerate(candidates if unknown.any() else ()):
+        placed = unknown & (count_missing(face[:, None]) == 0)
+        if placed.any():
+            rows.append(row)
+            unknown = unknown & ~placed
+        if not unknown.any():
+            break
+    return rows
 
 
 def fill_gaps(faces: np.ndarray) -> np.ndarray:

@@ -20,7 +20,10 @@ from keras_landmarks.utils.files import write_atomically
 
 
 def load_weights(
-    model: keras.Model, path: str | os.PathLike, skip_mismatched_head: bool = False
+    model: keras.Model,
+    path: str | os.PathLike,
+    skip_mismatched_head: bool = False,
+    skip_head: bool = False,
 ) -> list[str]:
     """Sets all weights of a model from a file, or none of them.
 
@@ -29,6 +32,7 @@ def load_weights(
         path: a weight file as `weight_files.read_arrays` takes it.
         skip_mismatched_head: keep those layers of the model's head as they are that the file does
             not have, or has for another number of landmarks, components or pixels.
+        skip_head: keep the whole head as it is: the file's is for other landmarks.
 
     Returns:
         The names of the weights that were skipped.
@@ -41,10 +45,10 @@ def load_weights(
     variables = named_variables(model)
 
     skipped = []
-    if skip_mismatched_head:
+    if skip_mismatched_head or skip_head:
         for layers in heads.LAYER_NAMES:
             theirs, ours = (_of_layers(layers, values) for values in (arrays, variables))
-            if _shapes(theirs) != _shapes(ours):
+            if skip_head or _shapes(theirs) != _shapes(ours):
                 skipped += ours
                 arrays = {name: arrays[name] for name in arrays if name not in theirs}
                 variables = {name: variables[name] for name in variables if name not in ours}

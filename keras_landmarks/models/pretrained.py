@@ -28,17 +28,16 @@ def initialise(model: keras.Model, spec: ModelSpec, source: str) -> None:
     if source == "imagenet" and spec.model in registry.KERAS_APPLICATIONS:
         keras_applications.set_imagenet_weights(model, spec.model)
         return
-    if source != "imagenet":
-        _check_description(source, spec)
     path = fetch_imagenet(spec.model) if source == "imagenet" else source
-    keras_weights.load_weights(model, path, skip_mismatched_head=True)
+    trained = read_spec(source) if source != "imagenet" and has_spec(source) else None
+    if trained:
+        _check_network(source, trained, spec)
+    other_points = bool(trained) and not trained.has_points_of(spec)
+    keras_weights.load_weights(model, path, skip_mismatched_head=True, skip_head=other_points)
 
 
-def _check_description(source: str, spec: ModelSpec) -> None:
+def _check_network(source: str, trained: ModelSpec, spec: ModelSpec) -> None:
     """Raises InputError if a trained model is another network, or sees other pixels."""
-    if not has_spec(source):
-        return
-    trained = read_spec(source)
     for name in ("model", "normalisation"):
         theirs, ours = getattr(trained, name), getattr(spec, name)
         if theirs != ours:

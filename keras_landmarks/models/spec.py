@@ -50,6 +50,12 @@ class ModelSpec:
         """How photos are cropped and scaled for the model."""
         return CropSpec.of(self)
 
+    def has_points_of(self, other: "ModelSpec") -> bool:
+        """Whether both predict the same landmarks, as far as their number and names tell."""
+        names, theirs = self.point_names, other.point_names
+        same_names = names is None or theirs is None or list(names) == list(theirs)
+        return self.num_landmarks == other.num_landmarks and same_names
+
     def to_json(self) -> dict:
         """Returns the contents of model.json."""
         values = {_json_key(name): value for name, value in dataclasses.asdict(self).items()}

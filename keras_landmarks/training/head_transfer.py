@@ -40,10 +40,9 @@ class LinearFit(NamedTuple):
 def is_possible(trained: ModelSpec, new: ModelSpec) -> bool:
     """Whether a head for other landmarks can begin from the head of this trained model."""
     same = ("model", "normalisation", "head", "image_size")
-    return all(getattr(trained, name) == getattr(new, name) for name in same) and (
-        (trained.num_landmarks, trained.shape_components)
-        != (new.num_landmarks, new.shape_components)
-    )
+    is_alike = all(getattr(trained, name) == getattr(new, name) for name in same)
+    has_same_head = trained.shape_components == new.shape_components and trained.has_points_of(new)
+    return is_alike and not has_same_head
 
 
 def begin_head(

@@ -16,7 +16,7 @@ from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input import pipeline
 from keras_landmarks.input.augment_pool import AugmentPool
 from keras_landmarks.input.pipeline import HostShard, ImageSet
-from keras_landmarks.layouts.gaps import fill_gaps
+from keras_landmarks.layouts.gaps import fill_gaps, rows_to_add
 from keras_landmarks.layouts.shape_basis import find_shape_basis
 from keras_landmarks.models import heads
 from keras_landmarks.models.keras_models import load_trained
@@ -231,9 +231,16 @@ def _set_shape_basis(
     batches = batches.take(max(1, count))  # a batch may be larger
     shapes = (landmarks for _, landmarks, _ in batches.as_numpy_iterator())
     if has_gaps:
-        shapes = [fill_gaps(np.concatenate(list(shapes)))]
+        shapes = np.concatenate(list(shapes))
+        more = rows_to_add(shapes, _iterate_landmarks(training))
+        shapes = [fill_gaps(np.concatenate([shapes, training.load(np.array(more, int))[1]]))]
     basis = find_shape_basis(shapes, settings.network.shape_components)
     heads.set_shape_basis(network, *distribution.broadcast_from_first(basis))
+
+
+def _iterate_landmarks(images: ImageSet) -> Iterator[np.ndarray]:
+    """Yields the landmarks of each image, (k, 2), crop px."""
+    return (images.load(np.array([row]))[1][0] for row in range(len(images)))
 
 
 def _begin_head(network: keras.Model, settings: TrainSettings, training: ImageSet) -> None:
@@ -244,8 +251,11 @@ def _begin_head(network: keras.Model, settings: TrainSettings, training: ImageSe
     if not head_transfer.is_possible(read_spec(source), read_spec(settings.files.workdir)):
         return
     _, trained = load_trained(source)
-    rows = np.arange(len(training))[:: -(-len(training) // head_transfer.MAX_PHOTOS)]
-    crops, landmarks_crop_px, _ = training.load(rows)
+    photos = training.first_part()  # copies would be left in when one is left out
+    rows = np.arange(len(photos))[:: -(-len(photos) // head_transfer.MAX_PHOTOS)]
+    more = rows_to_add(photos.load(rows)[1], _iterate_landmarks(photos))
+    rows = np.concatenate([rows, more]).astype(int)
+    crops, landmarks_crop_px, _ = photos.load(rows)
     error_px = head_transfer.begin_head(network, trained, crops, landmarks_crop_px)
     logging.info(
         "the new head begins as a linear function of the points of %s, fitted to %d photos:"

@@ -17,7 +17,7 @@ from absl import logging
 from keras_landmarks.contest import invalid_samples, point_names, table_files
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.samples import Samples
-from keras_landmarks.layouts import layout, mirror, mirror_estimation
+from keras_landmarks.layouts import gaps, layout, mirror, mirror_estimation
 from keras_landmarks.models import packaged, pretrained, spec
 from keras_landmarks.models.keras_models import build_model
 from keras_landmarks.models.keras_on_jax import keras
@@ -121,8 +121,10 @@ def choose_mirror_map(
         )
     if choice == "found" and (recorded := _recorded_mirror_map(settings)) is not None:
         return recorded
+    landmarks = samples.landmarks_photo_px
     rows = train_rows[:: -(-len(train_rows) // mirror_estimation.MAX_FACES)]
-    return mirror.choose_map(choice, samples.landmarks_photo_px[rows])
+    more = gaps.rows_to_add(landmarks[rows], (landmarks[row] for row in train_rows))
+    return mirror.choose_map(choice, landmarks[np.concatenate([rows, train_rows[more]])])
 
 
 def _recorded_mirror_map(settings: TrainSettings) -> np.ndarray | None:

@@ -84,7 +84,7 @@ def test_landmark_without_a_place_in_any_training_row_is_named(load, own_faces):
     with_gaps(own_faces, {row: [7, 9] for row in range(1, 24)})
     samples = load()
     check_every_landmark(samples, np.arange(24))
-    with pytest.raises(InputError, match=r"in no row: Point_M7, Point_M9;"):
+    with pytest.raises(InputError, match=r"in none of the training photos: Point_M7, Point_M9;"):
         check_every_landmark(samples, np.arange(1, 24))
 
 

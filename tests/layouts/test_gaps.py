@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from photos import random_landmarks
 
-from keras_landmarks.layouts.gaps import count_missing, fill_gaps
+from keras_landmarks.layouts.gaps import count_missing, fill_gaps, rows_to_add
 
 POINTS = np.arange(0, 971, 20)
 
@@ -41,6 +41,15 @@ def test_gaps_are_filled_by_the_other_points(faces, share):
     errors_px = np.linalg.norm(fill_gaps(with_gaps) - faces, axis=-1)[gaps]
     spread_px = np.linalg.norm(faces - faces.mean(axis=0), axis=-1)[gaps]
     assert errors_px.mean() < 0.1 * spread_px.mean()
+
+
+def test_rows_are_added_until_every_point_is_placed():
+    faces = np.full((2, 4, 2), np.nan)
+    faces[0, 0] = 1
+    candidates = np.full((4, 4, 2), np.nan)
+    candidates[0, 0] = candidates[1, 1] = candidates[2, 1] = candidates[3, 2:] = 1
+    assert rows_to_add(faces, candidates) == [1, 3]
+    assert rows_to_add(np.ones((2, 4, 2)), candidates) == []
 
 
 def test_two_faces_are_filled_by_the_shifted_mean():

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from folders import contents
 from keras_landmarks.contest import landmark_tables
 from keras_landmarks.models import heads, networks
 from keras_landmarks.models.heads import HeadConfig
+from keras_landmarks.models.spec import ModelSpec
 from keras_landmarks.train import train
 from keras_landmarks.training import head_transfer
 
@@ -73,19 +75,41 @@ def build(kind, num_landmarks):
     return network
 
 
-def test_training_of_other_points_begins_near_them(own_faces, tiny_run, settings, tmp_path):
+def test_training_of_other_points_begins_near_them(own_faces, tiny_run, settings, tmp_path, caplog):
     earlier, _ = tiny_run
     table = own_faces / "train" / "landmarks.csv"
     landmarks = landmark_tables.read_landmarks(table)
     every_tenth = landmarks.landmarks_photo_px[:, ::10]
     landmark_tables.write_landmarks(table, landmarks.file_names, every_tenth)
     new = {"data": str(own_faces), "epochs": 1, "schedule": "cosine", "learning_rate": 1e-9}
+    new["min_epoch_images"] = 50
     losses = {}
     for source in ("none", earlier.files.workdir):
+        caplog.set_level("INFO", logger="absl")
         workdir = str(tmp_path / f"from {Path(source).name}")
         results = train(settings.replace(init_weights=source, workdir=workdir, **new))
         losses[source] = results["best_val_loss"]
     assert losses[earlier.files.workdir] < 0.5 * losses["none"]
+    assert any("fitted to 21 photos" in message for message in caplog.messages)  # each once
+
+
+@pytest.mark.parametrize(
+    ("change", "possible"),
+    [
+        ({}, False),  # the trained head is taken as it is
+        ({"num_landmarks": 4}, True),
+        ({"shape_components": 3}, True),
+        ({"point_names": ["b", "a", "c"]}, True),
+        ({"point_names": None}, False),
+        ({"num_landmarks": 4, "image_size": "64x64"}, False),
+        ({"num_landmarks": 4, "head": "linear", "shape_components": 0}, False),
+    ],
+)
+def test_new_head_is_for_other_points(change, possible):
+    trained = ModelSpec("tiny", 3, "32x32", head="shape", shape_components=6)
+    trained = dataclasses.replace(trained, point_names=["a", "b", "c"])
+    new = dataclasses.replace(trained, **change)
+    assert head_transfer.is_possible(trained, new) == possible
 
 
 def test_same_points_take_the_trained_head(tiny_run, settings, caplog):
