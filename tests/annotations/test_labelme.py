@@ -75,6 +75,14 @@ def test_existing_layout_orders_points(write, tmp_path):
     assert_faces(faces, [("a.jpg", [[110, 41], [100.5, 60], [80, 40]])])
 
 
+def test_existing_layout_fills_points(write, tmp_path, caplog):
+    write_photo(tmp_path / "a.jpg")
+    write('{"points": ["right_eye", "chin", "nose", "left_eye"]}', "data/layout.json")
+    faces, _, _ = converted(write(labelme(*FACE), "a.json"), tmp_path / "data")
+    assert_faces(faces, [("a.jpg", [[110, 41], NO, [100.5, 60], [80, 40]])])
+    assert "points that are missing in all faces: point chin" in caplog.text
+
+
 @pytest.mark.parametrize("use_boxes", [False, True])
 def test_groups_and_boxes_are_faces(write, use_boxes):
     group = [None, None] if use_boxes else [1, 2]
