@@ -36,7 +36,8 @@ def read_via(source: Path, photos: Path) -> Annotations:
     entries = _read_entries(source)
     names = [str(entry["filename"]) for entry in entries]
     found = find_photos(source, photos, names)
-    label = _find_label(source, [each for entry in entries for each in _regions(entry, "point")])
+    attributes = [[each for _, each in _regions(entry, "point")] for entry in entries]
+    label = _find_label(source, attributes)
     return join_shapes(
         [
             _read_shapes(photos, found[name], row, entry, label)
@@ -111,24 +112,31 @@ def _face_of(attributes: dict) -> str | None:
     return str(faces[0]) if faces else None
 
 
-def _find_label(source: Path, points: Sequence[tuple[dict, dict]]) -> str:
+def _find_label(source: Path, photos: Sequence[Sequence[dict]]) -> str:
     """Returns the attribute that names the points; "" if there are no points.
 
-    Of several it is the one with most values that all points have: the names of points are more
-    than the values of, say, "visible", and a comment is rare.
+    Names differ within a photo, unlike the values of, say, "visible", and a comment is rare. So it
+    is the attribute with most values within photos, all taken together; of several, the one with
+    most values in the file.
+
+    Args:
+        source: the file, for messages.
+        photos: the attributes of each point of each photo.
     """
-    if not points:
+    if not any(photos):
         return ""
-    values: dict[str, list[str]] = {}
-    for _, attributes in points:
-        for key, value in attributes.items():
+    values: dict[str, list[set[str]]] = {}  # by attribute and photo
+    for points in photos:
+        of_photo: dict[str, set[str]] = {}
+        for key, value in (item for attributes in points for item in attributes.items()):
             is_text = isinstance(value, (str, int)) and bool(str(value).strip())
             if is_text and key not in _FACE_ATTRIBUTES:
-                values.setdefault(key, []).append(str(value))
+                of_photo.setdefault(key, set()).add(str(value))
+        for key, found in of_photo.items():
+            values.setdefault(key, []).append(found)
     if not values:
         raise InputError(f"{source}: no attribute of the regions names the points, {_EXAMPLE}")
-    most = max(map(len, values.values()))
-    counts = {key: len(set(each)) for key, each in values.items() if len(each) == most}
+    counts = {key: (sum(map(len, each)), len(set.union(*each))) for key, each in values.items()}
     best = [key for key, count in counts.items() if count == max(counts.values())]
     if len(best) > 1:
         raise InputError(

@@ -94,6 +94,16 @@ def test_attribute_with_most_values_names_points(write):
     assert read_annotations(source, "auto").names == ["chin", "nose"]
 
 
+def test_point_without_name_spoils_its_photo_only(write):
+    """An attribute that all points have, such as a default, does not become their name."""
+    unnamed = [*face(60, quality="good")[:2], point(70, 41, quality="good")]
+    value = entries(a=face(100, quality="good"), b=unnamed)
+    assert read_faces(write(json.dumps(value), "via.json")) == [
+        ("a.jpg", [[80, 40], [100, 60], [110, 41]]),
+        "a point without a name",
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "named"),
     [
