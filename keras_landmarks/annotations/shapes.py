@@ -90,8 +90,11 @@ def _join(photo: PhotoShapes, names: Sequence[str]) -> Iterator[AnnotatedFace | 
         yield InvalidSample(photo.photo, photo.row, "a point without a name")
         return
     groups: dict[Hashable, list[Point]] = {}
+    has_groups = any(point.group is not None for point in photo.points)
     for point in photo.points:
-        group = _box_around(point, photo.boxes) if point.group is None else point.group
+        group = point.group
+        if group is None:
+            group = _box_around(point, photo.boxes, must_hold=has_groups)
         groups.setdefault(group, []).append(point)
     for group, points in groups.items():
         if group is None and len(groups) > 1:
@@ -101,9 +104,12 @@ def _join(photo: PhotoShapes, names: Sequence[str]) -> Iterator[AnnotatedFace | 
             yield _as_face(photo, group, points, names)
 
 
-def _box_around(point: Point, boxes: Mapping[Hashable, Box]) -> Hashable:
-    """Returns the key of the only box, or of the only one of several that holds a point."""
-    if len(boxes) == 1:
+def _box_around(point: Point, boxes: Mapping[Hashable, Box], must_hold: bool) -> Hashable:
+    """Returns the key of the only box that holds a point, or None.
+
+    Unless it `must_hold` the point, the only box of a photo is taken even if the point is outside.
+    """
+    if len(boxes) == 1 and not must_hold:
         return next(iter(boxes))
     if not all(isinstance(value, (int, float)) for value in (point.x, point.y)):
         return None

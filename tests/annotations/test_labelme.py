@@ -96,6 +96,25 @@ def test_groups_and_boxes_are_faces(write, use_boxes):
     assert face.photo_size_px == (200, 120)
 
 
+@pytest.mark.parametrize(("place", "is_inside"), [((20, 30), True), ((90, 90), False)])
+def test_point_without_group_joins_the_box_around_it(write, place, is_inside):
+    """Where points have groups, one without a group and outside the only box is nobody's."""
+    box = shape("face", (10, 10), (40, 40), kind="rectangle", group=0)
+    nose = shape("nose", (20, 20), group=0)
+    faces = read_faces(write(labelme(box, nose, shape("chin", place)), "a.json"))
+    if is_inside:
+        assert_faces(faces, [("a.jpg", [place, (20, 20)])])
+    else:
+        assert_faces(faces[:1], [("a.jpg", [NO, (20, 20)])])
+        assert faces[1] == "points in no group, in a photo with groups: 1"
+
+
+def test_only_box_takes_points_outside_it(write):
+    box = shape("face", (10, 10), (40, 40), kind="rectangle")
+    shapes = [box, shape("nose", (20, 20)), shape("chin", (20, 45))]
+    assert read_faces(write(labelme(*shapes), "a.json")) == [("a.jpg", [[20, 45], [20, 20]])]
+
+
 @pytest.mark.parametrize(
     ("shapes", "reason"),
     [
