@@ -73,7 +73,7 @@ def convert(
     if annotations.ignored:
         logging.info("Not used: %s", ", ".join(annotations.ignored)[:200])
     points_unit = _choose_unit(source, annotations.unit, points_unit)
-    annotations = _order_as_layout(annotations, data / "layout.json")
+    annotations = _order_as_layout(source, annotations, data / "layout.json")
     faces = list(validation.validate_faces(list(annotations.faces), photos))
     is_new = not _has_landmarks(data)
     num_landmarks, names = _check_landmarks(source, faces, annotations, points_unit, is_new)
@@ -117,17 +117,25 @@ def _choose_unit(source: Path, prescribed: str | None, requested: str) -> str:
     return prescribed or requested
 
 
-def _order_as_layout(annotations: Annotations, path: Path) -> Annotations:
+def _order_as_layout(source: Path, annotations: Annotations, path: Path) -> Annotations:
     """Returns the annotations with their points in the order of the layout in `path`.
 
-    That is done only where the annotations have no order of their own and the layout has all of
-    their names. Points that only the layout has are missing in all faces.
+    That is done only where the annotations have no order of their own and the layout has their
+    names. Points that only the layout has are missing in all faces.
+
+    Raises:
+        InputError: the layout has some of the names, but not all.
     """
     known = layout.read_json(path) if path.exists() else {}
     ordered = known.get("points") or [] if isinstance(known, dict) else []
     names = list(annotations.names or [])
-    if annotations.is_ordered or not set(names) <= set(ordered):
+    if annotations.is_ordered or not set(names) & set(ordered):
         return annotations
+    if others := [name for name in names if name not in ordered]:
+        raise InputError(
+            f"{source}: {path} has no point {', '.join(others)[:80]}; rename or remove it, or give"
+            " another --data"
+        )
     indices = [names.index(name) if name in names else len(names) for name in ordered]
 
     def reorder(face: AnnotatedFace | InvalidSample) -> AnnotatedFace | InvalidSample:

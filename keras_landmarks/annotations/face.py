@@ -47,7 +47,7 @@ class Annotations(NamedTuple):
         names: the names of the landmarks, if the file has them.
         ignored: what looks like coordinates and is not used, such as titles of columns.
         unit: the unit of the landmarks, one of `settings.POINT_UNITS`, if the format prescribes it.
-        is_ordered: whether the order of the landmarks is the file's, not that of their names.
+        is_ordered: whether the file states the order of the landmarks, not only their names.
     """
 
     faces: Iterable[AnnotatedFace | InvalidSample]

@@ -211,7 +211,8 @@ def _read_row_per_landmark(table: _Table) -> Annotations | None:
         labels = (row[label_column].strip() for _, row in rows if label_column < len(row))
         names = list(dict.fromkeys(labels))
         if len(names) > 1:
-            return Annotations(_join_rows(table, rows, label_column, names), names)
+            faces = _join_rows(table, rows, label_column, names)
+            return Annotations(faces, names, is_ordered=False)
     if 2 * len(repeated) > len(photos):
         raise InputError(
             f"{table.source}: {repeated[0][:80]} has {photos[repeated[0]]} rows of one point each;"

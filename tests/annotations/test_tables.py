@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from annotation_files import read_faces
+from annotation_files import NO, assert_faces, converted, read_faces, write_photo
 
 from keras_landmarks.annotations.reading import read_annotations
 from keras_landmarks.contest.invalid_samples import InvalidSample
@@ -158,6 +158,15 @@ def test_landmark_without_row_is_a_gap(write):
     table = write(LONG.replace("a.jpg,chin,3,4\n", ""))
     first, _ = read_annotations(table, "auto").faces
     np.testing.assert_array_equal(first.landmarks, [[1, 2], [np.nan, np.nan]])
+
+
+def test_existing_layout_orders_and_fills_landmarks_of_rows(write, tmp_path):
+    """p2 stands first in the table, and nobody marked p0."""
+    write_photo(tmp_path / "a.jpg")
+    write('{"points": ["p0", "p1", "p2"]}', "data/layout.json")
+    table = write("image,landmark,x,y\na.jpg,p2,40,50\na.jpg,p1,10,20\n")
+    faces, _, _ = converted(table, tmp_path / "data")
+    assert_faces(faces, [("a.jpg", [NO, [10, 20], [40, 50]])])
 
 
 def test_landmark_with_two_rows_is_invalid(write):
