@@ -48,6 +48,7 @@ class PhotoShapes(NamedTuple):
             point has.
         size_px: width and height of the photo, if the file states them.
         problem: why the photo cannot be used, or "".
+        other_shapes: the kind of each shape that is neither a point nor a box, such as "polygon".
     """
 
     photo: str
@@ -56,6 +57,7 @@ class PhotoShapes(NamedTuple):
     boxes: Mapping[Hashable, Box] = MappingProxyType({})
     size_px: tuple[int, int] | None = None
     problem: str = ""
+    other_shapes: Sequence[str] = ()
 
 
 def join_shapes(photos: Sequence[PhotoShapes], unit: str = "pixel") -> Annotations:
@@ -67,7 +69,9 @@ def join_shapes(photos: Sequence[PhotoShapes], unit: str = "pixel") -> Annotatio
     """
     names = sort_by_name({point.name for photo in photos for point in photo.points if point.name})
     faces = (face for photo in photos for face in _join(photo, names))
-    return Annotations(faces, names, unit=unit, is_ordered=False)
+    others = [kind for photo in photos for kind in photo.other_shapes]
+    ignored = [f"shapes that are not points: {len(others)} ({', '.join(sorted(set(others)))})"]
+    return Annotations(faces, names, ignored if others else (), unit, is_ordered=False)
 
 
 def sort_by_name(names: set[str]) -> list[str]:

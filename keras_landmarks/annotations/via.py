@@ -2,7 +2,8 @@
 
 Each photo has regions; those of shape "point" (cx, cy) are landmarks, and rectangles are boxes. An
 attribute of the regions names the points, and one called face or person says which face they belong
-to. Without it a photo is one face, or each of its rectangles holds one. Other shapes are ignored.
+to. Without it a photo is one face, or each of its rectangles holds one. Other shapes are counted
+and ignored.
 (Dutta and Zisserman, "The VIA annotation software", 2019.)
 
 VIA states the size of a photo's file in bytes. A file of another size may be another photo of the
@@ -74,7 +75,7 @@ def _read_shapes(photos: Path, photo: str, row: int, entry: dict, label: str) ->
             f"another file than the annotated one: {size} bytes, not {stated}; if it is the same"
             " picture, set its size to -1 in the annotations"
         )
-    return PhotoShapes(photo, row, points, boxes, problem=problem)
+    return PhotoShapes(photo, row, points, boxes, None, problem, _other_shapes(entry))
 
 
 def _file_size(path: Path) -> int:
@@ -86,11 +87,24 @@ def _file_size(path: Path) -> int:
 
 def _regions(entry: dict, shape: str) -> Iterator[tuple[dict, dict]]:
     """Yields the shape_attributes and region_attributes of a photo's regions of one shape."""
+    for place, attributes in _all_regions(entry):
+        if place.get("name") == shape:
+            yield place, attributes
+
+
+def _other_shapes(entry: dict) -> list[str]:
+    """Returns the shape of each region that is neither a point nor a box."""
+    shapes = [str(place.get("name")) for place, _ in _all_regions(entry)]
+    return [shape for shape in shapes if shape not in ("point", "rect")]
+
+
+def _all_regions(entry: dict) -> Iterator[tuple[dict, dict]]:
+    """Yields the shape_attributes and region_attributes of a photo's regions."""
     regions = entry.get("regions")
     regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1's numbers
     for region in regions if isinstance(regions, list) else []:
         place = region.get("shape_attributes") if isinstance(region, dict) else None
-        if isinstance(place, dict) and place.get("name") == shape:
+        if isinstance(place, dict):
             attributes = region.get("region_attributes")
             yield place, attributes if isinstance(attributes, dict) else {}
 

@@ -83,6 +83,23 @@ def test_existing_layout_fills_points(write, tmp_path, caplog):
     assert "points that are missing in all faces: point chin" in caplog.text
 
 
+def test_point_that_existing_layout_lacks_is_named(write, tmp_path):
+    """There are as many points as in the layout, so that the order of names would fit it, too."""
+    write('{"points": ["p1", "p2"]}', "data/layout.json")
+    source = write(labelme(shape("p2", (1, 2)), shape("p3", (3, 4))), "a.json")
+    with pytest.raises(InputError, match=r"a\.json: .*layout\.json has no point p3; .*--data"):
+        converted(source, tmp_path / "data")
+
+
+def test_shapes_that_are_not_points_are_counted(write):
+    kinds = ("polygon", "line", "polygon", "rectangle")
+    others = [shape("hair", (1, 2), (3, 4), kind=kind) for kind in kinds]
+    source = write(labelme(*FACE, *others), "a.json")
+    ignored = read_annotations(source, "auto").ignored
+    assert ignored == ["shapes that are not points: 3 (line, polygon)"]
+    assert not read_annotations(write(labelme(*FACE), "a.json"), "auto").ignored
+
+
 @pytest.mark.parametrize("use_boxes", [False, True])
 def test_groups_and_boxes_are_faces(write, use_boxes):
     group = [None, None] if use_boxes else [1, 2]

@@ -61,6 +61,12 @@ def test_annotations_are_converted(write, tmp_path, is_project):
     assert "no box, and too few points to crop the face by" in rejects
 
 
+def test_shapes_that_are_not_points_are_counted(write):
+    circle = {"shape_attributes": {"name": "circle", "cx": 1, "cy": 2, "r": 3}}
+    source = write(json.dumps(entries(a=[*face(100), rect(1, 2, 3, 4), circle])), "via.json")
+    assert read_annotations(source, "auto").ignored == ["shapes that are not points: 1 (circle)"]
+
+
 def test_whole_photos_need_no_box(write, tmp_path):
     write_photo(tmp_path / "a.jpg")
     write_photo(tmp_path / "b.jpg")
