@@ -23,18 +23,24 @@ that is a file below --photos is the photo.
 
 Single points of Label Studio, labelme, VIA and CVAT are joined into faces: by Label Studio's parent
 or relation, group_id in labelme and CVAT, an attribute `face` in VIA, or by the only rectangle that
-holds the point; else a photo is one face. They are in the order of their names, or of layout.json.
+holds the point; else a photo is one face. These programs keep no order of the points, so they are
+in that of the layout.json under --data, or else of their names. Convert a next round of labels into
+a folder with the first round's layout.json (copy it), or its points may come in another order.
 
 A point without a place is missing: empty cells, NaN, null, outside (CVAT), v = 0 (COCO), or a label
 that only other faces have. A hidden one (v = 1, occluded) is an ordinary point. Missing points are
 written as empty cells and counted. A face needs one point; x without y makes it invalid; a point
-that all faces lack is an error. The likelihoods in DeepLabCut's predictions are not used: every
-point counts, so empty the cells of those that should not.
+that all faces lack is an error, or a warning where --data has a layout or another split. The
+likelihoods in DeepLabCut's predictions are not used: every point counts, so empty the cells of
+those that should not.
 
-Points are in pixels of the photo unless --points_unit says otherwise. If all coordinates are 0 to
-1, or 0 to 100 in larger photos, `convert` stops and asks for --points_unit. Numbers that enclose
-all other points (a box) or always stay within 0 to 10 (attributes) are an error. If the annotations
-state a size that the photo does not have, the face is rejected with both sizes.
+Points are in pixels of the photo unless --points_unit says otherwise. Here (0, 0) is the centre of
+the upper left pixel; CVAT, labelme, VIA and Label Studio count from its corner. Coordinates are
+taken as they stand all the same, without half a pixel, and `landmarks --format` writes them so;
+percent and shares are multiplied by the photo's size. If all coordinates are 0 to 1, or 0 to 100
+in larger photos, `convert` stops and asks for --points_unit. Numbers that enclose all other points
+(a box) or always stay within 0 to 10 (attributes) are an error. If the annotations state a size
+that the photo does not have, the face is rejected with both sizes.
 
 Each face is cut out of its photo around its points, with black beyond the photo's edge. The points
 take --face_share of the crop's sides, by default 0.6, about as in the contest; --face_share=0

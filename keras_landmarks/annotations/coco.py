@@ -1,10 +1,11 @@
 """Reads COCO's JSON: the `keypoints` of each annotation, or COCO-WholeBody's `face_kpts`.
 
-The format (Lin et al., "Microsoft COCO", 2014) has x, y and v of each point, in pixels from the
-photo's upper left corner; v is 0 for a point that is not labelled, 1 for one that is hidden, and 2
-for one that is visible. A point that is not labelled is missing. CVAT writes the place of such
-points all the same. Other programs write 0 for visible and 1 for hidden, so a point with v = 0 and
-a place is only taken to be missing if the file also has points with v = 2.
+The format (Lin et al., "Microsoft COCO", 2014) has x, y and v of each point: x and y in pixels,
+which are taken as they stand although some programs count them from the corner of the upper left
+pixel; v is 0 for a point that is not labelled, 1 for one that is hidden, and 2 for one that is
+visible. A point that is not labelled is missing. CVAT writes the place of such points all the same.
+Other programs write 0 for visible and 1 for hidden, so a point with v = 0 and a place is only taken
+to be missing if the file also has points with v = 2.
 """
 
 from collections import Counter
@@ -22,6 +23,7 @@ from keras_landmarks.annotations.face import (
     describe_point,
     face_from_cells,
 )
+from keras_landmarks.annotations.photo_names import find_photos
 from keras_landmarks.annotations.text import read_json
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.utils.errors import InputError
@@ -34,16 +36,21 @@ class _Photo(NamedTuple):
     size_px: tuple[int, int] | None
 
 
-def read_coco(source: Path) -> Annotations:
+def read_coco(source: Path, photos: Path) -> Annotations:
     """Reads the faces of a COCO file.
 
     Of several categories, the one with the most faces is read, and those with the same keypoints.
 
+    Args:
+        source: the file.
+        photos: the folder of the photos.
+
     Raises:
-        InputError: the file is not COCO, no annotation has keypoints, or a photo has two ids.
+        InputError: the file is not COCO, no annotation has keypoints, a photo has two ids, or two
+            photos have one name.
     """
     images, annotations, categories = _read_lists(source)
-    photos = _index_photos(source, images)
+    photo_of = _index_photos(source, photos, images)
     field = "face_kpts" if any("face_kpts" in each for each in annotations) else "keypoints"
     if annotations and not any(field in each for each in annotations):
         raise InputError(
@@ -55,7 +62,7 @@ def read_coco(source: Path) -> Annotations:
     names = names_of.get(chosen)
     usable = {category for category, points in names_of.items() if points == names} | {chosen}
     has_visible = any(2 in _visibilities(each.get(field)) for each in annotations)
-    faces = _iterate_faces(photos, annotations, field, names, usable, has_visible)
+    faces = _iterate_faces(photo_of, annotations, field, names, usable, has_visible)
     return Annotations(faces, names)
 
 
@@ -76,8 +83,8 @@ def _read_lists(source: Path) -> tuple[list[dict], list[dict], list[dict]]:
     return images, annotations, categories
 
 
-def _index_photos(source: Path, images: Sequence[dict]) -> dict[str, _Photo]:
-    """Returns the photos by id."""
+def _index_photos(source: Path, folder: Path, images: Sequence[dict]) -> dict[str, _Photo]:
+    """Returns the photos, which are named relative to `folder`, by id."""
     photos: dict[str, _Photo] = {}
     ids: dict[str, str] = {}
     for image in images:
@@ -92,7 +99,8 @@ def _index_photos(source: Path, images: Sequence[dict]) -> dict[str, _Photo]:
                 " folders in file_name, and one photo needs one id"
             )
         photos[key] = _Photo(name, as_size(image.get("width"), image.get("height")))
-    return photos
+    found = find_photos(source, folder, ids)
+    return {key: photo._replace(name=found[photo.name]) for key, photo in photos.items()}
 
 
 def _names_by_category(categories: Sequence[dict]) -> dict[str, list[str]]:

@@ -59,8 +59,8 @@ def convert(
 
     Raises:
         InputError: the split exists; the annotations cannot be read; no face can be used; the
-            numbers cannot be landmarks; a point is missing in all faces; or they are other
-            landmarks than those in `data`.
+            numbers cannot be landmarks; they are other landmarks than those in `data`; or `data`
+            has none yet and a point is missing in all faces.
     """
     folder = data / split
     if folder.exists():
@@ -73,9 +73,10 @@ def convert(
     if annotations.ignored:
         logging.info("Not used: %s", ", ".join(annotations.ignored)[:200])
     points_unit = _choose_unit(source, annotations.unit, points_unit)
-    annotations = _order_as_layout(annotations, data / "layout.json")
+    annotations = _order_as_layout(source, annotations, data / "layout.json")
     faces = list(validation.validate_faces(list(annotations.faces), photos))
-    num_landmarks, names = _check_landmarks(source, faces, annotations, points_unit)
+    is_new = not _has_landmarks(data)
+    num_landmarks, names = _check_landmarks(source, faces, annotations, points_unit, is_new)
     if num_landmarks:
         _check_same_landmarks(data, num_landmarks, names, source)
     faces, face_share = _choose_crops(faces, face_share)
@@ -88,14 +89,13 @@ def convert(
             raise InputError(_describe_failure(source, invalid, is_photos_given))
         if points_unit == "auto":
             _check_not_percent(source, written)
-        gaps = _count_gaps(source, [crop.landmarks_photo_px for crop in written], names)
+        gaps = _count_gaps([crop.landmarks_photo_px for crop in written])
+        if is_new:
+            _check_all_placed(source, gaps, len(written), names)
     known = _write_layout(data / "layout.json", _crop_landmarks(written), names)
     if invalid:
         logging.warning("faces that cannot be used: %d (%s)", len(invalid), _summarise(invalid))
-    if gaps.any():
-        often = describe_point(int(gaps.argmax()), names)
-        where = f"{often} in {gaps.max()} of {len(written)} faces"
-        logging.warning("missing points: %d, most often %s", gaps.sum(), where)
+    _warn_of_gaps(gaps, len(written), names)
     return {
         "data": str(data),
         "split": split,
@@ -117,17 +117,25 @@ def _choose_unit(source: Path, prescribed: str | None, requested: str) -> str:
     return prescribed or requested
 
 
-def _order_as_layout(annotations: Annotations, path: Path) -> Annotations:
+def _order_as_layout(source: Path, annotations: Annotations, path: Path) -> Annotations:
     """Returns the annotations with their points in the order of the layout in `path`.
 
-    That is done only where the annotations have no order of their own and the layout has all of
-    their names. Points that only the layout has are missing in all faces.
+    That is done only where the annotations have no order of their own and the layout has their
+    names. Points that only the layout has are missing in all faces.
+
+    Raises:
+        InputError: the layout has some of the names, but not all.
     """
     known = layout.read_json(path) if path.exists() else {}
     ordered = known.get("points") or [] if isinstance(known, dict) else []
     names = list(annotations.names or [])
-    if annotations.is_ordered or not set(names) <= set(ordered):
+    if annotations.is_ordered or not set(names) & set(ordered):
         return annotations
+    if others := [name for name in names if name not in ordered]:
+        raise InputError(
+            f"{source}: {path} has no point {', '.join(others)[:80]}; rename or remove it, or give"
+            " another --data"
+        )
     indices = [names.index(name) if name in names else len(names) for name in ordered]
 
     def reorder(face: AnnotatedFace | InvalidSample) -> AnnotatedFace | InvalidSample:
@@ -140,12 +148,13 @@ def _order_as_layout(annotations: Annotations, path: Path) -> Annotations:
 
 
 def _check_landmarks(
-    source: Path, faces: _Faces, annotations: Annotations, unit: str
+    source: Path, faces: _Faces, annotations: Annotations, unit: str, is_new: bool
 ) -> tuple[int, Sequence[str] | None]:
     """Returns the number of landmarks of a face, and their names if there are as many.
 
     Raises:
-        InputError: the numbers of all faces taken together cannot be landmarks in this unit.
+        InputError: the numbers of all faces taken together cannot be landmarks in this unit; or
+            `is_new`, whether the data folder has no landmarks yet, and a point is in no face.
     """
     usable = [face.landmarks for face in faces if isinstance(face, AnnotatedFace)]
     if not usable:
@@ -159,7 +168,8 @@ def _check_landmarks(
         )
     names = annotations.names
     names = names if names and len(names) == num_landmarks else None
-    _count_gaps(source, landmarks, names)
+    if is_new:
+        _check_all_placed(source, _count_gaps(landmarks), len(landmarks), names)
     # Formats with a unit leave no doubt about which numbers are points.
     if annotations.unit is None and (problem := plausibility.find_problem(landmarks, names)):
         raise InputError(
@@ -192,21 +202,25 @@ def _check_same_landmarks(
             raise InputError(f"{source}: point {point} is {name!r}, but {other!r} in {path}{hint}")
 
 
-def _count_gaps(
-    source: Path, landmarks: Sequence[np.ndarray], names: Sequence[str] | None
-) -> np.ndarray:
-    """Returns in how many faces, of (k, 2) points each, every point is missing, (k,) int64.
+def _has_landmarks(data: Path) -> bool:
+    """Whether a data folder has a layout or a split, which say what its landmarks are."""
+    return (data / "layout.json").exists() or any(data.glob("[!.]*/landmarks.csv"))
 
-    Raises:
-        InputError: a point is missing in all faces.
-    """
-    is_missing = np.isnan(landmarks).any(axis=2)
-    for point in np.flatnonzero(is_missing.all(axis=0)).tolist():
+
+def _count_gaps(landmarks: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns in how many faces, of (k, 2) points each, every point is missing, (k,) int64."""
+    return np.isnan(landmarks).any(axis=2).sum(axis=0)
+
+
+def _check_all_placed(
+    source: Path, gaps: np.ndarray, num_faces: int, names: Sequence[str] | None
+) -> None:
+    """Raises InputError if a point is missing in all faces."""
+    for point in np.flatnonzero(gaps == num_faces).tolist():
         raise InputError(
-            f"{source}: {describe_point(point, names)} is missing in all {len(landmarks)} faces;"
+            f"{source}: {describe_point(point, names)} is missing in all {num_faces} faces;"
             " leave it out of the annotations, or annotate it in some"
         )
-    return is_missing.sum(axis=0)
 
 
 def _check_not_percent(source: Path, crops: Sequence[FaceCrop]) -> None:
@@ -307,6 +321,16 @@ def _write_layout(
 
 
 # ── messages ──
+
+
+def _warn_of_gaps(gaps: np.ndarray, num_faces: int, names: Sequence[str] | None) -> None:
+    if gaps.any():
+        often = describe_point(int(gaps.argmax()), names)
+        where = f"{often} in {gaps.max()} of {num_faces} faces"
+        logging.warning("missing points: %d, most often %s", gaps.sum(), where)
+    if never := np.flatnonzero(gaps == num_faces).tolist():
+        described = ", ".join(describe_point(point, names) for point in never)
+        logging.warning("points that are missing in all faces: %s", described[:200])
 
 
 def _summarise(invalid: Sequence[InvalidSample]) -> str:

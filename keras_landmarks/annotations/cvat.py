@@ -144,7 +144,10 @@ def _read_shapes(photo: str, row: int, image: Element) -> PhotoShapes:
         cells = [cell if (n := _as_float(cell)) is None else n for cell in _place_cells(shape)]
         x, y = cells if len(cells) == 2 else (None, None)
         points.append(Point(shape.get("label", ""), x, y, _group(shape)))
-    return PhotoShapes(photo, row, points, dict(_boxes(image)), _size_of(image))
+    others = [shape.tag for shape in image if shape.tag not in ("points", "box", "tag")]
+    return PhotoShapes(
+        photo, row, points, dict(_boxes(image)), _size_of(image), other_shapes=others
+    )
 
 
 def _boxes(image: Element) -> Iterator[tuple[str, Box]]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.contest.landmark_tables import EMPTY_CELLS
 
 # The end of messages about files in other formats.
 SUPPORTED_FORMATS = (
@@ -46,7 +47,7 @@ class Annotations(NamedTuple):
         names: the names of the landmarks, if the file has them.
         ignored: what looks like coordinates and is not used, such as titles of columns.
         unit: the unit of the landmarks, one of `settings.POINT_UNITS`, if the format prescribes it.
-        is_ordered: whether the order of the landmarks is the file's, not that of their names.
+        is_ordered: whether the file states the order of the landmarks, not only their names.
     """
 
     faces: Iterable[AnnotatedFace | InvalidSample]
@@ -63,14 +64,15 @@ def face_from_cells(
 
     Args:
         photo: the photo's path.
-        cells: x and y of each landmark in turn; both are empty or NaN if the landmark is missing.
+        cells: x and y of each landmark in turn; both are NaN or one of `EMPTY_CELLS` if the
+            landmark is missing.
         row: the annotation's line or number in its file.
         names: the landmarks' names, for the message.
     """
     numbers = []
     for index, cell in enumerate(cells):
         try:
-            numbers.append(math.nan if cell == "" else float(cell))
+            numbers.append(math.nan if cell in EMPTY_CELLS else float(cell))
         except (TypeError, ValueError):
             where = f"{'xy'[index % 2]} of {describe_point(index // 2, names)}"
             return InvalidSample(photo, row, f"not a number: {cell!r:.40}, {where}")
@@ -109,7 +111,7 @@ def as_box(left: object, top: object, width: object, height: object) -> Box | No
 
 def as_size(width: object, height: object) -> tuple[int, int] | None:
     """Returns a photo's width and height; None if the values are not a size."""
-    if not all(map(_is_finite, (width, height))) or min(width, height) <= 0:
+    if not all(map(_is_finite, (width, height))) or min(width, height) < 1:
         return None
     return round(width), round(height)
 

@@ -49,11 +49,11 @@ def read_label_studio(source: Path, photos: Path) -> Annotations:
 
 def is_label_studio(value: Any) -> bool:
     """Whether a JSON value is an export of Label Studio."""
-    first = value[0] if isinstance(value, list) and value else None
-    if not isinstance(first, dict):
-        return False
     lists = {"annotations", "completions", "predictions"}
-    return not lists.isdisjoint(first) or any(_keypoints(first))
+    return isinstance(value, list) and any(
+        isinstance(task, dict) and (not lists.isdisjoint(task) or any(_keypoints(task)))
+        for task in value
+    )
 
 
 # ── photos ──

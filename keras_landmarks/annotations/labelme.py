@@ -1,8 +1,8 @@
 """Reads labelme's JSON files, one per photo: its shapes of type "point", named by their labels.
 
 Points with the same group_id are a face; without group_ids, a photo is one face, or each of its
-rectangles holds one. Other shapes are ignored. imagePath is relative to the JSON file. (The format
-is that of labelme 5, https://github.com/wkentaro/labelme.)
+rectangles holds one. Other shapes are counted and ignored. imagePath is relative to the JSON file.
+(The format is that of labelme 5, https://github.com/wkentaro/labelme.)
 """
 
 import os
@@ -73,7 +73,9 @@ def _read_shapes(photo: str, row: int, value: dict) -> PhotoShapes:
     shapes = [shape for shape in value["shapes"] if isinstance(shape, dict)]
     size_px = as_size(value.get("imageWidth"), value.get("imageHeight"))
     points = list(_points(shapes))
-    return PhotoShapes(photo, row, points, dict(_boxes(shapes)), size_px)
+    kinds = [str(shape.get("shape_type")) for shape in shapes]
+    others = [kind for kind in kinds if kind not in ("point", "rectangle")]
+    return PhotoShapes(photo, row, points, dict(_boxes(shapes)), size_px, other_shapes=others)
 
 
 def _points(shapes: Sequence[dict]) -> Iterator[Point]:

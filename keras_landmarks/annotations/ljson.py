@@ -2,6 +2,7 @@
 
 A point is (y, x), in pixels from 0, and null if it is missing (https://www.menpo.org,
 "Landmark formats"). Labels are regions of points. They name the points only if each has one point.
+Files that name the same points may have them in different orders; that of the first file counts.
 """
 
 from collections.abc import Sequence
@@ -24,14 +25,14 @@ def read_ljson(source: Path) -> Annotations:
     """Reads one .ljson file, or all in a folder and its sub-folders.
 
     Raises:
-        InputError: there is none, or one is not JSON.
+        InputError: there is none, one is not JSON, or two do not name the same points.
     """
     paths = list_files(source, ".ljson")
     if not paths:
         raise InputError(f"{source}: no .ljson file in it; {SUPPORTED_FORMATS}")
     folder = source if source.is_dir() else source.parent
     values = list(map(read_json, paths))
-    names = _common_names(values)
+    names = _common_names(paths, values)
     return Annotations(
         [
             _read_face(path, folder, row, value, names)
@@ -51,22 +52,35 @@ def _read_face(
         return InvalidSample(name, row, "no photo of the same name beside it")
     name = str(photo.relative_to(folder))
     try:
-        places, _ = _parse(value)
+        places, own_names = _parse(value)
     except ValueError as error:
         return InvalidSample(name, row, str(error))
+    if names:
+        places = [places[own_names.index(each)] for each in names]
     cells = ["" if n is None else n for y, x in places for n in (x, y)]
     return face_from_cells(name, cells, row, names)
 
 
-def _common_names(values: Sequence[Any]) -> list[str] | None:
-    """Returns the names of the points, if they have the same in all files."""
-    found = set()
-    for value in values:
+def _common_names(paths: Sequence[Path], values: Sequence[Any]) -> list[str] | None:
+    """Returns the names of the points in the order of the first file; None if no file has them.
+
+    Raises:
+        InputError: a file names other points than the first, or only one of them has names.
+    """
+    first_path, first = None, []
+    for path, value in zip(paths, values, strict=True):
         try:
-            found.add(tuple(_parse(value)[1]))
+            _, names = _parse(value)
         except ValueError:
-            continue
-    return (list(found.pop()) or None) if len(found) == 1 else None
+            continue  # an invalid sample, not one of other points
+        if first_path is None:
+            first_path, first = path, names
+        if differing := sorted(set(names) ^ set(first)):
+            raise InputError(
+                f"{path}: it does not name the same points as {first_path}:"
+                f" only one of them has {', '.join(differing)[:80]}"
+            )
+    return first or None
 
 
 def _parse(value: Any) -> tuple[list[list], list[str]]:

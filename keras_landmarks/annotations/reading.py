@@ -26,7 +26,7 @@ from keras_landmarks.utils.errors import InputError
 # By format: a function of the annotations and the folder of the photos.
 READERS: dict[str, Callable[[Path, Path], Annotations]] = {
     "table": read_table,
-    "coco": lambda source, photos: read_coco(source),
+    "coco": read_coco,
     "list": lambda source, photos: read_list(source),
     "pts": lambda source, photos: read_pts(source),
     "ljson": lambda source, photos: read_ljson(source),

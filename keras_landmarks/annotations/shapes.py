@@ -48,6 +48,7 @@ class PhotoShapes(NamedTuple):
             point has.
         size_px: width and height of the photo, if the file states them.
         problem: why the photo cannot be used, or "".
+        other_shapes: the kind of each shape that is neither a point nor a box, such as "polygon".
     """
 
     photo: str
@@ -56,6 +57,7 @@ class PhotoShapes(NamedTuple):
     boxes: Mapping[Hashable, Box] = MappingProxyType({})
     size_px: tuple[int, int] | None = None
     problem: str = ""
+    other_shapes: Sequence[str] = ()
 
 
 def join_shapes(photos: Sequence[PhotoShapes], unit: str = "pixel") -> Annotations:
@@ -67,7 +69,9 @@ def join_shapes(photos: Sequence[PhotoShapes], unit: str = "pixel") -> Annotatio
     """
     names = sort_by_name({point.name for photo in photos for point in photo.points if point.name})
     faces = (face for photo in photos for face in _join(photo, names))
-    return Annotations(faces, names, unit=unit, is_ordered=False)
+    others = [kind for photo in photos for kind in photo.other_shapes]
+    ignored = [f"shapes that are not points: {len(others)} ({', '.join(sorted(set(others)))})"]
+    return Annotations(faces, names, ignored if others else (), unit, is_ordered=False)
 
 
 def sort_by_name(names: set[str]) -> list[str]:
@@ -90,8 +94,11 @@ def _join(photo: PhotoShapes, names: Sequence[str]) -> Iterator[AnnotatedFace | 
         yield InvalidSample(photo.photo, photo.row, "a point without a name")
         return
     groups: dict[Hashable, list[Point]] = {}
+    has_groups = any(point.group is not None for point in photo.points)
     for point in photo.points:
-        group = _box_around(point, photo.boxes) if point.group is None else point.group
+        group = point.group
+        if group is None:
+            group = _box_around(point, photo.boxes, must_hold=has_groups)
         groups.setdefault(group, []).append(point)
     for group, points in groups.items():
         if group is None and len(groups) > 1:
@@ -101,9 +108,12 @@ def _join(photo: PhotoShapes, names: Sequence[str]) -> Iterator[AnnotatedFace | 
             yield _as_face(photo, group, points, names)
 
 
-def _box_around(point: Point, boxes: Mapping[Hashable, Box]) -> Hashable:
-    """Returns the key of the only box, or of the only one of several that holds a point."""
-    if len(boxes) == 1:
+def _box_around(point: Point, boxes: Mapping[Hashable, Box], must_hold: bool) -> Hashable:
+    """Returns the key of the only box that holds a point, or None.
+
+    Unless it `must_hold` the point, the only box of a photo is taken even if the point is outside.
+    """
+    if len(boxes) == 1 and not must_hold:
         return next(iter(boxes))
     if not all(isinstance(value, (int, float)) for value in (point.x, point.y)):
         return None

@@ -13,7 +13,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_landmarks.annotations.face import AnnotatedFace, Annotations, face_from_cells, is_number
+from keras_landmarks.annotations.face import (
+    AnnotatedFace,
+    Annotations,
+    Box,
+    as_box,
+    as_size,
+    face_from_cells,
+    is_number,
+)
 from keras_landmarks.annotations.text import open_text
 from keras_landmarks.contest.columns import PointColumns, find_point_columns, title_words
 from keras_landmarks.contest.invalid_samples import InvalidSample
@@ -150,7 +158,7 @@ def _read_row_per_face(table: _Table) -> Iterator[AnnotatedFace | InvalidSample]
         cells = [_as_number(row[column], table.separator) for column in columns]
         face = face_from_cells(photo, cells, line, names)
         if isinstance(face, AnnotatedFace):
-            size_px = _parse_size(row, size_columns)
+            size_px = as_size(*_numbers(row, size_columns, table) or (None, None))
             face = face._replace(photo_size_px=size_px, box=_parse_box(row, table))
         yield face
     if not count:
@@ -168,24 +176,21 @@ def _find_size_columns(titles: Sequence[str]) -> list[int] | None:
     return [found["width"], found["height"]] if len(found) == 2 else None
 
 
-def _parse_size(row: Sequence[str], columns: list[int] | None) -> tuple[int, int] | None:
-    if columns is None or max(columns) >= len(row):
-        return None
-    if not all(is_number(row[column]) and float(row[column]) >= 1 for column in columns):
-        return None
-    width, height = (round(float(row[column])) for column in columns)
-    return width, height
-
-
-def _parse_box(row: Sequence[str], table: _Table) -> tuple[float, float, float, float] | None:
+def _parse_box(row: Sequence[str], table: _Table) -> Box | None:
     box = table.points.box
-    if box is None or max(box.columns) >= len(row):
+    numbers = _numbers(row, box and box.columns, table)
+    if not numbers:
         return None
-    cells = [_as_number(row[column], table.separator) for column in box.columns]
-    if not all(map(is_number, cells)):
-        return None
-    left, top, right, bottom = map(float, cells)
-    return (left, top, left + right, top + bottom) if box.has_size else (left, top, right, bottom)
+    left, top, right, bottom = numbers
+    return as_box(*numbers) if box.has_size else as_box(left, top, right - left, bottom - top)
+
+
+def _numbers(row: Sequence[str], columns: Sequence[int] | None, table: _Table) -> list[float]:
+    """Returns the numbers in some columns of a row; [] if not all of them are there."""
+    if columns is None or max(columns) >= len(row):
+        return []
+    cells = [_as_number(row[column], table.separator) for column in columns]
+    return list(map(float, cells)) if all(map(is_number, cells)) else []
 
 
 # ── a row per landmark ──
@@ -206,7 +211,8 @@ def _read_row_per_landmark(table: _Table) -> Annotations | None:
         labels = (row[label_column].strip() for _, row in rows if label_column < len(row))
         names = list(dict.fromkeys(labels))
         if len(names) > 1:
-            return Annotations(_join_rows(table, rows, label_column, names), names)
+            faces = _join_rows(table, rows, label_column, names)
+            return Annotations(faces, names, is_ordered=False)
     if 2 * len(repeated) > len(photos):
         raise InputError(
             f"{table.source}: {repeated[0][:80]} has {photos[repeated[0]]} rows of one point each;"

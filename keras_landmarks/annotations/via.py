@@ -2,7 +2,8 @@
 
 Each photo has regions; those of shape "point" (cx, cy) are landmarks, and rectangles are boxes. An
 attribute of the regions names the points, and one called face or person says which face they belong
-to. Without it a photo is one face, or each of its rectangles holds one. Other shapes are ignored.
+to. Without it a photo is one face, or each of its rectangles holds one. Other shapes are counted
+and ignored.
 (Dutta and Zisserman, "The VIA annotation software", 2019.)
 
 VIA states the size of a photo's file in bytes. A file of another size may be another photo of the
@@ -36,7 +37,8 @@ def read_via(source: Path, photos: Path) -> Annotations:
     entries = _read_entries(source)
     names = [str(entry["filename"]) for entry in entries]
     found = find_photos(source, photos, names)
-    label = _find_label(source, [each for entry in entries for each in _regions(entry, "point")])
+    attributes = [[each for _, each in _regions(entry, "point")] for entry in entries]
+    label = _find_label(source, attributes)
     return join_shapes(
         [
             _read_shapes(photos, found[name], row, entry, label)
@@ -73,7 +75,7 @@ def _read_shapes(photos: Path, photo: str, row: int, entry: dict, label: str) ->
             f"another file than the annotated one: {size} bytes, not {stated}; if it is the same"
             " picture, set its size to -1 in the annotations"
         )
-    return PhotoShapes(photo, row, points, boxes, problem=problem)
+    return PhotoShapes(photo, row, points, boxes, None, problem, _other_shapes(entry))
 
 
 def _file_size(path: Path) -> int:
@@ -85,11 +87,24 @@ def _file_size(path: Path) -> int:
 
 def _regions(entry: dict, shape: str) -> Iterator[tuple[dict, dict]]:
     """Yields the shape_attributes and region_attributes of a photo's regions of one shape."""
+    for place, attributes in _all_regions(entry):
+        if place.get("name") == shape:
+            yield place, attributes
+
+
+def _other_shapes(entry: dict) -> list[str]:
+    """Returns the shape of each region that is neither a point nor a box."""
+    shapes = [str(place.get("name")) for place, _ in _all_regions(entry)]
+    return [shape for shape in shapes if shape not in ("point", "rect")]
+
+
+def _all_regions(entry: dict) -> Iterator[tuple[dict, dict]]:
+    """Yields the shape_attributes and region_attributes of a photo's regions."""
     regions = entry.get("regions")
     regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1's numbers
     for region in regions if isinstance(regions, list) else []:
         place = region.get("shape_attributes") if isinstance(region, dict) else None
-        if isinstance(place, dict) and place.get("name") == shape:
+        if isinstance(place, dict):
             attributes = region.get("region_attributes")
             yield place, attributes if isinstance(attributes, dict) else {}
 
@@ -111,24 +126,31 @@ def _face_of(attributes: dict) -> str | None:
     return str(faces[0]) if faces else None
 
 
-def _find_label(source: Path, points: Sequence[tuple[dict, dict]]) -> str:
+def _find_label(source: Path, photos: Sequence[Sequence[dict]]) -> str:
     """Returns the attribute that names the points; "" if there are no points.
 
-    Of several it is the one with most values that all points have: the names of points are more
-    than the values of, say, "visible", and a comment is rare.
+    Names differ within a photo, unlike the values of, say, "visible", and a comment is rare. So it
+    is the attribute with most values within photos, all taken together; of several, the one with
+    most values in the file.
+
+    Args:
+        source: the file, for messages.
+        photos: the attributes of each point of each photo.
     """
-    if not points:
+    if not any(photos):
         return ""
-    values: dict[str, list[str]] = {}
-    for _, attributes in points:
-        for key, value in attributes.items():
+    values: dict[str, list[set[str]]] = {}  # by attribute and photo
+    for points in photos:
+        of_photo: dict[str, set[str]] = {}
+        for key, value in (item for attributes in points for item in attributes.items()):
             is_text = isinstance(value, (str, int)) and bool(str(value).strip())
             if is_text and key not in _FACE_ATTRIBUTES:
-                values.setdefault(key, []).append(str(value))
+                of_photo.setdefault(key, set()).add(str(value))
+        for key, found in of_photo.items():
+            values.setdefault(key, []).append(found)
     if not values:
         raise InputError(f"{source}: no attribute of the regions names the points, {_EXAMPLE}")
-    most = max(map(len, values.values()))
-    counts = {key: len(set(each)) for key, each in values.items() if len(each) == most}
+    counts = {key: (sum(map(len, each)), len(set.union(*each))) for key, each in values.items()}
     best = [key for key, count in counts.items() if count == max(counts.values())]
     if len(best) > 1:
         raise InputError(

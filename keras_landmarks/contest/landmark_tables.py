@@ -39,7 +39,8 @@ from keras_landmarks.utils.files import atomic_write
 NO_PLACE = "points without a place"
 _MAX_COORDINATE = 32767  # the largest int16
 _MAX_NAME_CHARACTERS = 200  # in an error
-_EMPTY_CELLS = (b"", b"nan", b"NaN", b"NA")  # what other programs write for no number
+EMPTY_CELLS = ("", "nan", "NaN", "NA")  # what other programs write for no number
+_EMPTY_CELL_BYTES = tuple(map(str.encode, EMPTY_CELLS))
 _IGNORED_BY_NUMPY = (b" ", b"\t", b"\v", b"\f", b"\r", b"+")
 
 
@@ -353,7 +354,7 @@ def _parse_coordinates(cells: list[bytes], separator: bytes) -> np.ndarray:
     cells = [cell.strip(b' "') for cell in cells]
     if separator != b",":
         cells = [cell.replace(b",", b".") for cell in cells]  # decimal commas
-    is_empty = np.array([cell in _EMPTY_CELLS for cell in cells])
+    is_empty = np.array([cell in _EMPTY_CELL_BYTES for cell in cells])
     filled = [b"0" if empty else cell for cell, empty in zip(cells, is_empty, strict=True)]
     try:
         if b"".join(filled).translate(None, b"+-.0123456789Ee"):  # float() accepts nan and 1_000

@@ -136,6 +136,22 @@ def test_ambiguous_photo_id_is_refused(write_json, images, named):
         read_annotations(write_json(text), "auto")
 
 
+def test_photo_is_longest_end_of_path_that_exists(write_json, tmp_path):
+    write_photo(tmp_path / "p" / "a.jpg")
+    annotation = {"image_id": 7, "keypoints": [100, 60, 2, 80, 40, 2, 110, 41, 2]}
+    source = write_json(coco(annotation))  # of photos/a.jpg
+    faces, _, _ = converted(source, tmp_path / "data", photos=tmp_path / "p")
+    assert_faces(faces, [("a.jpg", [[100, 60], [80, 40], [110, 41]])])
+
+
+def test_photos_that_end_in_one_file_are_refused(write_json, tmp_path):
+    write_photo(tmp_path / "a.jpg")
+    images = [{"id": i, "file_name": name} for i, name in enumerate(("x/a.jpg", "y/a.jpg"))]
+    text = json.dumps({"images": images, "annotations": []})
+    with pytest.raises(InputError, match=r"/a\.jpg might be two photos, x/a\.jpg and y/a\.jpg"):
+        read_annotations(write_json(text), "coco")
+
+
 def test_photo_size_and_box_are_read(write_json):
     images = [{"id": 7, "file_name": "a.jpg", "width": 640, "height": 480}]
     annotation = {"image_id": 7, "keypoints": [1, 2, 2], "bbox": [0, 1, 10, 20]}

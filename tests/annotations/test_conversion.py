@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -161,6 +162,20 @@ def test_point_that_all_faces_lack_is_named(photos, tmp_path):
     with pytest.raises(InputError, match="point chin is missing in all"):
         convert(photos, tmp_path / "data", processes=1)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("known", ["layout", "split"])
+def test_point_that_all_faces_of_another_split_lack_is_a_warning(photos, tmp_path, caplog, known):
+    photos.write_text(GAPS)
+    convert(photos, tmp_path / "data", processes=1)
+    if known == "layout":
+        shutil.rmtree(tmp_path / "data" / "train")
+    else:
+        (tmp_path / "data" / "layout.json").unlink()
+    photos.write_text(GAPS.replace("100,100\n", ",\n"))
+    results = convert(photos, tmp_path / "data", "test", processes=1)
+    assert (results["points"], results["missing_points"]) == (4, 2)
+    assert "points that are missing in all faces: point chin" in caplog.text
 
 
 def test_half_a_point_and_no_point_are_rejected(photos, tmp_path):

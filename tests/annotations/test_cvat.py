@@ -83,6 +83,13 @@ def test_single_points_are_joined_by_group_or_box(write):
     assert (first.box, first.photo_size_px) == ((0, 0, 30, 50), (200, 120))
 
 
+def test_shapes_that_are_not_points_are_counted(write):
+    line = '<polyline label="jaw" points="1,2;3,4"/>'
+    source = write(cvat(image("a.jpg", NOSE, line)), "a.xml")
+    ignored = read_annotations(source, "auto").ignored
+    assert ignored == ["shapes that are not points: 1 (polyline)"]
+
+
 @pytest.mark.parametrize(
     ("shapes", "reason"),
     [

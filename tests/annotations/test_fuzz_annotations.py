@@ -116,7 +116,8 @@ def slow_coco(content):
     names = [(str(image["id"]), str(image["file_name"])) for image in images]
     if len({i for i, _ in set(names)}) < len(set(names)) > 0:
         return None
-    if len({name for _, name in set(names)}) < len(set(names)):
+    names = [(i, slow_path(name)) for i, name in set(names)]
+    if len({name for _, name in names}) < len(names):
         return None
     if annotations and not any("keypoints" in each for each in annotations):
         return None
@@ -150,6 +151,12 @@ def slow_coco(content):
         if all(None not in pair for pair in face) and is_usable(face):
             faces[row] = photo, face
     return faces
+
+
+def slow_path(name):
+    """Returns the path that a name without a photo stands for."""
+    parts = name.replace("\\", "/").split("/")
+    return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
 def is_list(value):

@@ -78,8 +78,10 @@ def test_json_min_is_converted(write_tasks, tmp_path):
     write_photo(tmp_path / "a.jpg")
     points = [{**each["value"], "original_width": 200, "original_height": 120} for each in FACE]
     row = {"img": "http://there/x/a.jpg?v=1", "id": 1, "kp-1": points, "annotator": 1}
-    faces, _, _ = converted(write_tasks(row), tmp_path / "data")
+    empty = {"img": "http://there/x/b.jpg", "id": 2, "annotator": 1}  # nobody drew a point
+    faces, _, results = converted(write_tasks(empty, row), tmp_path / "data")
     assert_faces(faces, [("a.jpg", PLACES_PX)])
+    assert results["rejected"] == 1
 
 
 @pytest.mark.parametrize("how", ["parent", "relation", "place"])

@@ -75,6 +75,31 @@ def test_existing_layout_orders_points(write, tmp_path):
     assert_faces(faces, [("a.jpg", [[110, 41], [100.5, 60], [80, 40]])])
 
 
+def test_existing_layout_fills_points(write, tmp_path, caplog):
+    write_photo(tmp_path / "a.jpg")
+    write('{"points": ["right_eye", "chin", "nose", "left_eye"]}', "data/layout.json")
+    faces, _, _ = converted(write(labelme(*FACE), "a.json"), tmp_path / "data")
+    assert_faces(faces, [("a.jpg", [[110, 41], NO, [100.5, 60], [80, 40]])])
+    assert "points that are missing in all faces: point chin" in caplog.text
+
+
+def test_point_that_existing_layout_lacks_is_named(write, tmp_path):
+    """There are as many points as in the layout, so that the order of names would fit it, too."""
+    write('{"points": ["p1", "p2"]}', "data/layout.json")
+    source = write(labelme(shape("p2", (1, 2)), shape("p3", (3, 4))), "a.json")
+    with pytest.raises(InputError, match=r"a\.json: .*layout\.json has no point p3; .*--data"):
+        converted(source, tmp_path / "data")
+
+
+def test_shapes_that_are_not_points_are_counted(write):
+    kinds = ("polygon", "line", "polygon", "rectangle")
+    others = [shape("hair", (1, 2), (3, 4), kind=kind) for kind in kinds]
+    source = write(labelme(*FACE, *others), "a.json")
+    ignored = read_annotations(source, "auto").ignored
+    assert ignored == ["shapes that are not points: 3 (line, polygon)"]
+    assert not read_annotations(write(labelme(*FACE), "a.json"), "auto").ignored
+
+
 @pytest.mark.parametrize("use_boxes", [False, True])
 def test_groups_and_boxes_are_faces(write, use_boxes):
     group = [None, None] if use_boxes else [1, 2]
@@ -86,6 +111,25 @@ def test_groups_and_boxes_are_faces(write, use_boxes):
     face = next(iter(read_annotations(source, "auto").faces))
     assert face.box == ((0, 10, 20, 40) if use_boxes else None)
     assert face.photo_size_px == (200, 120)
+
+
+@pytest.mark.parametrize(("place", "is_inside"), [((20, 30), True), ((90, 90), False)])
+def test_point_without_group_joins_the_box_around_it(write, place, is_inside):
+    """Where points have groups, one without a group and outside the only box is nobody's."""
+    box = shape("face", (10, 10), (40, 40), kind="rectangle", group=0)
+    nose = shape("nose", (20, 20), group=0)
+    faces = read_faces(write(labelme(box, nose, shape("chin", place)), "a.json"))
+    if is_inside:
+        assert_faces(faces, [("a.jpg", [place, (20, 20)])])
+    else:
+        assert_faces(faces[:1], [("a.jpg", [NO, (20, 20)])])
+        assert faces[1] == "points in no group, in a photo with groups: 1"
+
+
+def test_only_box_takes_points_outside_it(write):
+    box = shape("face", (10, 10), (40, 40), kind="rectangle")
+    shapes = [box, shape("nose", (20, 20)), shape("chin", (20, 45))]
+    assert read_faces(write(labelme(*shapes), "a.json")) == [("a.jpg", [[20, 45], [20, 20]])]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,28 @@ def test_regions_name_no_points(write, tmp_path):
     assert read_annotations(write(json.dumps(value), "a.ljson"), "auto").names is None
 
 
+def test_points_are_matched_by_name(write, tmp_path):
+    """The second file has the points of the first in the opposite order."""
+    for name, value in (("a", VERSIONS[1]), ("b", VERSIONS[0])):
+        write_photo(tmp_path / "in" / f"{name}.jpg")
+        groups = value.get("groups")
+        value = value if groups is None else {**value, "groups": groups[::-1]}
+        write(json.dumps(value).replace("null, null", "90, 100"), f"in/{name}.ljson")
+    assert read_annotations(tmp_path / "in", "auto").names[0] == "nose"
+    points = [*POINTS[:3], [100, 90]]
+    assert read_faces(tmp_path / "in") == [("a.jpg", points), ("b.jpg", points)]
+
+
+@pytest.mark.parametrize("others", [labels(nose=[0], mouth=[1]), labels(all=[0, 1]), []])
+def test_file_that_names_other_points_is_refused(write, tmp_path, others):
+    for name, each in (("a", labels(nose=[0], chin=[1])), ("b", others)):
+        write_photo(tmp_path / "in" / f"{name}.jpg")
+        value = {"version": 2, "labels": each, "landmarks": {"points": [[1, 2], [3, 4]]}}
+        write(json.dumps(value), f"in/{name}.ljson")
+    with pytest.raises(InputError, match=r"b\.ljson: .*same points as .*a\.ljson: .*has chin"):
+        read_annotations(tmp_path / "in", "auto")
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from annotation_files import read_faces
+from annotation_files import NO, assert_faces, converted, read_faces, write_photo
 
 from keras_landmarks.annotations.reading import read_annotations
 from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.contest.landmark_tables import EMPTY_CELLS
 from keras_landmarks.utils.errors import InputError
 
 # ── a row per face ──
@@ -69,6 +70,13 @@ def test_empty_cells_and_nan_are_gaps(write):
     assert second.reason == "half a point: point 0 has no y"
 
 
+@pytest.mark.parametrize("cell", EMPTY_CELLS)
+def test_empty_cells_are_those_of_the_contests_tables(write, cell):
+    table = write(f"file,x0,y0,x1,y1\na.jpg,1,2,{cell}, {cell}\n")
+    [face] = read_annotations(table, "auto").faces
+    np.testing.assert_array_equal(face.landmarks, [[1, 2], [np.nan, np.nan]])
+
+
 def test_table_without_rows_is_refused(write):
     table = write("file,x0,y0\n\n")
     with pytest.raises(InputError, match=r"table\.csv: "):
@@ -112,6 +120,21 @@ def test_photo_size_and_box_are_read(write):
     assert face.box == (1, 2, 11, 22)
 
 
+@pytest.mark.parametrize(
+    ("size", "box"), [("inf,48", "1,2,0,20"), ("0,48", "1,2,nan,20"), ("64,", "1,2,inf,20")]
+)
+def test_what_is_no_size_or_box_is_ignored(write, size, box):
+    header = "file_name,image_width,image_height,bbox_x,bbox_y,bbox_w,bbox_h,nose_x,nose_y"
+    [face] = read_annotations(write(f"{header}\na.jpg,{size},{box},5,6\n"), "auto").faces
+    assert (face.photo_size_px, face.box) == (None, None)
+
+
+def test_box_of_corners_is_read(write):
+    header = "file_name,bbox_x1,bbox_y1,bbox_x2,bbox_y2,nose_x,nose_y"
+    [face] = read_annotations(write(f"{header}\na.jpg,1,2,11,22,5,6\n"), "auto").faces
+    assert face.box == (1, 2, 11, 22)
+
+
 def test_utf16_is_named(write):
     table = write("file_name\tx\ty\n".encode("utf-16"))
     with pytest.raises(InputError, match=r"table\.csv: UTF-16.*UTF-8"):
@@ -135,6 +158,15 @@ def test_landmark_without_row_is_a_gap(write):
     table = write(LONG.replace("a.jpg,chin,3,4\n", ""))
     first, _ = read_annotations(table, "auto").faces
     np.testing.assert_array_equal(first.landmarks, [[1, 2], [np.nan, np.nan]])
+
+
+def test_existing_layout_orders_and_fills_landmarks_of_rows(write, tmp_path):
+    """p2 stands first in the table, and nobody marked p0."""
+    write_photo(tmp_path / "a.jpg")
+    write('{"points": ["p0", "p1", "p2"]}', "data/layout.json")
+    table = write("image,landmark,x,y\na.jpg,p2,40,50\na.jpg,p1,10,20\n")
+    faces, _, _ = converted(table, tmp_path / "data")
+    assert_faces(faces, [("a.jpg", [NO, [10, 20], [40, 50]])])
 
 
 def test_landmark_with_two_rows_is_invalid(write):

@@ -61,6 +61,12 @@ def test_annotations_are_converted(write, tmp_path, is_project):
     assert "no box, and too few points to crop the face by" in rejects
 
 
+def test_shapes_that_are_not_points_are_counted(write):
+    circle = {"shape_attributes": {"name": "circle", "cx": 1, "cy": 2, "r": 3}}
+    source = write(json.dumps(entries(a=[*face(100), rect(1, 2, 3, 4), circle])), "via.json")
+    assert read_annotations(source, "auto").ignored == ["shapes that are not points: 1 (circle)"]
+
+
 def test_whole_photos_need_no_box(write, tmp_path):
     write_photo(tmp_path / "a.jpg")
     write_photo(tmp_path / "b.jpg")
@@ -92,6 +98,16 @@ def test_attribute_with_most_values_names_points(write):
     ]
     source = write(json.dumps(entries(a=regions)), "via.json")
     assert read_annotations(source, "auto").names == ["chin", "nose"]
+
+
+def test_point_without_name_spoils_its_photo_only(write):
+    """An attribute that all points have, such as a default, does not become their name."""
+    unnamed = [*face(60, quality="good")[:2], point(70, 41, quality="good")]
+    value = entries(a=face(100, quality="good"), b=unnamed)
+    assert read_faces(write(json.dumps(value), "via.json")) == [
+        ("a.jpg", [[80, 40], [100, 60], [110, 41]]),
+        "a point without a name",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_coco_file_has_keypoints_by_uncertainty(predictions, tmp_path):
 
 def test_coco_file_is_read_to_the_same_points(predictions, tmp_path):
     write_annotations("coco", predictions, tmp_path, tmp_path)
-    annotations = read_coco(tmp_path / "annotations.json")
+    annotations = read_coco(tmp_path / "annotations.json", tmp_path)
     assert annotations.names == ["nose", 'the "eye"']
     faces = list(annotations.faces)
     assert [each.photo for each in faces] == ["inner/b c.jpg", "inner/b c.jpg", "a.jpg"]
