@@ -6,7 +6,7 @@ from keras_landmarks.utils.errors import InputError
 
 FACES = "@faces"
 # A new model gets a new version. faces.md is its card.
-_FILES = {FACES: Path(__file__).with_name("faces-1.safetensors")}
+_FILES = {FACES: Path(__file__).with_name("faces-2.safetensors")}
 
 
 def is_packaged(name_or_path: str | Path) -> bool:

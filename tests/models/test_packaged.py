@@ -22,7 +22,7 @@ def test_description_is_in_the_file():
     assert (spec.num_landmarks, spec.uncertainty) == (layout.CONTEST_POINTS, True)
     mirror_map = mirror.from_json(spec.mirror, spec.num_landmarks, FACES)
     np.testing.assert_array_equal(mirror_map, layout.mirror_map())
-    assert packaged.display_name(FACES) == "@faces (faces-1)"
+    assert packaged.display_name(FACES) == "@faces (faces-2)"
 
 
 def test_file_is_small_and_whole():
@@ -82,5 +82,5 @@ def test_landmarks_needs_neither_network_nor_home(faces, tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert ended.returncode == 0, ended.stderr
     results = json.loads(ended.stdout.splitlines()[-1])
-    assert (results["faces"], results["model"]) == (1, "@faces (faces-1)")
+    assert (results["faces"], results["model"]) == (1, "@faces (faces-2)")
     assert not list(home.iterdir())
