@@ -8,6 +8,7 @@ from absl import logging
 from keras_landmarks.contest import table_files
 from keras_landmarks.images import video
 from keras_landmarks.inference.annotation_files import (
+    ANNOTATIONS,
     OUTPUTS,
     WRITERS,
     Predictions,
@@ -42,7 +43,8 @@ def predict_files(
     Args:
         paths: photos, videos, and folders, of which all files but hidden ones are read.
         workdir: the model, as `Landmarker.load` takes it.
-        out: the folder to write. At the end it replaces the folder of an earlier run.
+        out: the folder to write. At the end it replaces the folder of an earlier run, unless that
+            holds annotations.
         settings: how to detect, predict and draw.
 
     Returns:
@@ -51,8 +53,8 @@ def predict_files(
         the `model`.
 
     Raises:
-        InputError: a path does not exist, no file is readable, `out` holds other files, there is no
-            such model, or annotations cannot be written in the format.
+        InputError: a path does not exist, no file is readable, `out` holds annotations or other
+            files, there is no such model, or annotations cannot be written in the format.
     """
     _validate_output_folder(out)
     files, linked_folders = list_input_files(paths, out)
@@ -115,11 +117,19 @@ def _validate_format(name: str, has_photos: bool) -> None:
 
 
 def _validate_output_folder(out: Path) -> None:
-    """Raises InputError if the folder, which will be replaced, is not that of an earlier run."""
+    """Raises InputError if the folder, which will be replaced, is not that of an earlier run.
+
+    It is kept, too, if it holds annotations, because people correct them where they are.
+    """
     names = {path.name for path in out.glob("*")}
     is_earlier_run = not names or _SKIPPED in names
     if others := names - _OUTPUTS or (set() if is_earlier_run else names):
         raise InputError(f"{out}: holds {min(others)}; give a new folder as --out")
+    if annotations := names & ANNOTATIONS:
+        raise InputError(
+            f"{out}: holds annotations ({min(annotations)}), which may have been corrected since;"
+            " give another --out, or remove the folder"
+        )
 
 
 def _is_video(name: str) -> bool:
