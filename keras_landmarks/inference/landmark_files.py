@@ -23,7 +23,7 @@ from keras_landmarks.inference.videos.video_files import predict_videos
 from keras_landmarks.models.packaged import display_name
 from keras_landmarks.settings import TABLES_ALONE, LandmarksSettings
 from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.folders import atomic_folder
+from keras_landmarks.utils.folders import atomic_folder, finish_replacing
 
 _DEFAULT_SETTINGS = LandmarksSettings()
 _SKIPPED = "skipped.csv"
@@ -56,6 +56,7 @@ def predict_files(
         InputError: a path does not exist, no file is readable, `out` holds annotations or other
             files, there is no such model, or annotations cannot be written in the format.
     """
+    finish_replacing(out.resolve())  # annotations of a run that was killed after writing all count
     _validate_output_folder(out)
     files, linked_folders = list_input_files(paths, out)
     videos = {name: files[name] for name in sorted(files) if _is_video(name)}

@@ -264,6 +264,17 @@ def test_annotations_of_a_killed_run_are_no_obstacle(album, mean_face, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_annotations_of_a_run_that_was_killed_at_its_end_are_kept(album, mean_face, tmp_path):
+    out = tmp_path / "out"
+    complete = files.temporary_sibling(out, "complete", f"-{files.short_hash('')}")
+    complete.mkdir()
+    for name in ("annotations.json", "skipped.csv"):
+        (complete / name).write_text(name)
+    with pytest.raises(InputError, match="out: holds annotations"):
+        predict_files([album / "trip"], mean_face, out, NO_DRAWING)
+    assert sorted(contents(out)) == ["annotations.json", "skipped.csv"]
+
+
 def test_wrong_format_is_refused(album, clip, mean_face, tmp_path):
     with pytest.raises(InputError, match=r"--format=onnx: .* csv, coco, labelme, label_studio"):
         predict_files([album], mean_face, tmp_path / "o", LandmarksSettings(format="onnx"))
