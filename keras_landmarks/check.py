@@ -11,7 +11,9 @@ What is checked:
              million pixels; links must not lead out of the images folder
     points   may lie outside the image by at most its longer side; a point that was not placed in a
              photo has two empty cells, which are counted; every photo has a point, and every point
-             a photo
+             a photo. Some programs write (-1, -1) or (0, 0) for "no place", which here is a place;
+             points at exactly these are counted, if two photos have two or more, as
+             `suspicious_points`
     rows     if several rows of one file name agree, the first is used; if they disagree, none is
 
 Example:

@@ -30,7 +30,8 @@ and with --format, of photos
                        labelling interface is label_studio.xml
     each of them       least_certain.csv: file_name, face and uncertainty
 
-The folder must be new, empty, or an earlier run's, which is replaced when the run is complete.
+The folder must be new, empty, or an earlier run's, which is replaced when the run is complete. One
+that holds annotations is never replaced, because somebody may have corrected them there.
 
 Photos are JPEG, PNG, WebP, AVIF, TIFF or BMP, whatever their names, and HEIC with an extra
 (pip install -e '.[heic]'), in colour or grey, of 8 or 16 bits; transparency is ignored. Videos end
@@ -44,11 +45,12 @@ the upper left pixel. Faces are numbered from 0, the largest first. In a video a
 number, even if the camera moves quickly or another face hides it for less than a second.
 
 LABELLING. --format writes the faces for a labelling program, so that people correct points rather
-than place them, and `convert` reads what they export. The photos, or their least_certain.csv, begin
-with the face that the model is least sure of; photos without a face come last. A face's uncertainty
-is the root mean square of its points' standard deviations as a share of the side of its box; if the
-model was not trained with --loss=nll, 1 minus the detector's score. Label Studio takes no points
-beyond the photo, so they are left out there. It finds the photos if it serves local files
+than place them, and `convert` reads what they export. The photos are written in the order of their
+least certain face; those without a face come last. CVAT and labelme show photos by name instead, so
+take the order from least_certain.csv there. A face's uncertainty is the root mean square of its
+points' standard deviations as a share of the side of its box; if the model was not trained with
+--loss=nll, 1 minus the detector's score. Label Studio takes no points beyond the photo, so they are
+left out there. It finds the photos if it serves local files
 (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true), its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is the
 folder that holds the folder of photos, and the latter is added to the project as a storage.
 

@@ -16,8 +16,8 @@ def test_valid_folder_has_no_rejects(run, faces, tmp_path):
     done = run("check", f"--data={faces}", f"--rejects={tmp_path / 'rejects.tsv'}")
     assert done.returncode == 0, done.stderr
     assert read_rejects(tmp_path / "rejects.tsv") == []
-    train = {"sound": 24, "rejected": 0, "unlisted": 0, "rows": 24, "missing_points": 0}
-    test = {"sound": 8, "rejected": 0, "unlisted": 0, "rows": 8, "missing_points": 0}
+    none = {"rejected": 0, "unlisted": 0, "missing_points": 0, "suspicious_points": 0}
+    train, test = {"rows": 24, "sound": 24, **none}, {"rows": 8, "sound": 8, **none}
     total = {name: train[name] + test[name] for name in train}
     assert json.loads(done.stdout.splitlines()[-1]) == {**total, "train": train, "test": test}
 

@@ -6,6 +6,7 @@ import pytest
 from folders import with_gaps
 from spoiling import shifted
 
+from keras_landmarks.cleaning import placement
 from keras_landmarks.contest import landmark_tables, prediction_files, table_files
 from keras_landmarks.find_bad_labels import find_bad_labels
 from keras_landmarks.input.samples import load_samples
@@ -131,6 +132,22 @@ def test_wrong_labels_are_found_among_gaps(spoiled, tmp_path):
     assert len(listed.keys() - {*SHIFTED, *JAGGED, *MIRRORED}) <= 4, listed
     assert (results["rows"], results["rejected"]) == (FACES, 0)
     assert out[1].stat().st_size > 10_000
+
+
+def test_faces_without_the_compared_points_are_not_judged_by_them(own_faces, tmp_path, caplog):
+    table = landmark_tables.read_landmarks(own_faces / "train" / "landmarks.csv")
+    points = table.landmarks_photo_px.astype(np.float32)
+    # Which points are compared depends a little on the gaps.
+    while not np.isnan(points[5, placement.choose_points(points)]).all():
+        points[5, placement.choose_points(points)] = np.nan
+    folder = with_labels(own_faces, tmp_path / "few_points", table.file_names, points)
+    samples = load_samples(folder, "train", tmp_path / "prepared")
+    prediction_files.write(tmp_path / "p.npz", table.file_names, table.landmarks_photo_px)
+    out = tmp_path / "s.tsv", tmp_path / "s.png"
+    results = find_bad_labels(samples, *out, predictions=tmp_path / "p.npz", count=24, processes=1)
+    assert (results["rows"], results["rejected"]) == (24, 0)
+    assert "7" not in [line for _, line, _, _ in read_suspects(out[0])]
+    assert "1 of 24 faces have none of the 48 points that are compared" in caplog.text
 
 
 def test_point_that_is_never_placed_is_named(own_faces, tmp_path):

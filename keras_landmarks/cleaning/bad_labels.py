@@ -7,7 +7,8 @@ Every label gets a score for each of three reasons, in robust standard deviation
     jagged       one of its curves is jagged; see `label_scores.jaggedness_scores`
 
 Missing points are filled in where the face's other points and the other faces put them, so that
-they neither count for a label nor against it.
+they neither count for a label nor against it. A face that has none of the points that are compared
+for the first two reasons is average by both, with a score of 0.
 """
 
 import functools
@@ -74,17 +75,21 @@ def find_suspects(
             "%d faces are too few to tell wrong labels from rare ones: listed labels may be right",
             len(samples),
         )
-    labels = samples.landmarks_photo_px
+    labels, rows = samples.landmarks_photo_px, np.arange(len(samples))
     if samples.num_missing:
         # Only the points that are compared: to fill in a thousand takes minutes.
         chosen = placement.choose_points(labels[:_MAX_TRAINING_IMAGES])
-        labels = gaps.fill_gaps(labels[:, chosen])
-        predicted_px = None if predicted_px is None else predicted_px[:, chosen]
-    by_reason = [
-        _misplacement_scores(samples, labels, predicted_px, processes),
+        labels = labels[:, chosen]
+        rows = _rows_with_points(labels)
+        labels = gaps.fill_gaps(labels[rows])
+        predicted_px = None if predicted_px is None else predicted_px[rows][:, chosen]
+    names = [samples.file_names[row] for row in rows]
+    compared = [
+        _misplacement_scores(samples.image_folder, names, labels, predicted_px, processes),
         _shape_scores(labels),
-        _jaggedness_scores(samples.landmarks_photo_px),
     ]
+    by_reason = [_over_all_rows(reason, rows, len(samples)) for reason in compared]
+    by_reason.append(_jaggedness_scores(samples.landmarks_photo_px))
     scores = np.array([reason.scores for reason in by_reason])
     suspicious = scores >= [[label_scores.threshold(row)] for row in scores]
     # A suspect's score is the highest of those that make it one.
@@ -122,6 +127,28 @@ def write_suspects(path: Path, samples: Samples, suspects: Suspects) -> None:
     table_files.write_rows(path, ("file_name", "row", "score", "reason"), cells)
 
 
+def _rows_with_points(landmarks_px: np.ndarray) -> np.ndarray:
+    """Returns the rows (m,) of (n, p, 2) landmarks that have a point; logs how many have none."""
+    num_rows, num_points = landmarks_px.shape[:2]
+    rows = np.flatnonzero(gaps.count_missing(landmarks_px) < num_points)
+    if num_others := num_rows - len(rows):
+        logging.warning(
+            "%d of %d faces have none of the %d points that are compared: only their curves are"
+            " judged",
+            *(num_others, num_rows, num_points),
+        )
+    return rows
+
+
+def _over_all_rows(reason: Scores, rows: np.ndarray, num_rows: int) -> Scores:
+    """Returns the scores of these rows among those of all rows, where the others are average: 0."""
+    scores, details = np.zeros(num_rows), [""] * num_rows
+    scores[rows] = reason.scores
+    for row, detail in zip(rows, reason.details, strict=True):
+        details[row] = detail
+    return Scores(reason.reason, scores, details)
+
+
 # ── misplaced ──
 
 
@@ -135,13 +162,17 @@ class _Task(NamedTuple):
 
 
 def _misplacement_scores(
-    samples: Samples,
+    image_folder: Path,
+    file_names: list[str],
     labels: np.ndarray,
     predicted_px: np.ndarray | None,
     processes: int | None,
 ) -> Scores:
-    """Scores by how badly the points fit the image, and how much better they fit elsewhere."""
-    rows = np.arange(len(samples))
+    """Scores by how badly the points fit the image, and how much better they fit elsewhere.
+
+    No point may be missing from the labels (n, p, 2) of the n images.
+    """
+    rows = np.arange(len(file_names))
     training_rows = np.sort(np.random.default_rng(0).permutation(rows)[:_MAX_TRAINING_IMAGES])
     chosen = placement.choose_points(labels[training_rows])
 
@@ -149,7 +180,7 @@ def _misplacement_scores(
         for row in rows.tolist():
             predicted = None if predicted_px is None else predicted_px[row]
             label = placement.normalise_label(labels[row], chosen, predicted)
-            yield _Task(samples.image_folder, samples.file_names[row], label, row)
+            yield _Task(image_folder, file_names[row], label, row)
 
     examples = parallel_map(_make_examples, tasks(training_rows), processes)
     weights = placement.fit_weights(progress(examples, "learning", "images", len(training_rows)))

@@ -26,6 +26,7 @@ from keras_landmarks.utils.progress import progress
 from keras_landmarks.utils.text_tables import align_columns
 
 _MAX_LISTED_FILES = 20
+_SUSPICIOUS = "points at exactly (-1, -1) or (0, 0)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class SplitReport:
         unlisted: files in the images folder that are not in the table.
         missing_points: the number of landmarks without a place, in valid rows.
         never_placed: names of the landmarks that have a place in no valid row.
+        suspicious_points: the number of landmarks at exactly (-1, -1) or (0, 0), in valid rows, if
+            at least two of these have two or more. They may mean that there is no place.
     """
 
     table: Path
@@ -47,6 +50,7 @@ class SplitReport:
     unlisted: list[str]
     missing_points: int = 0
     never_placed: Sequence[str] = ()
+    suspicious_points: int = 0
 
     @property
     def num_valid(self) -> int:
@@ -85,6 +89,7 @@ def _check_split(
 ) -> SplitReport:
     # By line: an invalid sample may follow for a row that was yielded as valid before.
     lines, listed, invalid, missing, placed = set(), set(), [], Counter(), False
+    suspicious = Counter()
     for row in progress(rows, f"checking {split}", "rows"):
         lines.add(row.line)
         listed.add(os.path.normpath(row.file_name))
@@ -92,6 +97,8 @@ def _check_split(
             invalid.append(row)
         elif isinstance(row, ValidSample):
             missing[row.line] = int(gaps.count_missing(row.landmarks_photo_px))
+            if count := _count_suspicious(row.landmarks_photo_px):
+                suspicious[row.line] = count
             placed = placed | ~np.isnan(row.landmarks_photo_px[:, 0].astype(np.float32))
     invalid.sort(key=lambda sample: sample.line)
     files = locations.list_files(image_folder)
@@ -99,8 +106,21 @@ def _check_split(
     num_missing = missing.total() - sum(missing[sample.line] for sample in invalid)
     never = np.flatnonzero(~placed) if num_missing else []
     names = landmark_tables.read_point_names(table) if len(never) else []
+    for sample in invalid:
+        suspicious.pop(sample.line, None)
+    is_repeated = sum(count >= 2 for count in suspicious.values()) >= 2
     report = SplitReport(table, len(lines), invalid, unlisted, num_missing)
-    return dataclasses.replace(report, never_placed=[names[point] for point in never])
+    return dataclasses.replace(
+        report,
+        never_placed=[names[point] for point in never],
+        suspicious_points=suspicious.total() if is_repeated else 0,
+    )
+
+
+def _count_suspicious(landmarks_photo_px: np.ndarray) -> int:
+    """Returns how many landmarks (k, 2) are at exactly (-1, -1) or (0, 0)."""
+    x, y = landmarks_photo_px.T
+    return int(((x == y) & ((x == -1) | (x == 0))).sum())
 
 
 def all_invalid_samples(reports: dict[str, SplitReport]) -> list[InvalidSample]:
@@ -115,10 +135,11 @@ def all_invalid_samples(reports: dict[str, SplitReport]) -> list[InvalidSample]:
 def count_rows(reports: dict[str, SplitReport]) -> dict:
     """Returns the numbers of rows, of valid (`sound`) and `rejected` ones, and of `unlisted` files.
 
-    They are given for all splits together and by split, with the `missing_points` of the rows.
+    They are given for all splits together and by split, with the `missing_points` and the
+    `suspicious_points` of the rows.
     """
     by_split = {split: _count_rows(report) for split, report in reports.items()}
-    names = ("rows", "sound", "rejected", "unlisted", "missing_points")
+    names = ("rows", "sound", "rejected", "unlisted", "missing_points", "suspicious_points")
     return {name: sum(counts[name] for counts in by_split.values()) for name in names} | by_split
 
 
@@ -129,6 +150,7 @@ def _count_rows(report: SplitReport) -> dict[str, int]:
         "rejected": len(report.invalid_samples),
         "unlisted": len(report.unlisted),
         "missing_points": report.missing_points,
+        "suspicious_points": report.suspicious_points,
     }
 
 
@@ -142,6 +164,9 @@ def format_reports(reports: dict[str, SplitReport]) -> str:
     rows += [(f"  {kind}", [split[kind] for split in kinds]) for kind in sorted_kinds]
     if any(split["missing_points"] for split in counts):
         rows.append(("points without a place", [split["missing_points"] for split in counts]))
+    is_suspicious = any(split["suspicious_points"] for split in counts)
+    if is_suspicious:
+        rows.append((_SUSPICIOUS, [split["suspicious_points"] for split in counts]))
     rows.append(("files not in the table", [split["unlisted"] for split in counts]))
     cells = [("", *reports), *((title, *map("{:,}".format, row)) for title, row in rows)]
     lines = align_columns(cells, (60, *[12] * len(reports)))
@@ -150,6 +175,8 @@ def format_reports(reports: dict[str, SplitReport]) -> str:
         lines += [f"  {split}/images/{printable(name)}" for name in files[:_MAX_LISTED_FILES]]
         if len(files) > _MAX_LISTED_FILES:
             lines.append(f"  and {len(files) - _MAX_LISTED_FILES:,} more in {split}/images")
+    if is_suspicious:
+        lines.append(f'{_SUSPICIOUS} may mean "no place", which two empty cells say')
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from absl import logging
 
-from keras_landmarks.contest import table_files
+from keras_landmarks.contest import landmark_tables, table_files
 from keras_landmarks.evaluation import metrics
 from keras_landmarks.evaluation.matching import Truth
 from keras_landmarks.settings import parse_normaliser
@@ -88,7 +88,8 @@ def _read_sizes(true: Truth, column: str) -> np.ndarray:
 
 def _parse_size(cell: str, where: str) -> float:
     try:
-        size_px = float(cell.replace(",", ".") or "nan")  # decimal commas
+        is_empty = cell in landmark_tables.EMPTY_CELLS
+        size_px = math.nan if is_empty else float(cell.replace(",", "."))  # decimal commas
     except ValueError:
         size_px = -1.0
     if size_px < 0 or math.isinf(size_px):

@@ -21,7 +21,12 @@ from keras_landmarks.contest import (
 )
 from keras_landmarks.evaluation import bootstrap, matching, metrics, normalisers
 from keras_landmarks.evaluation.matching import Truth
-from keras_landmarks.input.samples import Samples, load_samples, log_invalid_samples
+from keras_landmarks.input.samples import (
+    Samples,
+    check_every_landmark,
+    load_samples,
+    log_invalid_samples,
+)
 from keras_landmarks.layouts.layout import regions_of
 from keras_landmarks.settings import FigureSettings, parse_thresholds
 from keras_landmarks.utils.errors import InputError
@@ -127,7 +132,8 @@ def evaluate(
 
     Raises:
         InputError: a file is malformed or does not match the others, or most of the rows or photos
-            that are needed are invalid; the first such image is named.
+            that are needed are invalid; the first such image is named; or a point has a place in
+            no row of the train table of `data`.
     """
     if (predictions is None) == (submission is None):
         raise InputError("give either --predictions or --submission")
@@ -365,8 +371,10 @@ def mean_shape_mse(samples: Samples, true: Truth, image_folder: Path) -> np.ndar
     logged.
 
     Raises:
-        InputError: the sizes of most photos cannot be read.
+        InputError: a point has a place in none of the samples, or the sizes of most photos cannot
+            be read.
     """
+    check_every_landmark(samples, np.arange(len(samples)))
     sizes_px = _read_sizes(image_folder, true.file_names)
     total = np.zeros(true.landmarks_px.shape[1:])
     counts = np.zeros((true.num_landmarks, 1))

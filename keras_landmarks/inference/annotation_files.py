@@ -23,7 +23,8 @@ from keras_landmarks.inference.output_paths import assign_output_names
 from keras_landmarks.utils.files import write_atomically, write_json
 
 _ORDER = "least_certain.csv"
-OUTPUTS = {"annotations.json", "labelme", "label_studio.json", "label_studio.xml", _ORDER}
+ANNOTATIONS = {"annotations.json", "labelme", "label_studio.json"}
+OUTPUTS = ANNOTATIONS | {"label_studio.xml", _ORDER}
 _DECIMALS, _PERCENT_DECIMALS, _UNCERTAINTY_DECIMALS = 3, 6, 5
 _LABELME_VERSION = "5.5.0"
 _DOT_PERCENT = 0.4  # width of a point on Label Studio's screen, percent of the photo's width

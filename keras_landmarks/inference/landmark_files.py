@@ -8,6 +8,7 @@ from absl import logging
 from keras_landmarks.contest import table_files
 from keras_landmarks.images import video
 from keras_landmarks.inference.annotation_files import (
+    ANNOTATIONS,
     OUTPUTS,
     WRITERS,
     Predictions,
@@ -22,7 +23,7 @@ from keras_landmarks.inference.videos.video_files import predict_videos
 from keras_landmarks.models.packaged import display_name
 from keras_landmarks.settings import TABLES_ALONE, LandmarksSettings
 from keras_landmarks.utils.errors import InputError
-from keras_landmarks.utils.folders import atomic_folder
+from keras_landmarks.utils.folders import atomic_folder, finish_replacing
 
 _DEFAULT_SETTINGS = LandmarksSettings()
 _SKIPPED = "skipped.csv"
@@ -42,7 +43,8 @@ def predict_files(
     Args:
         paths: photos, videos, and folders, of which all files but hidden ones are read.
         workdir: the model, as `Landmarker.load` takes it.
-        out: the folder to write. At the end it replaces the folder of an earlier run.
+        out: the folder to write. At the end it replaces the folder of an earlier run, unless that
+            holds annotations.
         settings: how to detect, predict and draw.
 
     Returns:
@@ -51,9 +53,10 @@ def predict_files(
         the `model`.
 
     Raises:
-        InputError: a path does not exist, no file is readable, `out` holds other files, there is no
-            such model, or annotations cannot be written in the format.
+        InputError: a path does not exist, no file is readable, `out` holds annotations or other
+            files, there is no such model, or annotations cannot be written in the format.
     """
+    finish_replacing(out.resolve())  # annotations of a run that was killed after writing all count
     _validate_output_folder(out)
     files, linked_folders = list_input_files(paths, out)
     videos = {name: files[name] for name in sorted(files) if _is_video(name)}
@@ -115,11 +118,19 @@ def _validate_format(name: str, has_photos: bool) -> None:
 
 
 def _validate_output_folder(out: Path) -> None:
-    """Raises InputError if the folder, which will be replaced, is not that of an earlier run."""
+    """Raises InputError if the folder, which will be replaced, is not that of an earlier run.
+
+    It is kept, too, if it holds annotations, because people correct them where they are.
+    """
     names = {path.name for path in out.glob("*")}
     is_earlier_run = not names or _SKIPPED in names
     if others := names - _OUTPUTS or (set() if is_earlier_run else names):
         raise InputError(f"{out}: holds {min(others)}; give a new folder as --out")
+    if annotations := names & ANNOTATIONS:
+        raise InputError(
+            f"{out}: holds annotations ({min(annotations)}), which may have been corrected since;"
+            " give another --out, or remove the folder"
+        )
 
 
 def _is_video(name: str) -> bool:

@@ -109,8 +109,9 @@ class Landmarker:
             cropping = measure_training_cropping(Path(data), detector, num_landmarks)
         elif two_pass and num_landmarks != layout.CONTEST_POINTS:
             raise InputError(
-                f"{workdir}: {num_landmarks} points, not the contest's; give --data, the"
-                " photos that the model was trained on, so that faces are cropped alike"
+                f"{workdir}: a model of {num_landmarks} points of its own, not the contest's; give"
+                " --data, the folder with train/landmarks.csv that it was trained on, which shows"
+                " how to crop faces"
             )
         names = predictor.spec.point_names
         if names is None and data:  # trained before model.json had names

@@ -106,6 +106,7 @@ def test_every_odd_entry_is_valid_or_named(odd):
         "rejected": len(expected),
         "unlisted": 1,
         "missing_points": 0,
+        "suspicious_points": 0,
     }
     assert folder_report.count_rows(reports) == counts | {"train": counts}
     lines = folder_report.format_reports(reports).splitlines()
@@ -136,6 +137,29 @@ def test_contradicting_rows_are_all_invalid(own_faces):
         (27, "contradicts another row of this file: line 3"),
     ]
     assert report.unlisted == []
+
+
+@pytest.mark.parametrize(
+    ("places", "count"),
+    [
+        ({0: ["-1", "-1"] * 2, 3: ["0", "0"] * 3, 4: ["0.0", "0.0"]}, 6),
+        ({0: ["-1", "-1"] * 2, 3: ["-1", "-1", "0", "0"]}, 4),
+        ({0: ["-1", "-1"] * 3, 3: ["0", "0"]}, 0),  # several in one face only
+        ({0: ["-1", "0"] * 2, 3: ["0", "-1"] * 2}, 0),
+        ({0: ["-1", "-1"] * 2, 3: ["-1", "-1", "9999", "-1", "-1", "-1"]}, 0),  # one is invalid
+    ],
+)
+def test_places_that_may_mean_no_place_are_counted(own_faces, places, count):
+    table = own_faces / "train" / "landmarks.csv"
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    for row, cells in places.items():
+        rows[row + 1][3 : 3 + len(cells)] = cells
+    table.write_text("".join("\t".join(row) + "\n" for row in rows))
+    reports = folder_report.check_folder(own_faces)
+    counts = folder_report.count_rows(reports)
+    assert counts["suspicious_points"] == counts["train"]["suspicious_points"] == count
+    assert counts["missing_points"] == 0
+    assert ("which two empty cells say" in folder_report.format_reports(reports)) == (count > 0)
 
 
 def test_test_split_is_checked(own_faces):
@@ -170,6 +194,7 @@ def test_test_split_is_checked(own_faces):
     ]
     counts = folder_report.count_rows(reports)
     test = {"rows": 10, "sound": 3, "rejected": 7, "unlisted": 1, "missing_points": 0}
+    test["suspicious_points"] = 0
     assert counts["test"] == test
     assert counts["train"]["rejected"] == 0
 

@@ -75,7 +75,7 @@ def test_sizes_of_a_column(write):
     assert normalisers.face_sizes("size:head size", true).tolist() == [40.5, 60]
 
 
-@pytest.mark.parametrize("cell", ["0", "", "  "])
+@pytest.mark.parametrize("cell", ["0", "", "  ", "NA", "nan", "NaN"])
 def test_empty_and_zero_cells_are_no_size(write, cell, caplog):
     true = matching.read_truth(write(HEADER + f"a.jpg,{cell},1,2,3,4\nb.jpg,8,5,6,7,9\n"))
     sizes_px = normalisers.face_sizes("size:head size", true)

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from folders import with_gaps
 from scored_files import ERROR_PX, NAMES, REQUESTED, TRUE_PX, write_better_predictions, write_files
 
 from keras_landmarks.contest import (
@@ -269,6 +270,15 @@ def test_mean_shape_is_scored_with_gaps(own_faces, tmp_path):
     assert results["mse"] == 0
     assert results["missing_points"] == 2
     assert np.isfinite(results["mean_shape_mse"])
+
+
+def test_mean_shape_needs_every_point(own_faces, tmp_path):
+    with_gaps(own_faces, {row: [7] for row in range(24)})
+    truth = own_faces / "test" / "test_landmarks.csv"
+    true = landmark_tables.read_landmarks(truth)
+    prediction_files.write(tmp_path / "p.npz", true.file_names, true.landmarks_photo_px)
+    with pytest.raises(InputError, match=r"place in none of the training photos: Point_M7;"):
+        evaluate(truth, tmp_path / "p.npz", data=own_faces, prepared=tmp_path / "prepared")
 
 
 # ── intervals: draws of two images have the first twice, the second twice, or both ──

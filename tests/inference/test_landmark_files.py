@@ -238,16 +238,41 @@ def test_convert_reads_the_annotations_to_the_same_points(
 
 
 @pytest.mark.parametrize(
-    ("format_name", "file"), [("labelme", "labelme"), ("coco", "annotations.json")]
+    ("format_name", "file"),
+    [("coco", "annotations.json"), ("labelme", "labelme"), ("label_studio", "label_studio.json")],
 )
-def test_annotations_of_an_earlier_run_are_replaced(album, mean_face, tmp_path, format_name, file):
+def test_annotations_of_an_earlier_run_are_kept(album, mean_face, tmp_path, format_name, file):
+    """Somebody may have corrected them there."""
     out = tmp_path / "out"
     settings = dataclasses.replace(NO_DRAWING, format=format_name)
     predict_files([album / "trip"], mean_face, out, settings)
-    assert (out / file).exists()
-    assert (out / "landmarks.csv").exists()
-    predict_files([album / "trip"], mean_face, out, NO_DRAWING)
-    assert sorted(contents(out)) == ["landmarks.csv", "landmarks.json", "skipped.csv"]
+    before = contents(out)
+    for again in (settings, NO_DRAWING):
+        with pytest.raises(InputError, match=rf"out: holds annotations \({file}\).*another --out"):
+            predict_files([album / "trip"], mean_face, out, again)
+    assert contents(out) == before
+
+
+def test_annotations_of_a_killed_run_are_no_obstacle(album, mean_face, tmp_path):
+    """What it had written is in a folder of another name, which nobody holds any more."""
+    out, settings = tmp_path / "out", dataclasses.replace(NO_DRAWING, format="coco")
+    partial = files.temporary_sibling(out, "partial", f"-{files.short_hash('')}")
+    partial.mkdir()
+    (partial / "annotations.json").write_text("{")
+    predict_files([album / "trip" / "one.png"], mean_face, out, settings)
+    assert json.loads((out / "annotations.json").read_text())["annotations"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_annotations_of_a_run_that_was_killed_at_its_end_are_kept(album, mean_face, tmp_path):
+    out = tmp_path / "out"
+    complete = files.temporary_sibling(out, "complete", f"-{files.short_hash('')}")
+    complete.mkdir()
+    for name in ("annotations.json", "skipped.csv"):
+        (complete / name).write_text(name)
+    with pytest.raises(InputError, match="out: holds annotations"):
+        predict_files([album / "trip"], mean_face, out, NO_DRAWING)
+    assert sorted(contents(out)) == ["annotations.json", "skipped.csv"]
 
 
 def test_wrong_format_is_refused(album, clip, mean_face, tmp_path):

@@ -248,7 +248,7 @@ def test_other_landmarks_need_training_photos(faces, own_faces, tmp_path):
     spec = ModelSpec("tiny", 195, "32x32")
     claim_workdir(tmp_path, spec)
     build_model(spec).save_weights(tmp_path / BEST_WEIGHTS)
-    with pytest.raises(InputError, match=r"195 .*--data"):
+    with pytest.raises(InputError, match=r"195 points .*--data, the folder .* trained on"):
         Landmarker.load(tmp_path)
     with pytest.raises(InputError, match=r"landmarks\.csv: 971 .* 195"):
         Landmarker.load(tmp_path, data=faces)
