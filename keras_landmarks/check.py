@@ -3,17 +3,18 @@
 Prints a table of the rows of train/ and test/ that can and cannot be used, the latter by reason.
 --rejects lists every row that cannot be used: file name, row (the line in its table; the header is
 1), reason. Files in the images folder that no row names are counted, and the first of them are
-named. The exit status is 1 if a split has no row that can be used, or a point no place in any.
+named. The exit status is 1 if a split has no row that can be used, or if a point has a place in no
+row of train/.
 
 What is checked:
 
     images   JPEG, PNG, WebP, AVIF, TIFF, BMP or HEIC, whatever their names end in, of at most 100
              million pixels; links must not lead out of the images folder
     points   may lie outside the image by at most its longer side; a point that was not placed in a
-             photo has two empty cells, which are counted; every photo has a point, and every point
-             a photo. Some programs write (-1, -1) or (0, 0) for "no place", which here is a place;
-             points at exactly these are counted, if two photos have two or more, as
-             `suspicious_points`
+             photo has two empty cells, which are counted; a photo needs at least one point, and
+             every point a place in at least one photo. Some programs write (-1, -1) or (0, 0) for
+             "no place", which here is a place; points at exactly these are counted, if two photos
+             have two or more, as `suspicious_points`
     rows     if several rows of one file name agree, the first is used; if they disagree, none is
 
 Example:

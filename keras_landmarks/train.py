@@ -36,14 +36,20 @@ recipe's. Photos that were cut out beyond the edge of a larger one have black ba
 --trim_bands removes. model.json records these settings, and `predict` maps points back to the photo
 exactly.
 
-DATA. Every table of --validation_groups must list every image. --augment_online works in
---processes worker processes; the recipe instead makes --augment_count extra images offline (see
-`augment --help`). misplace moves a quarter of the faces farther than affine, by up to 0.3 of a
-side, 40 degrees, and 0.3 in scale. degrade lowers the resolution, compresses or blurs, and changes
-the light. mirror mirrors half of the images and needs to know which point each point becomes. A
-file for --mirror is JSON: a list of partners, or an object with such a list as `mirror`. Ten faces
-are enough to check a map or to find one, about a hundred to find it without a mistake. A wrong map
-is an error that names its points.
+INITIAL WEIGHTS. --init_weights takes a work directory, a model in one file, or @faces, the model of
+the package (see flags/few.cfg). Layers of the head that do not fit are named and begin anew. Where
+only the points are others, by their number or their names, the new head begins as the linear
+function of the trained model's points that fits the labels best.
+
+DATA. A point that was not placed in a photo, two empty cells, counts in no loss; every point needs
+a place in one training photo. Every table of --validation_groups must list every image.
+--augment_online works in --processes worker processes; the recipe instead makes --augment_count
+extra images offline (see `augment --help`). misplace moves a quarter of the faces farther than
+affine, by up to 0.3 of a side, 40 degrees, and 0.3 in scale. degrade lowers the resolution,
+compresses or blurs, and changes the light. mirror mirrors half of the images and needs to know
+which point each point becomes. A file for --mirror is JSON: a list of partners, or an object with
+such a list as `mirror`. Ten faces are enough to check a map or to find one, about a hundred to find
+it without a mistake. A wrong map is an error that names its points.
 
 CACHE. Before the first epoch every image is decoded and cropped once, into a dataset of TensorFlow
 Datasets under --prepared: 57 kB an image at 128 px, so 25 GB for the contest's images and the
@@ -60,10 +66,11 @@ The averaging window of --ema_momentum grows with the steps, so that it suits sh
 well. --grad_accum_steps helps if a batch does not fit in memory.
 
 LOG. `mse` in the log and in history.csv is the contest's unit, whatever the loss: squared photo
-pixels over all points. `waiting` is the share of an epoch in which the device waited for data; it
-and `images_per_s` leave out the first step after a start, which is compiled. Epochs count from 1 in
-the log and the JSON, from 0 in history.csv. On Linux the command restarts itself once to ask for
-huge pages (GLIBC_TUNABLES), unless you have set glibc.malloc.hugetlb there yourself.
+pixels over all points that have a place. `waiting` is the share of an epoch in which the device
+waited for data; it and `images_per_s` leave out the first step after a start, which is compiled.
+Epochs count from 1 in the log and the JSON, from 0 in history.csv. On Linux the command restarts
+itself once to ask for huge pages (GLIBC_TUNABLES), unless you have set glibc.malloc.hugetlb there
+yourself.
 
 SEVERAL DEVICES. All GPUs or TPU chips of the machine are used. --batch_size must be a multiple of
 their number; the statistics of batch normalisation are the whole batch's. Losses and weights are as
