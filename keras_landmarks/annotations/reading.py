@@ -8,19 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_landmarks.annotations.coco import read_coco
-from keras_landmarks.annotations.cvat import read_cvat
-from keras_landmarks.annotations.deeplabcut import is_deeplabcut, read_deeplabcut
 from keras_landmarks.annotations.face import SUPPORTED_FORMATS, Annotations
-from keras_landmarks.annotations.label_studio import is_label_studio, read_label_studio
-from keras_landmarks.annotations.labelme import is_labelme, read_labelme
-from keras_landmarks.annotations.lists import read_list
-from keras_landmarks.annotations.ljson import read_ljson
-from keras_landmarks.annotations.pts import read_pts
-from keras_landmarks.annotations.sleap import read_sleap
-from keras_landmarks.annotations.tables import read_table
+from keras_landmarks.annotations.formats.coco import read_coco
+from keras_landmarks.annotations.formats.cvat import read_cvat
+from keras_landmarks.annotations.formats.deeplabcut import is_deeplabcut, read_deeplabcut
+from keras_landmarks.annotations.formats.label_studio import is_label_studio, read_label_studio
+from keras_landmarks.annotations.formats.labelme import is_labelme, read_labelme
+from keras_landmarks.annotations.formats.lists import read_list
+from keras_landmarks.annotations.formats.ljson import read_ljson
+from keras_landmarks.annotations.formats.pts import read_pts
+from keras_landmarks.annotations.formats.sleap import read_sleap
+from keras_landmarks.annotations.formats.tables import read_table
+from keras_landmarks.annotations.formats.via import is_via, read_via
 from keras_landmarks.annotations.text import list_files, read_json
-from keras_landmarks.annotations.via import is_via, read_via
 from keras_landmarks.utils.errors import InputError
 
 # By format: a function of the annotations and the folder of the photos.

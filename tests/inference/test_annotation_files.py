@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_landmarks.annotations.coco import read_coco
+from keras_landmarks.annotations.formats.coco import read_coco
 from keras_landmarks.inference.annotation_files import Predictions, uncertainty, write_annotations
 from keras_landmarks.inference.face import Face
 from keras_landmarks.inference.face_tables import ImageFaces
