@@ -355,8 +355,9 @@ class AugmentationSettings:
     mirror: str | None = setting(
         None,
         "Mirror map, which says which point each point becomes in a mirror: contest; found, from"
-        " the training faces; a JSON file; or none. Default: contest if images are mirrored and"
-        " faces have its 971 points; for a prediction the map that the model was trained with.",
+        " the training faces; a JSON file; none; or auto: that of --data's layout.json, else found,"
+        " else none. Default: contest if images are mirrored and faces have its 971 points; for a"
+        " prediction the map that the model was trained with.",
         kind="path_or_word",
     )
 

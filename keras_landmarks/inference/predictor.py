@@ -70,7 +70,7 @@ def _select_mirror_map(spec: ModelSpec, choice: str | None) -> np.ndarray:
     """Returns the mirror map of the training or, if there was none, the chosen one."""
     if spec.mirror is not None:
         return mirror.from_json(spec.mirror, spec.num_landmarks, FILE_NAME)
-    if choice in (None, "none", "found"):
+    if choice in (None, "none", "found", "auto"):
         raise InputError(f"{FILE_NAME}: no mirror map; say which with --mirror=contest or a file")
     return mirror.named_map(choice, spec.num_landmarks)
 

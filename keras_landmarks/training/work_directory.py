@@ -15,6 +15,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks.contest import invalid_samples, point_names, table_files
+from keras_landmarks.contest.point_names import LAYOUT_FILE
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.samples import Samples
 from keras_landmarks.layouts import gaps, layout, mirror, mirror_estimation
@@ -119,12 +120,27 @@ def choose_mirror_map(
         raise InputError(
             "--augment_online=mirror needs a mirror map: give --mirror=found or --mirror=FILE"
         )
-    if choice == "found" and (recorded := _recorded_mirror_map(settings)) is not None:
+    if choice in ("found", "auto") and (recorded := _recorded_mirror_map(settings)) is not None:
         return recorded
     landmarks = samples.landmarks_photo_px
     rows = train_rows[:: -(-len(train_rows) // mirror_estimation.MAX_FACES)]
     more = gaps.rows_to_add(landmarks[rows], (landmarks[row] for row in train_rows))
-    return mirror.choose_map(choice, landmarks[np.concatenate([rows, train_rows[more]])])
+    faces = landmarks[np.concatenate([rows, train_rows[more]])]
+    if choice == "auto":
+        return _choose_any_map(Path(settings.files.data) / LAYOUT_FILE, faces)
+    return mirror.choose_map(choice, faces)
+
+
+def _choose_any_map(layout_file: Path, faces: np.ndarray) -> np.ndarray | None:
+    """Returns the layout file's map, else the one that the faces show; None without either."""
+    value = layout.read_json(layout_file) if layout_file.exists() else None
+    if isinstance(value, dict) and "mirror" in value:
+        return mirror.choose_map(str(layout_file), faces)
+    try:
+        return mirror.choose_map("found", faces)
+    except InputError as error:
+        logging.warning("images are not mirrored: %s", error)
+        return None
 
 
 def _recorded_mirror_map(settings: TrainSettings) -> np.ndarray | None:

@@ -102,7 +102,7 @@ def test_mirror_map_of_the_training_has_priority(workdir, workdir_with_map, tmp_
     np.testing.assert_array_equal(trained, identity)
 
 
-@pytest.mark.parametrize("choice", [None, "none", "found"])
+@pytest.mark.parametrize("choice", [None, "none", "found", "auto"])
 def test_missing_mirror_map_names_the_flag(workdir, choice):
     with pytest.raises(InputError, match=r"model\.json: .*--mirror="):
         Predictor(*load_for_splits(workdir), "mirror", choice)

@@ -8,6 +8,7 @@ import pytest
 from folders import contents
 from training_runs import assert_same_weights, read_history, remove_record
 
+from keras_landmarks.contest import landmark_tables
 from keras_landmarks.layouts import layout
 from keras_landmarks.models import spec
 from keras_landmarks.train import train
@@ -184,6 +185,21 @@ def test_resumed_run_keeps_the_found_map(tiny_run, settings):
 def test_mirroring_needs_a_map(mirrored):
     with pytest.raises(InputError, match=r"--augment_online=mirror .*--mirror=FILE"):
         train(mirrored.replace(mirror="none"))
+
+
+def test_any_map_is_taken_from_the_layout_or_the_faces_or_left_out(mirrored, own_faces):
+    """These nine points on one side of the face are not partners of each other."""
+    auto = mirrored.replace(data=str(own_faces), mirror="auto")
+    table = own_faces / "train" / "landmarks.csv"
+    landmarks = landmark_tables.read_landmarks(table)
+    one_side = landmarks.landmarks_photo_px[:, 0:63:7]
+    landmark_tables.write_landmarks(table, landmarks.file_names, one_side)
+    train(auto)
+    assert recorded_map(auto) is None
+    partners = [1, 0, *range(2, 9)]
+    (own_faces / "layout.json").write_text(json.dumps({"mirror": partners}))
+    train(auto.replace(resume=False))
+    assert recorded_map(auto) == partners
 
 
 def test_wrong_map_is_refused_early(mirrored, tmp_path):
