@@ -99,7 +99,7 @@ def _check_split(
             missing[row.line] = int(gaps.count_missing(row.landmarks_photo_px))
             if count := _count_suspicious(row.landmarks_photo_px):
                 suspicious[row.line] = count
-            placed = placed | ~np.isnan(row.landmarks_photo_px[:, 0].astype(np.float32))
+            placed = placed | (gaps.count_missing(row.landmarks_photo_px[:, None]) == 0)
     invalid.sort(key=lambda sample: sample.line)
     files = locations.list_files(image_folder)
     unlisted = [name for name in files if unicodedata.normalize("NFC", name) not in listed]

@@ -14,6 +14,7 @@ import numpy as np
 from keras_landmarks.contest import prediction_files
 from keras_landmarks.contest.checking import digest
 from keras_landmarks.input.samples import Samples
+from keras_landmarks.layouts import gaps
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import short_hash
 
@@ -49,7 +50,7 @@ def teach(samples: Samples, rows: np.ndarray, predictions: Path) -> Samples:
     return dataclasses.replace(
         samples,
         landmarks_photo_px=landmarks,
-        num_missing=int(np.isnan(landmarks[..., 0]).sum()),
+        num_missing=int(gaps.count_missing(landmarks).sum()),
         key=f"{samples.key}-{short_hash(identity)}",
         fingerprint=identity,
     )

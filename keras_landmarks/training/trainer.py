@@ -253,14 +253,14 @@ def _begin_head(network: keras.Model, settings: TrainSettings, training: ImageSe
     _, trained = load_trained(source)
     photos = training.first_part()  # copies would be left in when one is left out
     rows = np.arange(len(photos))[:: -(-len(photos) // head_transfer.MAX_PHOTOS)]
-    more = rows_to_add(photos.load(rows)[1], _iterate_landmarks(photos))
-    rows = np.concatenate([rows, more]).astype(int)
     crops, landmarks_crop_px, _ = photos.load(rows)
+    if more := rows_to_add(landmarks_crop_px, _iterate_landmarks(photos)):
+        crops, landmarks_crop_px, _ = photos.load(np.concatenate([rows, more]))
     error_px = head_transfer.begin_head(network, trained, crops, landmarks_crop_px)
     logging.info(
         "the new head begins as a linear function of the points of %s, fitted to %d photos:"
         " it is off by %.2f px of the crop on photos that are left out",
-        *(source, len(rows), error_px),
+        *(source, len(crops), error_px),
     )
 
 
