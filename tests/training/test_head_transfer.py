@@ -42,7 +42,9 @@ def test_new_landmark_follows_the_one_that_moves_like_it():
     """Three faces: the second trained point moves as the new one does, 5 px to its right."""
     trained = np.array([[[0, 0], [10, 4]], [[9, 1], [12, 4]], [[3, 7], [11, 6]]], float)
     new = trained[:, 1:] + [5, 0]
-    fit = head_transfer.fit_landmarks(trained, new)
+    leaders = head_transfer.find_leaders(trained, new)
+    assert leaders == [1]
+    fit = head_transfer.fit_landmarks(trained, new, leaders)
     np.testing.assert_allclose(fit.matrix, [[0, 0], [0, 0], [1, 0], [0, 1]], atol=1e-9)
     np.testing.assert_allclose(fit.offset, [5, 0], atol=1e-9)
     assert fit.error < 1e-9
@@ -66,9 +68,29 @@ def test_new_head_predicts_a_linear_function_of_the_trained_points(kind):
     assert error_px < 0.05
 
 
-def build(kind, num_landmarks):
+def test_new_variance_begins_as_the_leaders_scaled_to_the_error_of_the_fit():
+    """The new points are the trained ones in reverse, moved by noise of 3 px."""
+    rng = np.random.default_rng(0)
+    trained, network = (build("linear", NEW, uncertainty=True) for _ in range(2))
+    network.set_weights(trained.get_weights())
+    kernel, bias = trained.get_layer("fc").get_weights()
+    trained.get_layer("fc").set_weights([300 * kernel, bias])  # points move by more than the noise
+    crops = rng.integers(0, 256, (200, SIZE, SIZE, 3), np.uint8) // rng.integers(
+        1, 9, (200, 1, 1, 1)
+    )
+    predicted = trained.predict_on_batch(crops)[:, ::-1]
+    noise = rng.normal(scale=3, size=(200, NEW, 2))
+    error_px = head_transfer.begin_head(network, trained, crops, predicted[..., :2] + noise)
+    log_variance = network.predict_on_batch(crops)[..., 2]
+    assert error_px == pytest.approx(3, rel=0.1)
+    assert np.exp(log_variance).mean() == pytest.approx(error_px**2, rel=1e-3)
+    np.testing.assert_allclose(np.ptp(log_variance - predicted[..., 2]), 0, atol=1e-5)
+
+
+def build(kind, num_landmarks, uncertainty=False):
     components = 0 if kind == "linear" else 2 * num_landmarks
-    network = networks.build("tiny", num_landmarks, SIZE, head=HeadConfig(kind, components))
+    head = HeadConfig(kind, components, uncertainty)
+    network = networks.build("tiny", num_landmarks, SIZE, head=head)
     if kind == "shape":
         basis = np.random.default_rng(num_landmarks).normal(size=(components, components))
         heads.set_shape_basis(network, np.full(components, 9.0), basis)
