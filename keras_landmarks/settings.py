@@ -21,7 +21,9 @@ MODELS = (
     *("resnet101", "resnext101_32x8d", "mobilenet_v3_large", "efficientnet_v2_b0"),
 )
 FRAMINGS = ("crop", "stretch", "pad")
-AUGMENTATIONS = ("affine", "misplace", "colour", "blur", "degrade", "coarse_dropout", "mirror")
+AUGMENTATIONS = (
+    *("turn", "affine", "misplace", "colour", "blur", "degrade", "coarse_dropout", "mirror"),
+)
 TTA = ("none", "mirror", "crops", "mirror,crops")
 EXPORT_FORMATS = ("onnx", "litert", "safetensors", "stablehlo", "saved_model", "keras")
 TABLES_ALONE = "csv"
@@ -352,6 +354,12 @@ class AugmentationSettings:
         0.0625, "Shift by up to +- this fraction of the width and of the height.", low=0.0
     )
     scale_limit: float = setting(0.1, "Scale by a factor of up to 1 +- this.", low=0.0, high=0.99)
+    turn_limit: float = setting(
+        20.0,
+        "--augment_online=turn: turn heads to the left and right by up to this many degrees.",
+        low=0.0,
+        high=45.0,
+    )
     mirror: str | None = setting(
         None,
         "Mirror map, which says which point each point becomes in a mirror: contest; found, from"
@@ -860,6 +868,7 @@ def fixed_settings(values: Mapping[str, Any]) -> dict[str, Any]:
         "first_cycle_epochs": values["schedule"] == "restarts",
         "reset_optimizer_each_epoch": values["schedule"] == "steps",
         "augment_refill": values["augment_count"],
+        "turn_limit": "turn" in values["augment_online"],
         **dict.fromkeys(["rotate_limit", "shift_limit", "scale_limit"], moves_images),
     }
     # The epochs whose weights are averaged are counted from the end.

@@ -44,12 +44,15 @@ function of the trained model's points that fits the labels best.
 DATA. A point that was not placed in a photo, two empty cells, counts in no loss; every point needs
 a place in one training photo. Every table of --validation_groups must list every image.
 --augment_online works in --processes worker processes; the recipe instead makes --augment_count
-extra images offline (see `augment --help`). misplace moves a quarter of the faces farther than
-affine, by up to 0.3 of a side, 40 degrees, and 0.3 in scale. degrade lowers the resolution,
-compresses or blurs, and changes the light. mirror mirrors half of the images and needs to know
-which point each point becomes. A file for --mirror is JSON: a list of partners, or an object with
-such a list as `mirror`. Ten faces are enough to check a map or to find one, about a hundred to find
-it without a mistake. A wrong map is an error that names its points.
+extra images offline (see `augment --help`). turn shows half of the heads as seen from another side,
+by up to --turn_limit degrees; points other than the contest's need a mean head for it, a list of
+[x, y, z] as `head` in --data's layout.json, x to the right, y down, z towards the viewer. misplace
+moves a quarter of the faces farther than affine, by up to 0.3 of a side, 40 degrees, and 0.3 in
+scale. degrade lowers the resolution, compresses or blurs, and changes the light. mirror mirrors
+half of the images and needs to know which point each point becomes. A file for --mirror is JSON: a
+list of partners, or an object with such a list as `mirror`. Ten faces are enough to check a map or
+to find one, about a hundred to find it without a mistake. A wrong map is an error that names its
+points.
 
 CACHE. Before the first epoch every image is decoded and cropped once, into a dataset of TensorFlow
 Datasets under --prepared: 57 kB an image at 128 px, so 25 GB for the contest's images and the
@@ -110,6 +113,7 @@ from the network, which it tries. Those two, and a job server with a worker pool
 tested; Flink, Spark and Prism were not available.
 """
 
+import functools
 import resource
 import time
 from pathlib import Path
@@ -195,6 +199,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
             work_directory.check_images(settings, fingerprint)
             check_every_landmark(samples, split.training)
             mirror_map = work_directory.choose_mirror_map(samples, split.training, settings)
+            head = work_directory.choose_head(settings, samples.num_landmarks)
             work_directory.check_model(settings, samples.num_landmarks, mirror_map)
             parts = [(samples, split.training)]
             if settings.extra_images.augment_count:
@@ -213,11 +218,23 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         crops, _ = parts[0]
         validation = ImageSet([(crops, split.validation)])
 
+        # ── Augmentation ──
+        make_augmenter = None
+        if settings.augmentation.augment_online:
+            # albumentations takes a second to import.
+            from keras_landmarks.input.augmentation import online_augmenter
+
+            make_augmenter = functools.partial(
+                online_augmenter, settings.augmentation, mirror_map, head
+            )
+
         # ── Fit ──
         fixed = fixed_settings(settings.by_name())
         record = checkpoint.training_record(fingerprint, fixed, settings.schedule.epochs)
         has_gaps = samples.num_missing > 0
-        history = trainer.fit(network, settings, training, validation, mirror_map, has_gaps, record)
+        history = trainer.fit(
+            network, settings, training, validation, make_augmenter, has_gaps, record
+        )
 
     # ── Results ──
     return {

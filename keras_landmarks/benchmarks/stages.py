@@ -18,8 +18,10 @@ import numpy as np
 from keras_landmarks.benchmarks.timing import calls_per_second, in_fresh_process, median_call_time
 from keras_landmarks.benchmarks.workload import Workload, new_network, new_training_model
 from keras_landmarks.contest import landmark_tables, listed_images, locations
+from keras_landmarks.contest.point_names import LAYOUT_FILE
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.augment_pool import AugmentPool
+from keras_landmarks.input.head_turning import find_head
 from keras_landmarks.layouts import layout
 from keras_landmarks.settings import AUGMENTATIONS, TrainSettings
 from keras_landmarks.utils import runtime
@@ -87,11 +89,13 @@ def augment(workload: Workload) -> Results:
     from keras_landmarks.input.augmentation import online_augmenter
 
     settings, points = workload.settings, workload.samples.num_landmarks
-    mirror_map = layout.mirror_map() if points == layout.CONTEST_POINTS else None
+    is_contest = points == layout.CONTEST_POINTS
+    mirror_map = layout.mirror_map() if is_contest else None
+    head = find_head(points, workload.data / LAYOUT_FILE) if is_contest else None
     augmentation = settings.augmentation
     if not augmentation.augment_online:  # then all kinds, to show what they cost
         augmentation = dataclasses.replace(augmentation, augment_online=AUGMENTATIONS)
-    make_augmenter = functools.partial(online_augmenter, augmentation, mirror_map)
+    make_augmenter = functools.partial(online_augmenter, augmentation, mirror_map, head)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch[:2], strict=True))
     augmenter = make_augmenter()
 

@@ -1,9 +1,8 @@
 """Trains a network with Keras's `fit`: sets up loss, optimiser, batches, callbacks, checkpoints."""
 
 import contextlib
-import functools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
@@ -12,9 +11,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input import pipeline
-from keras_landmarks.input.augment_pool import AugmentPool
+from keras_landmarks.input.augment_pool import Augment, AugmentPool
 from keras_landmarks.input.pipeline import HostShard, ImageSet
 from keras_landmarks.layouts.gaps import fill_gaps, rows_to_add
 from keras_landmarks.layouts.shape_basis import find_shape_basis
@@ -74,7 +72,7 @@ def fit(
     settings: TrainSettings,
     training: ImageSet,
     validation: ImageSet,
-    mirror_map: np.ndarray | None = None,
+    make_augmenter: Callable[[], Augment] | None = None,
     has_gaps: bool = False,
     record: Mapping[str, Any] = MappingProxyType({}),
 ) -> History:
@@ -92,8 +90,8 @@ def fit(
         settings: the settings of the training.
         training: the images to train on.
         validation: the images to validate on; may be empty.
-        mirror_map: (k,) int, the index of each landmark's mirror partner; only needed if images
-            are mirrored.
+        make_augmenter: makes the augmentation of training images in each worker process; None for
+            no augmentation.
         has_gaps: whether some landmarks have no place.
         record: the record for checkpoints, from `checkpoint.training_record`.
 
@@ -117,7 +115,7 @@ def fit(
     _log_start(position, settings)
     validation_batches = _validation_batches(validation, batch_size, shard)
     with (
-        _augment_pool(training.num_landmarks, mirror_map, settings) as augment_pool,
+        _augment_pool(make_augmenter, training, settings) as augment_pool,
         pipeline.input_errors(),
         interruption.deferred(),
     ):
@@ -189,17 +187,13 @@ def _log_change_of_schedule(settings: TrainSettings) -> None:
 
 
 def _augment_pool(
-    num_landmarks: int, mirror_map: np.ndarray | None, settings: TrainSettings
+    make_augmenter: Callable[[], Augment] | None, training: ImageSet, settings: TrainSettings
 ) -> AbstractContextManager:
-    if not settings.augmentation.augment_online:
+    if make_augmenter is None:
         return contextlib.nullcontext()
-    # albumentations takes a second to import.
-    from keras_landmarks.input.augmentation import online_augmenter
-
-    make = functools.partial(online_augmenter, settings.augmentation, mirror_map)
     batch_size = settings.run.batch_size // distribution.num_processes()
-    crop_spec = CropSpec.of(settings.crop)
-    return AugmentPool(make, crop_spec, num_landmarks, batch_size, settings.run.processes)
+    sizes = training.crop_spec, training.num_landmarks, batch_size
+    return AugmentPool(make_augmenter, *sizes, settings.run.processes)
 
 
 def _validation_batches(images: ImageSet, batch_size: int, shard: HostShard):

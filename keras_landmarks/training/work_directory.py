@@ -17,6 +17,7 @@ from absl import logging
 from keras_landmarks.contest import invalid_samples, point_names, table_files
 from keras_landmarks.contest.point_names import LAYOUT_FILE
 from keras_landmarks.images.geometry import CropSpec
+from keras_landmarks.input.head_turning import find_head
 from keras_landmarks.input.samples import Samples
 from keras_landmarks.layouts import gaps, layout, mirror, mirror_estimation
 from keras_landmarks.models import packaged, pretrained, spec
@@ -151,6 +152,17 @@ def _recorded_mirror_map(settings: TrainSettings) -> np.ndarray | None:
     if recorded.mirror is None:
         return None
     return mirror.from_json(recorded.mirror, recorded.num_landmarks, str(path))
+
+
+def choose_head(settings: TrainSettings, num_landmarks: int) -> np.ndarray | None:
+    """Returns the mean head (k, 3) if images show turned heads, else None.
+
+    Raises:
+        InputError: the depth of the landmarks is not known.
+    """
+    if "turn" not in settings.augmentation.augment_online:
+        return None
+    return find_head(num_landmarks, Path(settings.files.data) / LAYOUT_FILE)
 
 
 def model_spec(

@@ -118,7 +118,7 @@ def test_half_of_the_faces_are_mirrored(mirror_map, least, most):
     assert least <= sum(fit_affine(face, moved)[2] > 1 for moved in augmented) <= most
 
 
-@pytest.mark.parametrize("kind", AUGMENTATIONS)
+@pytest.mark.parametrize("kind", sorted({*AUGMENTATIONS} - {"turn"}))
 def test_each_kind_changes_image_or_points(kind):
     augmenter = online_augmenter(AugmentationSettings((kind,)), np.array([1, 0, 2, 3]))
     image = np.random.default_rng(0).integers(0, 256, BLANK.shape, np.uint8)
