@@ -56,6 +56,10 @@ class ModelSpec:
         same_names = names is None or theirs is None or list(names) == list(theirs)
         return self.num_landmarks == other.num_landmarks and same_names
 
+    def has_outputs_of(self, other: "ModelSpec") -> bool:
+        """Whether both predict the same landmarks in pixels of crops of the same size."""
+        return self.has_points_of(other) and self.image_size == other.image_size
+
     def to_json(self) -> dict:
         """Returns the contents of model.json."""
         values = {_json_key(name): value for name, value in dataclasses.asdict(self).items()}

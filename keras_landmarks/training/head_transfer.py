@@ -1,11 +1,11 @@
-"""Begins the head for other landmarks as a linear function of a trained model's landmarks.
+"""Begins the head for other landmarks, or for another size of crops, as a trained model's head.
 
-A few labelled photos tell how to turn the landmarks of the trained model into the new ones. Each
-new landmark follows the trained one that moves most like it, and ridge regression on all trained
-landmarks explains the rest. Heads are linear functions of the last feature map, and so is the new
-head that this makes. Without it the new head would begin at the mean shape, and the first steps of
-the training would spoil the features. A new landmark's variance begins as that of the landmark that
-it follows, scaled to the error of the fit.
+For other landmarks a few labelled photos tell how to turn those of the trained model into the new
+ones. Each new landmark follows the trained one that moves most like it, and ridge regression on all
+trained landmarks explains the rest. Heads are linear functions of the last feature map, and so is
+the new head that this makes. Without it the new head would begin at the mean shape, and the first
+steps of the training would spoil the features. A new landmark's variance begins as that of the
+landmark that it follows, scaled to the error of the fit.
 
 Measured with `@faces` and 30 of the contest's points, NME on other people, without any training:
 20 photos 2.1 %, 100 photos 2.0 %, 300 photos 1.9 %; ridge regression alone 2.6, 2.0 and 1.9 %.
@@ -13,6 +13,7 @@ Measured with `@faces` and 30 of the contest's points, NME on other people, with
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from keras_landmarks.layouts.gaps import fill_gaps
@@ -22,6 +23,7 @@ from keras_landmarks.models.spec import ModelSpec
 MAX_PHOTOS = 1000  # more do not improve the fit
 _PHOTOS_AT_ONCE = 16
 _LEAST_DEVIATION_PX = 0.1
+_SHRINK = cv2.INTER_AREA
 _PENALTIES = 10.0 ** np.arange(-2, 9, 0.5)
 
 
@@ -40,21 +42,34 @@ class LinearFit(NamedTuple):
 
 
 def is_possible(trained: ModelSpec, new: ModelSpec) -> bool:
-    """Whether a head for other landmarks can begin from the head of this trained model."""
-    same = ("model", "normalisation", "head", "image_size")
+    """Whether a head can begin from the head of this trained model, and is not the same one."""
+    same = ("model", "normalisation", "head")
     is_alike = all(getattr(trained, name) == getattr(new, name) for name in same)
-    has_same_head = trained.shape_components == new.shape_components and trained.has_points_of(new)
+    has_same_head = trained.shape_components == new.shape_components and trained.has_outputs_of(new)
     return is_alike and not has_same_head
 
 
-def begin_head(
+def take_head(network: keras.Model, trained: keras.Model) -> None:
+    """Sets the head's weights so that it predicts the same landmarks in crops of another size.
+
+    Both models are as in `fit_head`.
+    """
+    outputs = 2 * trained.output_shape[1]
+    _set_coordinates(network, trained, LinearFit(np.eye(outputs), np.zeros(outputs), 0.0))
+    if _has_log_variance(network) and _has_log_variance(trained):
+        kernel, bias = trained.get_layer("log_variance").get_weights()
+        more = np.log(_scales(network, trained)).sum()  # of a variance
+        network.get_layer("log_variance").set_weights([kernel, bias + more])
+
+
+def fit_head(
     network: keras.Model, trained: keras.Model, crops: np.ndarray, landmarks_crop_px: np.ndarray
 ) -> float:
     """Sets the head's weights so that it predicts a linear function of the trained landmarks.
 
     Args:
         network: a new model with the trained one's layers up to the last feature map, and with its
-            shape basis if its head has one.
+            shape basis if its head has one. Its crops may have another size.
         trained: the trained model.
         crops: (n, height, width, 3) uint8, of the training photos.
         landmarks_crop_px: (n, k, 2), NaN where a landmark has no place.
@@ -62,47 +77,70 @@ def begin_head(
     Returns:
         The root mean square error of a coordinate of photos that were left out, crop px.
     """
-    predicted = np.concatenate([trained.predict_on_batch(some) for some in _in_batches(crops)])
-    trained_px, new_px = predicted[..., :2], fill_gaps(landmarks_crop_px)
+    height, width = trained.input_shape[1:3]
+    seen = np.array([cv2.resize(crop, (width, height), interpolation=_SHRINK) for crop in crops])
+    predicted = np.concatenate([trained.predict_on_batch(some) for some in _in_batches(seen)])
+    scales = _scales(network, trained)
+    trained_px = (predicted[..., :2] + 0.5) * scales - 0.5
+    new_px = fill_gaps(landmarks_crop_px)
     leaders = find_leaders(trained_px, new_px)
     fit = fit_landmarks(trained_px, new_px, leaders)
     _set_coordinates(network, trained, fit)
-    if predicted.shape[-1] == 3 and network.output_shape[-1] == 3:
-        _set_log_variance(network, trained, leaders, predicted[..., 2], fit.error)
+    if _has_log_variance(network) and _has_log_variance(trained):
+        log_variance = predicted[:, leaders, 2].astype(np.float64)
+        error_px = max(fit.error, _LEAST_DEVIATION_PX)
+        more = 2 * np.log(error_px) - np.log(np.exp(log_variance).mean())
+        kernel, bias = trained.get_layer("log_variance").get_weights()
+        weights = [kernel[:, leaders], bias[leaders] + more]
+        network.get_layer("log_variance").set_weights(weights)
     return fit.error
 
 
+def _has_log_variance(model: keras.Model) -> bool:
+    return model.output_shape[-1] == 3
+
+
+def _scales(network: keras.Model, trained: keras.Model) -> np.ndarray:
+    """Returns new px per px of the trained model's crops, x before y."""
+    return np.divide(network.input_shape[2:0:-1], trained.input_shape[2:0:-1])
+
+
 def _set_coordinates(network: keras.Model, trained: keras.Model, fit: LinearFit) -> None:
-    if any(layer.name == "fc" for layer in network.layers):
-        kernel, bias = trained.get_layer("fc").get_weights()
-        weights = [kernel @ fit.matrix, bias @ fit.matrix + fit.offset]
-        network.get_layer("fc").set_weights(weights)
+    """Sets the layers of the coordinates.
+
+    `fit` is from the trained model's landmarks, but in px of the new crops, to the new landmarks.
+    """
+    is_linear = any(layer.name == "fc" for layer in network.layers)
+    kernel, bias = trained.get_layer("fc" if is_linear else "basis").get_weights()
+    scales = np.resize(_scales(network, trained), bias.shape)  # x and y in turn
+    matrix = scales[:, None] * fit.matrix
+    offset = ((bias + 0.5) * scales - 0.5) @ fit.matrix + fit.offset
+    if is_linear:
+        network.get_layer("fc").set_weights([kernel @ matrix, offset])
         return
-    kernel, bias = trained.get_layer("coefficients").get_weights()
-    components, mean = trained.get_layer("basis").get_weights()
     new_components, new_mean = network.get_layer("basis").get_weights()
     to_coefficients = np.linalg.pinv(new_components)
-    matrix = components @ fit.matrix @ to_coefficients
-    offset = (mean @ fit.matrix + fit.offset - new_mean) @ to_coefficients
+    matrix = kernel @ matrix @ to_coefficients
+    offset = (offset - new_mean) @ to_coefficients
+    kernel, bias = trained.get_layer("coefficients").get_weights()
+    maps = (model.get_layer("flatten").input.shape[1:] for model in (trained, network))
+    kernel = _resize_kernel(kernel, *maps)
     network.get_layer("coefficients").set_weights([kernel @ matrix, bias @ matrix + offset])
 
 
-def _set_log_variance(
-    network: keras.Model,
-    trained: keras.Model,
-    leaders: list[int],
-    log_variance: np.ndarray,
-    error_px: float,
-) -> None:
-    """Sets the head's variances to those of the leaders, scaled to `error_px` on average.
+def _resize_kernel(
+    kernel: np.ndarray, from_map: tuple[int, int, int], to_map: tuple[int, int, int]
+) -> np.ndarray:
+    """Returns a linear layer's kernel (height * width * channels, c) for a map of another size.
 
-    `log_variance` (n, k) is what the trained model predicts, of squared crop px.
+    If the new map shows the same with more pixels, the layer's outputs stay the same.
     """
-    kernel, bias = trained.get_layer("log_variance").get_weights()
-    mean_variance = np.exp(log_variance[:, leaders].astype(np.float64)).mean()
-    scale = max(error_px, _LEAST_DEVIATION_PX) ** 2 / mean_variance
-    weights = [kernel[:, leaders], bias[leaders] + np.log(scale)]
-    network.get_layer("log_variance").set_weights(weights)
+    planes = kernel.reshape(*from_map, -1)
+    for axis, (before, after) in enumerate(zip(from_map[:2], to_map[:2], strict=True)):
+        # Each row of the weights sums to 1; their sum over the map must stay the same.
+        weights = cv2.resize(np.eye(before), (before, after), interpolation=cv2.INTER_LINEAR)
+        planes = np.moveaxis(np.tensordot(weights * before / after, planes, (1, axis)), 0, axis)
+    return planes.reshape(-1, kernel.shape[-1])
 
 
 def find_leaders(trained_px: np.ndarray, new_px: np.ndarray) -> list[int]:

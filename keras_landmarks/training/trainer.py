@@ -242,15 +242,19 @@ def _begin_head(network: keras.Model, settings: TrainSettings, training: ImageSe
     source = settings.network.init_weights
     if source in ("none", "imagenet") or not has_spec(source):
         return
-    if not head_transfer.is_possible(read_spec(source), read_spec(settings.files.workdir)):
+    trained_spec, spec = read_spec(source), read_spec(settings.files.workdir)
+    if not head_transfer.is_possible(trained_spec, spec):
         return
     _, trained = load_trained(source)
+    if trained_spec.has_points_of(spec):
+        head_transfer.take_head(network, trained)
+        return
     photos = training.first_part()  # copies would be left in when one is left out
     rows = np.arange(len(photos))[:: -(-len(photos) // head_transfer.MAX_PHOTOS)]
     crops, landmarks_crop_px, _ = photos.load(rows)
     if more := rows_to_add(landmarks_crop_px, _iterate_landmarks(photos)):
         crops, landmarks_crop_px, _ = photos.load(np.concatenate([rows, more]))
-    error_px = head_transfer.begin_head(network, trained, crops, landmarks_crop_px)
+    error_px = head_transfer.fit_head(network, trained, crops, landmarks_crop_px)
     logging.info(
         "the new head begins as a linear function of the points of %s, fitted to %d photos:"
         " it is off by %.2f px of the crop on photos that are left out",

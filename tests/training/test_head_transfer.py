@@ -63,7 +63,7 @@ def test_new_head_predicts_a_linear_function_of_the_trained_points(kind):
     for layer, other in zip(network.layers, trained.layers, strict=True):
         if layer.name not in itertools.chain(*heads.LAYER_NAMES):
             layer.set_weights(other.get_weights())
-    error_px = head_transfer.begin_head(network, trained, crops, wanted)
+    error_px = head_transfer.fit_head(network, trained, crops, wanted)
     np.testing.assert_allclose(network.predict_on_batch(crops), wanted, atol=0.05)
     assert error_px < 0.05
 
@@ -80,17 +80,49 @@ def test_new_variance_begins_as_the_leaders_scaled_to_the_error_of_the_fit():
     )
     predicted = trained.predict_on_batch(crops)[:, ::-1]
     noise = rng.normal(scale=3, size=(200, NEW, 2))
-    error_px = head_transfer.begin_head(network, trained, crops, predicted[..., :2] + noise)
+    error_px = head_transfer.fit_head(network, trained, crops, predicted[..., :2] + noise)
     log_variance = network.predict_on_batch(crops)[..., 2]
     assert error_px == pytest.approx(3, rel=0.1)
     assert np.exp(log_variance).mean() == pytest.approx(error_px**2, rel=1e-3)
     np.testing.assert_allclose(np.ptp(log_variance - predicted[..., 2]), 0, atol=1e-5)
 
 
-def build(kind, num_landmarks, uncertainty=False):
+@pytest.mark.parametrize("kind", ["linear", "shape"])
+def test_head_for_larger_crops_predicts_the_same_places(kind):
+    """The head ignores the image: its kernel is 0, so that every size shows it the same."""
+    trained = build(kind, NEW, uncertainty=True)
+    for layer in trained.layers:
+        if layer.name in ("fc", "coefficients", "log_variance"):
+            kernel, bias = layer.get_weights()
+            layer.set_weights([0 * kernel, np.arange(1.0, len(bias) + 1)])
+    network = build(kind, NEW, uncertainty=True, size=2 * SIZE)
+    head_transfer.take_head(network, trained)
+    before, after = (
+        model.predict_on_batch(np.zeros((1, size, size, 3), np.uint8))
+        for model, size in ((trained, SIZE), (network, 2 * SIZE))
+    )
+    # (0, 0) is the centre of the upper left pixel; a variance grows by the square of 2.
+    np.testing.assert_allclose(after[..., :2], 2 * before[..., :2] + 0.5, rtol=1e-4)
+    np.testing.assert_allclose(after[..., 2], before[..., 2] + np.log(4), rtol=1e-5)
+
+
+def test_kernel_for_a_larger_map_gives_the_same_outputs():
+    """A map that is constant, and one that rises from left to right, with twice the pixels."""
+    kernel = np.random.default_rng(0).normal(size=(2 * 3 * 1, 5))
+    larger = head_transfer._resize_kernel(kernel, (2, 3, 1), (4, 6, 1))
+    np.testing.assert_allclose(np.ones(24) @ larger, np.ones(6) @ kernel)
+    summed = larger.reshape(4, 6, 5).sum(axis=0)
+    assert larger.shape == (24, 5)
+    np.testing.assert_allclose(summed[0], kernel.reshape(2, 3, 5).sum(axis=0)[0] / 2)  # the edge
+    np.testing.assert_array_equal(
+        head_transfer._resize_kernel(kernel, (2, 3, 1), (2, 3, 1)), kernel
+    )
+
+
+def build(kind, num_landmarks, uncertainty=False, size=SIZE):
     components = 0 if kind == "linear" else 2 * num_landmarks
     head = HeadConfig(kind, components, uncertainty)
-    network = networks.build("tiny", num_landmarks, SIZE, head=head)
+    network = networks.build("tiny", num_landmarks, size, head=head)
     if kind == "shape":
         basis = np.random.default_rng(num_landmarks).normal(size=(components, components))
         heads.set_shape_basis(network, np.full(components, 9.0), basis)
@@ -123,7 +155,8 @@ def test_training_of_other_points_begins_near_them(own_faces, tiny_run, settings
         ({"shape_components": 3}, True),
         ({"point_names": ["b", "a", "c"]}, True),
         ({"point_names": None}, False),
-        ({"num_landmarks": 4, "image_size": "64x64"}, False),
+        ({"image_size": "64x64"}, True),
+        ({"num_landmarks": 4, "image_size": "64x64"}, True),
         ({"num_landmarks": 4, "head": "linear", "shape_components": 0}, False),
     ],
 )
