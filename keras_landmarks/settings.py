@@ -337,6 +337,15 @@ class ScheduleSettings:
     )
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up of cosine.", low=0.0)
     first_cycle_epochs: int = setting(1, "Epochs of the first cycle of restarts.", low=1)
+    first_epochs: int = setting(
+        0,
+        "Before --epochs, train so many epochs with crops of --first_image_size, which is faster,"
+        " in WORKDIR/first, and begin from those weights.",
+        low=0,
+    )
+    first_image_size: str = setting(
+        "64x80", "As --image_size, for --first_epochs.", check=parse_size
+    )
 
 
 @dataclass(frozen=True)
@@ -451,6 +460,24 @@ class TrainSettings:
         """Returns all values by the names of their flags."""
         groups = (getattr(self, field.name) for field in dataclasses.fields(self))
         return {name: value for group in groups for name, value in vars(group).items()}
+
+    def first_stage(self) -> "TrainSettings | None":
+        """Returns the settings of the training of --first_epochs, if there is one."""
+        schedule = self.schedule
+        if not schedule.first_epochs:
+            return None
+        return self.replace(
+            workdir=f"{self.files.workdir}/first",
+            image_size=schedule.first_image_size,
+            epochs=schedule.first_epochs,
+            first_epochs=0,
+        )
+
+    @property
+    def initial_weights(self) -> str:
+        """Where the weights come from that the training begins with; as --init_weights."""
+        first = self.first_stage()
+        return first.files.workdir if first else self.network.init_weights
 
 
 # ── settings of other commands ──
@@ -869,6 +896,8 @@ def fixed_settings(values: Mapping[str, Any]) -> dict[str, Any]:
         "reset_optimizer_each_epoch": values["schedule"] == "steps",
         "augment_refill": values["augment_count"],
         "turn_limit": "turn" in values["augment_online"],
+        "first_epochs": values["first_epochs"],
+        "first_image_size": values["first_epochs"],
         **dict.fromkeys(["rotate_limit", "shift_limit", "scale_limit"], moves_images),
     }
     # The epochs whose weights are averaged are counted from the end.

@@ -13,6 +13,7 @@ The work directory gets
     last.safetensors   the state after the last epoch or save, from which a restarted run resumes
     history.csv        every epoch's metrics
     logs               the same for TensorBoard
+    first              the work directory of --first_epochs, if there were any
     flags.cfg          the flags: --flagfile=flags.cfg repeats the run
     model.json         what `predict` needs to know of the model, and the points' names if --data
                        has them, in layout.json or in its table
@@ -39,7 +40,8 @@ exactly.
 INITIAL WEIGHTS. --init_weights takes a work directory, a model in one file, or @faces, the model of
 the package (see flags/few.cfg). Layers of the head that do not fit are named and begin anew. Where
 only the points are others, by their number or their names, the new head begins as the linear
-function of the trained model's points that fits the labels best.
+function of the trained model's points that fits the labels best. --first_epochs trains at a smaller
+size first, where an epoch costs a fraction, and goes on with the weights at --image_size.
 
 DATA. A point that was not placed in a photo, two empty cells, counts in no loss; every point needs
 a place in one training photo. Every table of --validation_groups must list every image.
@@ -119,6 +121,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from keras_landmarks import flags
 from keras_landmarks.contest import locations
 from keras_landmarks.input.extra_images import load_extra_images
@@ -181,6 +185,9 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
     trainer.check_settings(settings)
     if settings.loss.teacher and for_each:
         raise InputError("--teacher does not go with --beam_runner: workers read labels themselves")
+    if first := settings.first_stage():
+        logging.info("first %d epochs at %s px", first.schedule.epochs, first.crop.image_size)
+        train(first, for_each)
     with (
         work_directory.lock(settings),
         distribution.data_parallel(),

@@ -2,15 +2,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_runs import assert_same_weights, read_history
+from training_runs import assert_same_weights, interrupt_at, read_history
 
 from keras_landmarks.contest import grouping, landmark_tables
 from keras_landmarks.flags import FLAGS
 from keras_landmarks.images import decoding
 from keras_landmarks.input.samples import fingerprint_rows
 from keras_landmarks.models.keras_models import load_trained
+from keras_landmarks.models.spec import read_spec
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.train import train
+from keras_landmarks.training.checkpoint import Position
 from keras_landmarks.utils.errors import InputError
 
 
@@ -53,6 +55,32 @@ def test_initial_weights_from_a_work_directory(tiny_run, settings):
     earlier, results = tiny_run
     warm = settings.replace(init_weights=earlier.files.workdir, epochs=1)
     assert train(warm)["best_loss"] < results["best_loss"]
+
+
+def test_first_epochs_are_trained_at_their_own_size(tiny_run, settings):
+    _, without = tiny_run
+    staged = settings.replace(first_epochs=2, first_image_size="32x40")
+    results = train(staged)
+    first = Path(staged.files.workdir) / "first"
+    assert read_spec(first).image_size == "32x40"
+    assert read_spec(staged.files.workdir).image_size == "32x32"
+    assert len(read_history(first)) == 2
+    assert results["epochs"] == 2
+    assert results["best_loss"] < without["best_loss"]
+    assert "--init_weights=none" in (Path(staged.files.workdir) / "flags.cfg").read_text()
+
+
+@pytest.mark.parametrize("stage", ["first", "second"])
+def test_training_in_two_stages_resumes_exactly(stage, settings, tmp_path, monkeypatch):
+    staged = settings.replace(first_epochs=1, first_image_size="32x40", epochs=1)
+    train(staged)
+    broken = staged.replace(workdir=str(tmp_path / "broken"))
+    if stage == "second":
+        train(broken.first_stage())
+    interrupt_at(Position(0, 1), broken, monkeypatch)
+    assert (Path(broken.files.workdir) / "model.json").exists() == (stage == "second")
+    train(broken)
+    assert_same_weights(broken.files.workdir, staged.files.workdir)
 
 
 def test_refused_initial_weights_leave_no_work_directory(tiny_run, settings):

@@ -239,7 +239,7 @@ def _iterate_landmarks(images: ImageSet) -> Iterator[np.ndarray]:
 
 def _begin_head(network: keras.Model, settings: TrainSettings, training: ImageSet) -> None:
     """Begins a new head from the head of the trained model that gave the initial weights."""
-    source = settings.network.init_weights
+    source = settings.initial_weights
     if source in ("none", "imagenet") or not has_spec(source):
         return
     trained_spec, spec = read_spec(source), read_spec(settings.files.workdir)

@@ -203,7 +203,7 @@ def claim(
     keras.utils.set_random_seed(settings.run.seed)
     network = build_model(requested, settings.network.precision)
     # Before anything is written, so that a corrected command finds the folder as it was.
-    pretrained.initialise(network, requested, settings.network.init_weights)
+    pretrained.initialise(network, requested, settings.initial_weights)
     if distribution.is_first():
         workdir = Path(settings.files.workdir)
         if not settings.run.resume:
