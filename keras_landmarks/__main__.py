@@ -18,6 +18,7 @@ def commands() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print("Commands, each with its own --help:\n")
+    lines = ["Commands, each with its own --help:", ""]
     for name, what in commands().items():
-        print(f"  python -m keras_landmarks.{name}\n      {what}")
+        lines += [f"  python -m keras_landmarks.{name}", f"      {what}"]
+    print("\n".join(lines))  # at once, for a reader such as `head` that ends early

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import os
+import select
 import signal
 import sys
 import typing
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from logging import Formatter, getLogger
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from absl import app, flags, logging
 
@@ -327,9 +328,12 @@ def _run_main(main: Callable[[Any], dict[str, Any]], paths: list[str]) -> None:
         interruption.install_handlers()
     try:
         results = main(paths)
+        print(json.dumps(results), flush=True)
     except KeyboardInterrupt as how_to_resume:
         _stop(": ".join(filter(None, ["stopped", str(how_to_resume)])), interruption.EXIT_STATUS)
     except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout):
+            os._exit(128 + signal.SIGPIPE)  # as commands do in `command | head`
         _fail(f"{error}{_hint_at_commas(str(error))}")
     except Exception:
         # A signal during an import can raise an exception other than KeyboardInterrupt.
@@ -338,7 +342,13 @@ def _run_main(main: Callable[[Any], dict[str, Any]], paths: list[str]) -> None:
         if reason := _why_jax_cannot_start():
             _fail(reason)
         raise
-    print(json.dumps(results), flush=True)
+
+
+def _has_no_reader(output: TextIO) -> bool:
+    """Whether the process that read the output, through a pipe, has ended."""
+    poll = select.poll()
+    poll.register(output.fileno(), 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _why_jax_cannot_start() -> str:

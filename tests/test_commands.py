@@ -38,6 +38,17 @@ def test_help_has_description_and_flags(run, command):
     assert done.returncode == 0
 
 
+@pytest.mark.slow
+def test_results_for_a_closed_pipe_end_silently(faces):
+    command = [sys.executable, "-m", "keras_landmarks.check", f"--data={faces}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        output = process.stderr.read().decode()
+    assert "Traceback" not in output
+    assert "error" not in output
+    assert process.returncode == 141
+
+
 def test_help_handles_closed_pipe():
     command = [sys.executable, "-m", "keras_landmarks.train", "--help"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
