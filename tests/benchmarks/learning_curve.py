@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +25,11 @@ import pandas as pd
 from keras_landmarks.contest import grouping, landmark_tables
 from keras_landmarks.layouts import layout
 
-COLUMNS = ["name", "points", "photos", "draw", "nme", "nme_low", "nme_high", "mse"]
-_KEY = COLUMNS[:4]
+_KEY = ["name", "points", "photos", "draw"]  # columns that tell trainings apart
 
 
 class Split(NamedTuple):
-    """Row numbers of the training pool and of the photos that are scored."""
+    """Indices of the photos that may be trained on, and of those that are scored."""
 
     pool: np.ndarray
     held_out: np.ndarray
@@ -56,14 +56,15 @@ def split_by_person(file_names: list[str], person_of: dict[str, str], held_out: 
     return Split(np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out))
 
 
-def write_subset(data: Path, folder: Path, rows_of: dict[str, np.ndarray], points: np.ndarray):
-    """Writes a contest folder with some rows and points of a train split, and its mirror map."""
+def write_subset(data: Path, folder: Path, names_of: dict[str, list[str]], points: np.ndarray):
+    """Writes a contest folder with some images and points of a train split, and its mirror map."""
     table = landmark_tables.read_landmarks(data / "train" / "landmarks.csv")
+    row_of = {name: row for row, name in enumerate(table.file_names)}
     person_of = grouping.read_group_table(data / "train" / "persons.csv")
-    for split, rows in rows_of.items():
-        names = [table.file_names[row] for row in rows]
+    for split, names in names_of.items():
         (folder / split).mkdir(parents=True)
         (folder / split / "images").symlink_to((data / "train" / "images").resolve())
+        rows = [row_of[name] for name in names]
         landmarks_px = table.landmarks_photo_px[rows][:, points]
         landmark_tables.write_landmarks(folder / split / "landmarks.csv", names, landmarks_px)
         people = [person_of[name] for name in names]
@@ -92,34 +93,30 @@ def _run(command: str, *flags: str) -> dict:
     return json.loads(output.splitlines()[-1])
 
 
-def measure(options: argparse.Namespace, results: pd.DataFrame) -> Iterator[dict]:
-    """Trains what `results` does not have yet; yields its rows."""
-    data = Path(options.data)
+def measure(options: argparse.Namespace, done: set[tuple]) -> Iterator[dict]:
+    """Trains all subsets but those whose keys are done; yields a row of results for each."""
+    data, out = Path(options.data), Path(options.out)
     file_names = landmark_tables.read_landmarks(data / "train" / "landmarks.csv").file_names
-    person_of = grouping.read_group_table(data / "train" / "persons.csv")
     if options.only:
         known = set(pd.read_csv(options.only)["file_name"])
-        rows = [row for row, name in enumerate(file_names) if name in known]
-    else:
-        rows = list(range(len(file_names)))
-    split = split_by_person([file_names[row] for row in rows], person_of, options.held_out)
-    pool, held_out = (np.array(rows)[part] for part in split)
-    done = set(results[_KEY].itertuples(index=False, name=None))
-    for draw in range(options.draws):
-        for count in options.points:
-            for photos in options.photos:
-                key = options.name, count, photos, draw
-                if key in done:
-                    continue
-                rng = np.random.default_rng(draw)
-                training = np.sort(rng.choice(pool, min(photos, len(pool)), replace=False))
-                name = "-".join(map(str, key))
-                folder = Path(options.out) / "data" / name
-                if not folder.exists():
-                    points = choose_points(count, layout.mirror_map())
-                    write_subset(data, folder, {"train": training, "held": held_out}, points)
-                scores = train_and_score(folder, Path(options.out) / name, options.flags)
-                yield dict(zip(_KEY, key, strict=True)) | scores
+        file_names = [name for name in file_names if name in known]
+    person_of = grouping.read_group_table(data / "train" / "persons.csv")
+    split = split_by_person(file_names, person_of, options.held_out)
+    for draw, count, photos in product(range(options.draws), options.points, options.photos):
+        key = options.name, count, photos, draw
+        if key in done:
+            continue
+        rng = np.random.default_rng(draw)
+        training = np.sort(rng.choice(split.pool, min(photos, len(split.pool)), replace=False))
+        names_of = {
+            split_name: [file_names[index] for index in indices]
+            for split_name, indices in (("train", training), ("held", split.held_out))
+        }
+        name = "-".join(map(str, key))
+        if not (folder := out / "data" / name).exists():
+            points = choose_points(count, layout.mirror_map())
+            write_subset(data, folder, names_of, points)
+        yield dict(zip(_KEY, key, strict=True)) | train_and_score(folder, out / name, options.flags)
 
 
 def as_table(results: pd.DataFrame) -> str:
@@ -131,7 +128,7 @@ def as_table(results: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def draw(results: pd.DataFrame, path: Path) -> None:
+def draw_curve(results: pd.DataFrame, path: Path) -> None:
     """Draws the mean NME over the number of photos, both logarithmic, with the intervals."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -171,13 +168,14 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     path = Path(options.out) / "results.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    results = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
-    for row in measure(options, results):
-        results = pd.concat([results, pd.DataFrame([row])], ignore_index=True)[COLUMNS]
-        results.to_csv(path, index=False)
+    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    done = {tuple(row[name] for name in _KEY) for row in rows}
+    for row in measure(options, done):
+        rows.append(row)
+        pd.DataFrame(rows).to_csv(path, index=False)
         print(row, flush=True)
-    print(as_table(results))
-    draw(results, path.parent / "curve.svg")
+    print(as_table(pd.DataFrame(rows)))
+    draw_curve(pd.DataFrame(rows), path.parent / "curve.svg")
 
 
 if __name__ == "__main__":
