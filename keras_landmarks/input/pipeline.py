@@ -82,6 +82,10 @@ class ImageSet:
         """Returns the images of the first pair alone."""
         return ImageSet([(self._sources[0], self._rows[self._part == 0])])
 
+    def landmarks(self) -> Iterator[np.ndarray]:
+        """Yields the landmarks of each image, (k, 2) float32, crop px."""
+        return (self.load(np.array([index]))[1][0] for index in range(len(self)))
+
     def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns crops (n, height, width, 3) uint8, landmarks_crop_px (n, k, 2), scales (n, 2).
 

@@ -17,16 +17,14 @@ from keras_landmarks.input.pipeline import HostShard, ImageSet
 from keras_landmarks.layouts.gaps import fill_gaps, rows_to_add
 from keras_landmarks.layouts.shape_basis import find_shape_basis
 from keras_landmarks.models import heads
-from keras_landmarks.models.keras_models import load_trained
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.models.spec import has_spec, read_spec
 from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.training import (
     callbacks,
     checkpoint,
     distribution,
-    head_transfer,
+    initial_head,
     optimizer,
 )
 from keras_landmarks.training.callbacks import History
@@ -122,7 +120,7 @@ def fit(
         if settings.network.head == "shape" and not heads.has_shape_basis(network):
             _set_shape_basis(network, settings, training, has_gaps, augment_pool, shard)
         if position == Position(0):
-            _begin_head(network, settings, training)
+            initial_head.begin(network, settings, training.first_part())
         for start, last_epoch in _fit_calls(position, epochs):
             batches = pipeline.train_batches(
                 training, batch_size, settings.run.seed, augment_pool, *start, shard
@@ -226,40 +224,10 @@ def _set_shape_basis(
     shapes = (landmarks for _, landmarks, _ in batches.as_numpy_iterator())
     if has_gaps:
         shapes = np.concatenate(list(shapes))
-        more = rows_to_add(shapes, _iterate_landmarks(training))
+        more = rows_to_add(shapes, training.landmarks())
         shapes = [fill_gaps(np.concatenate([shapes, training.load(np.array(more, int))[1]]))]
     basis = find_shape_basis(shapes, settings.network.shape_components)
     heads.set_shape_basis(network, *distribution.broadcast_from_first(basis))
-
-
-def _iterate_landmarks(images: ImageSet) -> Iterator[np.ndarray]:
-    """Yields the landmarks of each image, (k, 2), crop px."""
-    return (images.load(np.array([row]))[1][0] for row in range(len(images)))
-
-
-def _begin_head(network: keras.Model, settings: TrainSettings, training: ImageSet) -> None:
-    """Begins a new head from the head of the trained model that gave the initial weights."""
-    source = settings.initial_weights
-    if source in ("none", "imagenet") or not has_spec(source):
-        return
-    trained_spec, spec = read_spec(source), read_spec(settings.files.workdir)
-    if not head_transfer.is_possible(trained_spec, spec):
-        return
-    _, trained = load_trained(source)
-    if trained_spec.has_points_of(spec):
-        head_transfer.take_head(network, trained)
-        return
-    photos = training.first_part()  # copies would be left in when one is left out
-    rows = np.arange(len(photos))[:: -(-len(photos) // head_transfer.MAX_PHOTOS)]
-    crops, landmarks_crop_px, _ = photos.load(rows)
-    if more := rows_to_add(landmarks_crop_px, _iterate_landmarks(photos)):
-        crops, landmarks_crop_px, _ = photos.load(np.concatenate([rows, more]))
-    error_px = head_transfer.fit_head(network, trained, crops, landmarks_crop_px)
-    logging.info(
-        "the new head begins as a linear function of the points of %s, fitted to %d photos:"
-        " it is off by %.2f px of the crop on photos that are left out",
-        *(source, len(crops), error_px),
-    )
 
 
 # ── callbacks ──

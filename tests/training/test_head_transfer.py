@@ -147,6 +147,19 @@ def test_training_of_other_points_begins_near_them(own_faces, tiny_run, settings
     assert any("fitted to 21 photos" in message for message in caplog.messages)  # each once
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_points_in_another_order_are_noticed(is_reversed, mean_face, own_faces, settings, caplog):
+    table = own_faces / "train" / "landmarks.csv"
+    landmarks = landmark_tables.read_landmarks(table)
+    if is_reversed:
+        reversed_px = landmarks.landmarks_photo_px[:, ::-1]
+        landmark_tables.write_landmarks(table, landmarks.file_names, reversed_px)
+    caplog.set_level("WARNING", logger="absl")
+    own = {"data": str(own_faces), "image_size": "48x64", "framing": "stretch", "epochs": 1}
+    train(settings.replace(init_weights=str(mean_face), **own))
+    assert any("same order" in message for message in caplog.messages) == is_reversed
+
+
 @pytest.mark.parametrize(
     ("change", "possible"),
     [
