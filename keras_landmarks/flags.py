@@ -332,7 +332,8 @@ def _run_main(main: Callable[[Any], dict[str, Any]], paths: list[str]) -> None:
     except KeyboardInterrupt as how_to_resume:
         _stop(": ".join(filter(None, ["stopped", str(how_to_resume)])), interruption.EXIT_STATUS)
     except (InputError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout):
+        gone = isinstance(error, BrokenPipeError) and process.is_command()
+        if gone and _has_no_reader(sys.stdout):
             os._exit(128 + signal.SIGPIPE)  # as commands do in `command | head`
         _fail(f"{error}{_hint_at_commas(str(error))}")
     except Exception:
@@ -348,7 +349,7 @@ def _has_no_reader(output: TextIO) -> bool:
     """Whether the process that read the output, through a pipe, has ended."""
     poll = select.poll()
     poll.register(output.fileno(), 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def _why_jax_cannot_start() -> str:

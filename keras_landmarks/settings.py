@@ -339,12 +339,14 @@ class ScheduleSettings:
     first_cycle_epochs: int = setting(1, "Epochs of the first cycle of restarts.", low=1)
     first_epochs: int = setting(
         0,
-        "Before --epochs, train so many epochs with crops of --first_image_size, which is faster,"
-        " in WORKDIR/first, and begin from those weights.",
+        "Before the --epochs, train for this many epochs on smaller crops, and begin with the"
+        " weights that result.",
         low=0,
     )
-    first_image_size: str = setting(
-        "64x80", "As --image_size, for --first_epochs.", check=parse_size
+    first_image_size: str | None = setting(
+        None,
+        "The --image_size of the --first_epochs. Default: half of each side.",
+        check=parse_size,
     )
 
 
@@ -365,7 +367,8 @@ class AugmentationSettings:
     scale_limit: float = setting(0.1, "Scale by a factor of up to 1 +- this.", low=0.0, high=0.99)
     turn_limit: float = setting(
         20.0,
-        "--augment_online=turn: turn heads to the left and right by up to this many degrees.",
+        "--augment_online=turn: turn heads to the left or right by up to this many degrees, and up"
+        " or down by up to 0.4 times as many.",
         low=0.0,
         high=45.0,
     )
@@ -463,14 +466,19 @@ class TrainSettings:
 
     def first_stage(self) -> "TrainSettings | None":
         """Returns the settings of the training of --first_epochs, if there is one."""
-        schedule = self.schedule
-        if not schedule.first_epochs:
+        epochs, size = self.schedule.first_epochs, self.schedule.first_image_size
+        if not epochs:
             return None
+        sides = (max(side // 2, _LEAST_SIDE_PX) for side in parse_size(self.crop.image_size))
         return self.replace(
             workdir=f"{self.files.workdir}/first",
-            image_size=schedule.first_image_size,
-            epochs=schedule.first_epochs,
+            image_size=size or "{}x{}".format(*sides),
+            epochs=epochs,
             first_epochs=0,
+            first_image_size=None,
+            warmup_epochs=min(self.schedule.warmup_epochs, epochs / 2),
+            average_last_epochs=min(self.optimizer.average_last_epochs, epochs),
+            seed=self.run.seed + 1,  # the same one would repeat what is drawn
         )
 
     @property
@@ -896,7 +904,6 @@ def fixed_settings(values: Mapping[str, Any]) -> dict[str, Any]:
         "reset_optimizer_each_epoch": values["schedule"] == "steps",
         "augment_refill": values["augment_count"],
         "turn_limit": "turn" in values["augment_online"],
-        "first_epochs": values["first_epochs"],
         "first_image_size": values["first_epochs"],
         **dict.fromkeys(["rotate_limit", "shift_limit", "scale_limit"], moves_images),
     }

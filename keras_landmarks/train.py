@@ -40,8 +40,10 @@ exactly.
 INITIAL WEIGHTS. --init_weights takes a work directory, a model in one file, or @faces, the model of
 the package (see flags/few.cfg). Layers of the head that do not fit are named and begin anew. Where
 only the points are others, by their number or their names, the new head begins as the linear
-function of the trained model's points that fits the labels best. --first_epochs trains at a smaller
-size first, where an epoch costs a fraction, and goes on with the weights at --image_size.
+function of the trained model's points that fits the labels best. --first_epochs trains on
+smaller crops first, in the work directory WORKDIR/first, and begins the --epochs with its weights.
+An epoch costs in proportion to the pixels. Both trainings run the whole schedule, each with its own
+number of epochs.
 
 DATA. A point that was not placed in a photo, two empty cells, counts in no loss; every point needs
 a place in one training photo. Every table of --validation_groups must list every image.
@@ -121,8 +123,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from absl import logging
-
 from keras_landmarks import flags
 from keras_landmarks.contest import locations
 from keras_landmarks.input.extra_images import load_extra_images
@@ -185,9 +185,6 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
     trainer.check_settings(settings)
     if settings.loss.teacher and for_each:
         raise InputError("--teacher does not go with --beam_runner: workers read labels themselves")
-    if first := settings.first_stage():
-        logging.info("first %d epochs at %s px", first.schedule.epochs, first.crop.image_size)
-        train(first, for_each)
     with (
         work_directory.lock(settings),
         distribution.data_parallel(),
@@ -196,17 +193,21 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         # ── Settings: the same as those of the training in the work directory, if there is one ──
         work_directory.check_settings(settings)
 
+        # ── First epochs, with smaller crops: a training of its own ──
+        if first := work_directory.begin_first_stage(settings):
+            train(first, for_each)
+
         # ── Samples and split ──
         with distribution.main_process_first("samples"):
             samples = load_training_samples(settings)
             split = split_samples(samples, settings.split)
             if settings.loss.teacher:
                 samples = teach(samples, split.training, Path(settings.loss.teacher))
-            fingerprint = fingerprint_rows(samples, split.training)
+            head = work_directory.choose_head(settings, samples, split.training)
+            fingerprint = fingerprint_rows(samples, split.training, head)
             work_directory.check_images(settings, fingerprint)
             check_every_landmark(samples, split.training)
             mirror_map = work_directory.choose_mirror_map(samples, split.training, settings)
-            head = work_directory.choose_head(settings, samples.num_landmarks)
             work_directory.check_model(settings, samples.num_landmarks, mirror_map)
             parts = [(samples, split.training)]
             if settings.extra_images.augment_count:

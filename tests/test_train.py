@@ -1,8 +1,9 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from training_runs import assert_same_weights, interrupt_at, read_history
+from training_runs import assert_same_weights, best_weights, interrupt_at, read_history
 
 from keras_landmarks.contest import grouping, landmark_tables
 from keras_landmarks.flags import FLAGS
@@ -68,6 +69,27 @@ def test_first_epochs_are_trained_at_their_own_size(tiny_run, settings):
     assert results["epochs"] == 2
     assert results["best_loss"] < without["best_loss"]
     assert "--init_weights=none" in (Path(staged.files.workdir) / "flags.cfg").read_text()
+
+
+def test_restarted_first_stage_leaves_nothing_of_an_earlier_training(settings, monkeypatch):
+    """The next start resumes the first stage, and must not take the old second for its own."""
+    staged = settings.replace(first_epochs=1, first_image_size="32x40", epochs=1)
+    train(staged)
+    old = best_weights(staged.files.workdir)
+    interrupt_at(Position(0, 1), staged.replace(resume=False, learning_rates="0:1e-3"), monkeypatch)
+    train(staged.replace(learning_rates="0:1e-3"))
+    new = best_weights(staged.files.workdir)
+    assert any(np.any(ours != theirs) for ours, theirs in zip(new, old, strict=True))
+
+
+def test_first_stage_that_is_over_is_not_needed_again(settings):
+    staged = settings.replace(first_epochs=1, first_image_size="32x40", epochs=1)
+    train(staged)
+    shutil.rmtree(Path(staged.files.workdir) / "first")
+    assert train(staged.replace(epochs=2))["epochs"] == 2
+    assert not (Path(staged.files.workdir) / "first").exists()
+    with pytest.raises(InputError, match="--first_epochs=1, not --first_epochs=2"):
+        train(staged.replace(first_epochs=2))
 
 
 @pytest.mark.parametrize("stage", ["first", "second"])

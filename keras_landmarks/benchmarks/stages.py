@@ -91,10 +91,13 @@ def augment(workload: Workload) -> Results:
     settings, points = workload.settings, workload.samples.num_landmarks
     is_contest = points == layout.CONTEST_POINTS
     mirror_map = layout.mirror_map() if is_contest else None
-    head = find_head(points, workload.data / LAYOUT_FILE) if is_contest else None
-    augmentation = settings.augmentation
+    augmentation, head = settings.augmentation, None
     if not augmentation.augment_online:  # then all kinds, to show what they cost
-        augmentation = dataclasses.replace(augmentation, augment_online=AUGMENTATIONS)
+        kinds = [kind for kind in AUGMENTATIONS if is_contest or kind != "turn"]
+        augmentation = dataclasses.replace(augmentation, augment_online=tuple(kinds))
+    if "turn" in augmentation.augment_online:
+        faces = workload.samples.landmarks_photo_px[:100]
+        head = find_head(points, workload.data / LAYOUT_FILE, faces)
     make_augmenter = functools.partial(online_augmenter, augmentation, mirror_map, head)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch[:2], strict=True))
     augmenter = make_augmenter()

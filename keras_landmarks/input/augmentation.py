@@ -124,7 +124,7 @@ def online_augmenter(
 ) -> Augmenter:
     """Returns the augmentation of `--augment_online`.
 
-    `turn` shows half of the heads as seen from another side; it needs the mean `head` (k, 3).
+    `turn` shows half of the heads as seen from another side, with the mean `head` (k, 3).
     `affine` draws a scale for each axis and fills the border with black, as in photos that were
     cropped beyond an edge. `misplace` draws from wider limits, which are fixed, for a quarter of
     the images, and `affine` leaves these alone: faces that lie off the middle, are cut off, tilted,
@@ -168,11 +168,12 @@ def online_augmenter(
         "mirror": [],
     }
     chosen = [transforms[kind] for kind in AUGMENTATIONS if kind in kinds]
-    turns = "turn" in kinds and head is not None
+    if "turn" in kinds and head is None:
+        raise ValueError("turn: no head")
     return Augmenter(
         [*itertools.chain(*chosen)],
         mirror_map if "mirror" in kinds else None,
-        HeadTurner(head, settings.turn_limit) if turns else None,
+        HeadTurner(head, settings.turn_limit) if "turn" in kinds else None,
     )
 
 

@@ -25,27 +25,41 @@ _CELL_PX = 2
 _NEARNESS = 8.0  # of two things at one place the one nearer by z half face widths weighs e^(8z)
 _BORDER_DEPTH = -1.0  # half face widths: behind the face
 _MIN_LANDMARKS = 8  # fewer do not tell how a head is turned
-_PITCH_SHARE = 0.4  # of the limit of the yaw
+_LEAST_DEPTH = 0.02  # of a head's points, as a share of their extent
+_MOST_MISFIT = 0.3  # half face widths; 971 points of real faces have 0.06
+_PITCH_SHARE = 0.4  # the limit of the pitch is this share of that of the yaw
+_AXES = "x to the right, y down, z towards the viewer, in one unit"
 
 
-def find_head(num_landmarks: int, layout_file: Path) -> np.ndarray:
+def find_head(num_landmarks: int, layout_file: Path, faces: np.ndarray) -> np.ndarray:
     """Returns the mean head (k, 3) of a layout, in the axes of `turn_head`.
 
     It is the `head` of the layout file, [[x, y, z], ...] in any unit, or for the contest's points
     that of the synthetic faces.
 
+    Args:
+        num_landmarks: points of the layout.
+        layout_file: need not exist.
+        faces: (n, k, 2) landmarks in photos, y down, by which the head is checked.
+
     Raises:
-        InputError: there is none, or it is not a face in three dimensions.
+        InputError: there is no head, or it is flat, upside down, back to front or of other points.
     """
     value = layout.read_json(layout_file) if layout_file.exists() else None
     if isinstance(value, dict) and "head" in value:
-        return _parse_head(value["head"], num_landmarks, layout_file)
-    if num_landmarks == layout.CONTEST_POINTS:
-        return head_points(FaceParameters())
-    raise InputError(
-        "--augment_online=turn needs the depth of the points: give a 'head' in"
-        f" {layout_file}, [[x, y, z], ...], x to the right, y down, z towards the viewer"
-    )
+        head, where = _parse_head(value["head"], num_landmarks, layout_file), f"{layout_file}: "
+    elif num_landmarks == layout.CONTEST_POINTS:
+        head, where = head_points(FaceParameters()), "--augment_online=turn: the contest's "
+    else:
+        raise InputError(
+            "--augment_online=turn needs the depth of the points: give a 'head' in"
+            f" {layout_file}, [[x, y, z], ...], {_AXES}"
+        )
+    whole = [face for face in faces if np.isfinite(face).all() and np.ptp(face, axis=0).all()]
+    errors = [_misfit(head, face.astype(np.float64)) for face in whole]
+    if errors and np.median(errors) > _MOST_MISFIT:
+        raise InputError(f"{where}'head' does not look like the faces: it must have {_AXES}")
+    return head
 
 
 def _parse_head(value: object, num_landmarks: int, path: Path) -> np.ndarray:
@@ -55,10 +69,30 @@ def _parse_head(value: object, num_landmarks: int, path: Path) -> np.ndarray:
         head = np.zeros(0)
     if head.shape != (num_landmarks, 3) or not np.isfinite(head).all():
         raise InputError(f"{path}: 'head' is not a list of {num_landmarks} points [x, y, z]")
-    width, height, depth = np.ptp(head, axis=0)
-    if not 0 < depth < 3 * width or height == 0:
+    if num_landmarks < _MIN_LANDMARKS:
+        raise InputError(f"{path}: {_MIN_LANDMARKS} points or more tell how a head is turned")
+    head -= head.mean(axis=0)
+    if not _has_depth(head):
         raise InputError(f"{path}: 'head' is flat, or its x, y and z are not in one unit")
-    return 2 * (head - head.mean(axis=0)) / width
+    x, _, z = head.T
+    if np.cov(np.abs(x), z)[0, 1] > 0:  # the sides of a face lie behind its middle
+        raise InputError(f"{path}: 'head' is back to front: it must have {_AXES}")
+    return 2 * head / np.ptp(x)
+
+
+def _has_depth(head: np.ndarray) -> bool:
+    """Whether centred points (k, 3) fill three dimensions, as a pose needs."""
+    lengths = np.linalg.svd(head, compute_uv=False)
+    return bool(lengths[2] > _LEAST_DEPTH * lengths[0])
+
+
+def _misfit(head: np.ndarray, landmarks_px: np.ndarray) -> float:
+    """Returns the distance of a head's points from a face's, in half face widths; 1 if averted."""
+    pose = fit_pose(head, landmarks_px)
+    if pose.rotation[2, 2] < 0:
+        return 1.0
+    fitted_px = pose.scale * head @ pose.rotation[:2].T + pose.centre_px
+    return np.linalg.norm(landmarks_px - fitted_px, axis=1).mean() / pose.scale
 
 
 @dataclass(frozen=True)
@@ -131,11 +165,11 @@ def turn_head(
         turn: (3, 3), a rotation in the head's own axes.
 
     Returns:
-        The image, and the landmarks (k, 2) float32 in it. Both are unchanged if too few landmarks
-        have a place.
+        The image, and the landmarks (k, 2) float32 in it. Both are unchanged if the landmarks that
+        have a place are too few for a pose, or lie in one plane of the head.
     """
     present = ~np.isnan(landmarks_px[:, 0])
-    if present.sum() < _MIN_LANDMARKS:
+    if not _shows_pose(landmarks_px[present], head[present], head):
         return image, landmarks_px
     placed_px = landmarks_px[present].astype(np.float32)
     motion = _turn_landmarks(placed_px, head[present], turn)
@@ -143,6 +177,14 @@ def turn_head(
     moved_px = landmarks_px.astype(np.float32)
     moved_px[present] += np.stack([_sample(plane, placed_px) for plane in (x_px, y_px)], axis=-1)
     return _warp(image, x_px, y_px, depth), moved_px
+
+
+def _shows_pose(landmarks_px: np.ndarray, points: np.ndarray, head: np.ndarray) -> bool:
+    """Whether a face's landmarks (n, 2), `points` (n, 3) of the head (k, 3), tell its pose."""
+    is_part = len(points) < len(head)
+    if is_part and (len(points) < _MIN_LANDMARKS or not _has_depth(points - points.mean(axis=0))):
+        return False
+    return bool(np.ptp(landmarks_px, axis=0).any())
 
 
 def _turn_landmarks(landmarks_px: np.ndarray, head: np.ndarray, turn: np.ndarray) -> np.ndarray:
@@ -169,19 +211,19 @@ def _interpolate(landmarks_px: np.ndarray, values: np.ndarray, size: tuple[int, 
     is_border = np.ones(sums.shape[1:], bool)
     is_border[1:-1, 1:-1] = False
     sums[:, is_border & (sums[-1] == 0)] = [[0], [0], [_BORDER_DEPTH], [1]]
-    return _resize(_fill(sums), size)
+    return _spread(_fill(sums), size)
 
 
 def _warp(image: np.ndarray, x_px: np.ndarray, y_px: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Moves every pixel of an image by its displacement; the nearest of several is seen."""
     size = image.shape[:2]
     rows, columns = np.indices(size, np.float32)
-    nearness = np.exp(_NEARNESS * depth)
+    nearness = np.exp(_NEARNESS * depth.clip(-2, 2))  # a real head is 2 half widths deep
     values = [x_px * nearness, y_px * nearness, nearness]
     *sums, weights = _sum_in_cells(columns + x_px, rows + y_px, values, size)
     is_hit = weights > 0
     means = np.array([*sums, weights]) / np.where(is_hit, weights, 1)
-    back_x_px, back_y_px = _resize(_fill(means), size)
+    back_x_px, back_y_px = _spread(_fill(means), size)
     sources = columns - back_x_px, rows - back_y_px
     return cv2.remap(image, *sources, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -225,6 +267,13 @@ def _fill(sums: np.ndarray) -> np.ndarray:
     around = _fill(_resize(sums, ((height + 1) // 2, (width + 1) // 2)))
     around = _resize(around, (height, width))
     return around + np.minimum(weights, 1) * (means - around)
+
+
+def _spread(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns planes of cells as planes of an image's pixels."""
+    height, width = size
+    cells = np.multiply(planes.shape[1:], _CELL_PX)  # the last ones may reach beyond the image
+    return _resize(planes, tuple(cells.tolist()))[:, :height, :width]
 
 
 def _resize(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -171,17 +171,24 @@ def make_loader(samples: Samples, prepared: Path) -> Callable[[], Samples]:
     return functools.partial(_load_again, folder, image_folder, samples.fingerprint)
 
 
-def fingerprint_rows(samples: Samples, rows: np.ndarray) -> str:
+def fingerprint_rows(samples: Samples, rows: np.ndarray, head: np.ndarray | None = None) -> str:
     """Returns a SHA-256 of the file names and landmarks of these rows.
 
     Landmarks are taken from a thousand rows at most, evenly spaced, because those of a large table
     are gigabytes. The location of the folder does not matter.
+
+    Args:
+        samples: the samples.
+        rows: of the samples.
+        head: (k, 3), the mean head by which images are turned, if they are.
     """
     sha256 = hashlib.sha256()
     for row in rows:
         sha256.update(samples.file_names[row].encode() + b"\n")
     spaced_rows = rows[:: len(rows) // _ROWS_FINGERPRINTED + 1]
     sha256.update(samples.landmarks_photo_px[spaced_rows].tobytes())
+    if head is not None:
+        sha256.update(head.round(4).tobytes())  # the last digits may differ between machines
     return sha256.hexdigest()
 
 

@@ -113,9 +113,10 @@ def check_images(path: Path, images: str) -> None:
     """
     if _read_run(path).get("images") not in (None, images):
         raise InputError(
-            f"{path.parent} was trained on other images (--data, their points, or which of them to"
-            " train on); give another --workdir, start over with --noresume, or give"
-            f" --init_weights={path.parent} and another --workdir to continue from its weights"
+            f"{path.parent} was trained on other images (--data, their points, which of them to"
+            " train on, or the 'head' in layout.json); give another --workdir, start over with"
+            f" --noresume, or give --init_weights={path.parent} and another --workdir to continue"
+            " from its weights"
         )
 
 

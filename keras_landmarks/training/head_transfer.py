@@ -16,6 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from keras_landmarks.images import geometry
 from keras_landmarks.layouts.gaps import fill_gaps
 from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.spec import ModelSpec
@@ -23,7 +24,7 @@ from keras_landmarks.models.spec import ModelSpec
 MAX_PHOTOS = 1000  # more do not improve the fit
 _PHOTOS_AT_ONCE = 16
 _LEAST_DEVIATION_PX = 0.1
-_SHRINK = cv2.INTER_AREA
+_SAME_ASPECT = 0.02
 _PENALTIES = 10.0 ** np.arange(-2, 9, 0.5)
 
 
@@ -42,20 +43,35 @@ class LinearFit(NamedTuple):
 
 
 def is_possible(trained: ModelSpec, new: ModelSpec) -> bool:
-    """Whether a head can begin from the head of this trained model, and is not the same one."""
-    same = ("model", "normalisation", "head")
-    is_alike = all(getattr(trained, name) == getattr(new, name) for name in same)
-    has_same_head = trained.shape_components == new.shape_components and trained.has_outputs_of(new)
-    return is_alike and not has_same_head
+    """Whether a head can begin from the head of this trained model."""
+    return all(
+        getattr(trained, name) == getattr(new, name) for name in ("model", "normalisation", "head")
+    )
+
+
+def is_needed(trained: ModelSpec, new: ModelSpec) -> bool:
+    """Whether the trained head cannot serve as it is."""
+    return trained.shape_components != new.shape_components or not trained.has_outputs_of(new)
+
+
+def differs_in_size_only(trained: ModelSpec, new: ModelSpec) -> bool:
+    """Whether both predict the same landmarks in crops that show the same part of a photo."""
+    ours, theirs = new.crop_spec, trained.crop_spec
+    same_framing = (ours.framing, ours.trim_bands) == (theirs.framing, theirs.trim_bands)
+    same_aspect = abs(ours.width * theirs.height / (ours.height * theirs.width) - 1) < _SAME_ASPECT
+    same_part = same_framing and (ours.framing == "stretch" or same_aspect)
+    return trained.has_points_of(new) and same_part
 
 
 def take_head(network: keras.Model, trained: keras.Model) -> None:
     """Sets the head's weights so that it predicts the same landmarks in crops of another size.
 
-    Both models are as in `fit_head`.
+    Args:
+        network: a new model with the trained one's layers up to the last feature map, and with its
+            shape basis if its head has one.
+        trained: the trained model, which `differs_in_size_only`.
     """
-    outputs = 2 * trained.output_shape[1]
-    _set_coordinates(network, trained, LinearFit(np.eye(outputs), np.zeros(outputs), 0.0))
+    _set_coordinates(network, trained)
     if _has_log_variance(network) and _has_log_variance(trained):
         kernel, bias = trained.get_layer("log_variance").get_weights()
         more = np.log(_scales(network, trained)).sum()  # of a variance
@@ -77,8 +93,8 @@ def fit_head(
     Returns:
         The root mean square error of a coordinate of photos that were left out, crop px.
     """
-    height, width = trained.input_shape[1:3]
-    seen = np.array([cv2.resize(crop, (width, height), interpolation=_SHRINK) for crop in crops])
+    size = np.array(trained.input_shape[2:0:-1])
+    seen = np.array([geometry.resize(crop, size) for crop in crops])
     predicted = np.concatenate([trained.predict_on_batch(some) for some in _in_batches(seen)])
     scales = _scales(network, trained)
     trained_px = (predicted[..., :2] + 0.5) * scales - 0.5
@@ -105,22 +121,26 @@ def _scales(network: keras.Model, trained: keras.Model) -> np.ndarray:
     return np.divide(network.input_shape[2:0:-1], trained.input_shape[2:0:-1])
 
 
-def _set_coordinates(network: keras.Model, trained: keras.Model, fit: LinearFit) -> None:
+def _set_coordinates(
+    network: keras.Model, trained: keras.Model, fit: LinearFit | None = None
+) -> None:
     """Sets the layers of the coordinates.
 
-    `fit` is from the trained model's landmarks, but in px of the new crops, to the new landmarks.
+    `fit` leads from the trained model's landmarks, in px of the new crops, to the new landmarks;
+    None if they are the same.
     """
     is_linear = any(layer.name == "fc" for layer in network.layers)
     kernel, bias = trained.get_layer("fc" if is_linear else "basis").get_weights()
     scales = np.resize(_scales(network, trained), bias.shape)  # x and y in turn
-    matrix = scales[:, None] * fit.matrix
-    offset = ((bias + 0.5) * scales - 0.5) @ fit.matrix + fit.offset
+    matrix, offset = kernel * scales, (bias + 0.5) * scales - 0.5
+    if fit:
+        matrix, offset = matrix @ fit.matrix, offset @ fit.matrix + fit.offset
     if is_linear:
-        network.get_layer("fc").set_weights([kernel @ matrix, offset])
+        network.get_layer("fc").set_weights([matrix, offset])
         return
     new_components, new_mean = network.get_layer("basis").get_weights()
     to_coefficients = np.linalg.pinv(new_components)
-    matrix = kernel @ matrix @ to_coefficients
+    matrix = matrix @ to_coefficients
     offset = (offset - new_mean) @ to_coefficients
     kernel, bias = trained.get_layer("coefficients").get_weights()
     maps = (model.get_layer("flatten").input.shape[1:] for model in (trained, network))
@@ -133,13 +153,15 @@ def _resize_kernel(
 ) -> np.ndarray:
     """Returns a linear layer's kernel (height * width * channels, c) for a map of another size.
 
-    If the new map shows the same with more pixels, the layer's outputs stay the same.
+    Each value of the old kernel is shared out among the new ones near its place, so that a map of
+    one colour gives the same outputs.
     """
     planes = kernel.reshape(*from_map, -1)
     for axis, (before, after) in enumerate(zip(from_map[:2], to_map[:2], strict=True)):
-        # Each row of the weights sums to 1; their sum over the map must stay the same.
-        weights = cv2.resize(np.eye(before), (before, after), interpolation=cv2.INTER_LINEAR)
-        planes = np.moveaxis(np.tensordot(weights * before / after, planes, (1, axis)), 0, axis)
+        method = cv2.INTER_AREA if after < before else cv2.INTER_LINEAR
+        weights = cv2.resize(np.eye(before), (before, after), interpolation=method)
+        weights /= weights.sum(axis=0)
+        planes = np.moveaxis(np.tensordot(weights, planes, (1, axis)), 0, axis)
     return planes.reshape(-1, kernel.shape[-1])
 
 

@@ -13,7 +13,8 @@ from keras_landmarks.settings import TrainSettings
 from keras_landmarks.training import head_transfer
 
 _CHECKED_PHOTOS = 64
-_STRANGE_NME = 0.2  # the mean face has about 0.1, points in another order 0.3 and more
+# As a share of the face's longer side: the mean face has about 0.1, points in another order 0.3.
+_STRANGE_ERROR = 0.2
 
 
 def begin(network: keras.Model, settings: TrainSettings, photos: ImageSet) -> None:
@@ -22,21 +23,25 @@ def begin(network: keras.Model, settings: TrainSettings, photos: ImageSet) -> No
     Args:
         network: with its initial weights and, in a shape head, its basis.
         settings: the settings of the training.
-        photos: the training photos, each once: copies would stay when one is left out of a fit.
+        photos: the training photos without repeats, which would make the error of photos that are
+            left out of a fit too small.
     """
     source = settings.initial_weights
     if source in ("none", "imagenet") or not has_spec(source):
         return
     trained_spec, spec = read_spec(source), read_spec(settings.files.workdir)
-    has_same_points = trained_spec.has_points_of(spec)
-    if head_transfer.is_possible(trained_spec, spec):
+    if not head_transfer.is_possible(trained_spec, spec):
+        return
+    if head_transfer.is_needed(trained_spec, spec):
         _, trained = load_trained(source)
-        if has_same_points:
-            head_transfer.take_head(network, trained)
-        else:
+        if not head_transfer.differs_in_size_only(trained_spec, spec):
             _fit_head(network, trained, photos, source)
-    if has_same_points and trained_spec.head == spec.head and not settings.first_stage():
-        _check_landmarks(network, photos, source)
+            return
+        head_transfer.take_head(network, trained)
+        logging.info("the head of %s is adapted to crops of %s px", source, spec.image_size)
+    if settings.first_stage() or (trained_spec.point_names and spec.point_names):
+        return  # the same points without doubt
+    _check_landmarks(network, photos, source)
 
 
 def _fit_head(network: keras.Model, trained: keras.Model, photos: ImageSet, source: str) -> None:
@@ -53,16 +58,19 @@ def _fit_head(network: keras.Model, trained: keras.Model, photos: ImageSet, sour
 
 
 def _check_landmarks(network: keras.Model, photos: ImageSet, source: str) -> None:
-    """Warns if points that have no names seem to be in another order than the trained model's."""
+    """Warns if the points seem to be in another order than the trained model's."""
     crops, landmarks_crop_px, _ = photos.load(_spread_rows(photos, _CHECKED_PHOTOS))
     predicted = network.predict_on_batch(crops)[..., :2]
     distances_px = metrics.point_distances(predicted, landmarks_crop_px)
-    nme = np.nanmean(distances_px / metrics.face_sizes(landmarks_crop_px)[:, None])
-    if nme > _STRANGE_NME:
+    # Not the root of the box's area, which is small if all points lie nearly on one line.
+    sizes_px = metrics.box_sides(landmarks_crop_px).max(axis=1)
+    is_face = sizes_px > 0
+    errors = np.nanmean(distances_px[is_face], axis=1) / sizes_px[is_face]
+    if is_face.any() and np.median(errors) > _STRANGE_ERROR:
         logging.warning(
             "before the training the points of %s are off by %.0f %% of the face's size: do your"
             " points come in the same order?",
-            *(source, 100 * nme),
+            *(source, 100 * np.median(errors)),
         )
 
 

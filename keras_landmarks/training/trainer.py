@@ -88,8 +88,8 @@ def fit(
         settings: the settings of the training.
         training: the images to train on.
         validation: the images to validate on; may be empty.
-        make_augmenter: makes the augmentation of training images in each worker process; None for
-            no augmentation.
+        make_augmenter: called in each worker process, returns what augments training images; None
+            for no augmentation.
         has_gaps: whether some landmarks have no place.
         record: the record for checkpoints, from `checkpoint.training_record`.
 

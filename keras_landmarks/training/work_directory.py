@@ -32,6 +32,7 @@ from keras_landmarks.utils.locks import exclusive_lock
 
 CHECKPOINT, LOGS = "last.safetensors", "logs"
 _INVALID_SAMPLES = "rejects.csv"
+_FACES_FOR_HEAD = 100
 
 
 def lock(settings: TrainSettings) -> AbstractContextManager:
@@ -99,6 +100,28 @@ def check_model(settings: TrainSettings, num_landmarks: int, mirror_map: np.ndar
         )
 
 
+# ── the first stage ──
+
+
+def begin_first_stage(settings: TrainSettings) -> TrainSettings | None:
+    """Returns the settings of a training that must come before the one in the work directory.
+
+    None if there is none, or if the work directory is beyond it. With `--noresume` the files of an
+    earlier training are removed, which a resumed one would find after the first stage.
+    """
+    first = settings.first_stage()
+    if first is None or _is_begun(settings):
+        return None
+    if distribution.is_first() and not settings.run.resume:
+        _remove_training(Path(settings.files.workdir))
+    distribution.wait_for_all("first stage")
+    return first
+
+
+def _is_begun(settings: TrainSettings) -> bool:
+    return settings.run.resume and (Path(settings.files.workdir) / CHECKPOINT).exists()
+
+
 # ── the network and its mirror map ──
 
 
@@ -154,15 +177,18 @@ def _recorded_mirror_map(settings: TrainSettings) -> np.ndarray | None:
     return mirror.from_json(recorded.mirror, recorded.num_landmarks, str(path))
 
 
-def choose_head(settings: TrainSettings, num_landmarks: int) -> np.ndarray | None:
-    """Returns the mean head (k, 3) if images show turned heads, else None.
+def choose_head(
+    settings: TrainSettings, samples: Samples, train_rows: np.ndarray
+) -> np.ndarray | None:
+    """Returns the mean head (k, 3) if heads are turned, checked on training faces, else None.
 
     Raises:
-        InputError: the depth of the landmarks is not known.
+        InputError: the depth of the landmarks is not known, or the head does not fit the faces.
     """
     if "turn" not in settings.augmentation.augment_online:
         return None
-    return find_head(num_landmarks, Path(settings.files.data) / LAYOUT_FILE)
+    faces = samples.landmarks_photo_px[train_rows[:_FACES_FOR_HEAD]]
+    return find_head(samples.num_landmarks, Path(settings.files.data) / LAYOUT_FILE, faces)
 
 
 def model_spec(
@@ -202,8 +228,9 @@ def claim(
     requested = model_spec(settings, num_landmarks, mirror_map)
     keras.utils.set_random_seed(settings.run.seed)
     network = build_model(requested, settings.network.precision)
-    # Before anything is written, so that a corrected command finds the folder as it was.
-    pretrained.initialise(network, requested, settings.initial_weights)
+    if not _is_begun(settings):
+        # Before anything is written, so that a corrected command finds the folder as it was.
+        pretrained.initialise(network, requested, settings.initial_weights)
     if distribution.is_first():
         workdir = Path(settings.files.workdir)
         if not settings.run.resume:

@@ -4,14 +4,15 @@
         --photos=20,50,100,300 --draws=3 --out=curve --name=few -- --flagfile=few
 
 Photos of --held_out people, drawn once, are scored; the training photos are drawn from the other
-people's. The points are the first layout's that `choose_points` draws, each with its mirror
-partner. Flags after -- go to `train`. OUT/results.csv gets a row for each training; rows that it
-has are not trained again. The Markdown table is printed, and OUT/curve.svg shows all rows.
---only=names.csv leaves out all other photos.
+people's. `choose_points` draws the points from the contest's, each with its mirror partner. Flags
+after -- go to `train`. OUT/results.csv gets a row for each training; rows that it has are not
+trained again. The Markdown table is printed, and OUT/curve.svg shows all rows. --only=names.csv
+leaves out all other photos.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ import pandas as pd
 from keras_landmarks.contest import grouping, landmark_tables
 from keras_landmarks.layouts import layout
 
-_KEY = ["name", "points", "photos", "draw"]  # columns that tell trainings apart
+_KEY = ["name", "points", "photos", "draw", "flags"]  # columns that tell trainings apart
 
 
 class Split(NamedTuple):
@@ -102,20 +103,25 @@ def measure(options: argparse.Namespace, done: set[tuple]) -> Iterator[dict]:
         file_names = [name for name in file_names if name in known]
     person_of = grouping.read_group_table(data / "train" / "persons.csv")
     split = split_by_person(file_names, person_of, options.held_out)
+    if max(options.photos) > len(split.pool):
+        raise SystemExit(f"--photos: there are {len(split.pool)} besides those that are held out")
     for draw, count, photos in product(range(options.draws), options.points, options.photos):
-        key = options.name, count, photos, draw
+        key = options.name, count, photos, draw, " ".join(options.flags)
         if key in done:
             continue
         rng = np.random.default_rng(draw)
-        training = np.sort(rng.choice(split.pool, min(photos, len(split.pool)), replace=False))
+        training = np.sort(rng.choice(split.pool, photos, replace=False))
         names_of = {
             split_name: [file_names[index] for index in indices]
             for split_name, indices in (("train", training), ("held", split.held_out))
         }
-        name = "-".join(map(str, key))
+        name = "-".join(map(str, key[:4]))
         if not (folder := out / "data" / name).exists():
             points = choose_points(count, layout.mirror_map())
-            write_subset(data, folder, names_of, points)
+            begun = out / "data" / f"{name}.begun"
+            shutil.rmtree(begun, ignore_errors=True)
+            write_subset(data, begun, names_of, points)
+            begun.rename(folder)
         yield dict(zip(_KEY, key, strict=True)) | train_and_score(folder, out / name, options.flags)
 
 
@@ -168,7 +174,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     path = Path(options.out) / "results.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    texts = {"name": str, "flags": str}
+    rows = pd.read_csv(path, dtype=texts).to_dict("records") if path.exists() else []
     done = {tuple(row[name] for name in _KEY) for row in rows}
     for row in measure(options, done):
         rows.append(row)

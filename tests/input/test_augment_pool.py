@@ -35,7 +35,8 @@ def make_online_augmenter():
     from keras_landmarks.input.augmentation import online_augmenter
     from keras_landmarks.settings import AUGMENTATIONS, AugmentationSettings
 
-    return online_augmenter(AugmentationSettings(AUGMENTATIONS), np.arange(POINTS)[::-1])
+    head = np.random.default_rng(0).normal(size=(POINTS, 3))
+    return online_augmenter(AugmentationSettings(AUGMENTATIONS), np.arange(POINTS)[::-1], head)
 
 
 def batch_of(count, seed=0):

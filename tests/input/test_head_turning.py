@@ -7,9 +7,10 @@ from keras_landmarks.input import head_turning
 from keras_landmarks.input.augmentation import online_augmenter
 from keras_landmarks.input.head_turning import find_head, fit_pose, rotation, turn_head
 from keras_landmarks.settings import AugmentationSettings
+from keras_landmarks.synthetic.faces import FaceParameters, head_points
 from keras_landmarks.utils.errors import InputError
 
-HEAD = find_head(971, head_turning.Path("no layout.json"))
+HEAD = head_points(FaceParameters())
 CENTRE, SCALE, SIZE = np.array([48.0, 60.0]), 26.0, (128, 96)  # px
 
 
@@ -94,6 +95,28 @@ def test_missing_landmarks_stay_missing():
     np.testing.assert_array_equal(moved_px, landmarks_px)
 
 
+def test_faces_without_a_pose_stay_as_they_are():
+    """One point for all landmarks; and the landmarks of one plane of the head."""
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    flat_head = HEAD * [1, 1, 0] + np.eye(971, 1) * [0, 0, 1]
+    without_depth_px = view(rotation(0, 0))
+    without_depth_px[0] = np.nan
+    for head, landmarks_px in ((HEAD, np.full((971, 2), 9.0)), (flat_head, without_depth_px)):
+        turned, moved_px = turn_head(image, landmarks_px, head, rotation(15, 0))
+        np.testing.assert_array_equal(turned, image)
+        np.testing.assert_array_equal(moved_px, landmarks_px)
+
+
+@pytest.mark.parametrize("size", [(128, 96), (129, 97), (65, 40)])
+def test_odd_sizes_move_alike(size):
+    """The landmarks of an image whose last cells are cut off."""
+    _, moved_px = turn_head(
+        np.zeros((*size, 3), np.uint8), view(rotation(0, 0)) / 2, HEAD, rotation(15, 0)
+    )
+    distances_px = np.linalg.norm(moved_px - view(rotation(15, 0)) / 2, axis=1)
+    assert np.median(distances_px) < 0.2
+
+
 def test_half_of_the_heads_are_turned_and_a_seed_repeats_it():
     augmenter = online_augmenter(AugmentationSettings(("turn",), turn_limit=15), head=HEAD)
     image, landmarks_px = np.zeros((*SIZE, 3), np.uint8), view(rotation(0, 0))
@@ -107,28 +130,62 @@ def test_half_of_the_heads_are_turned_and_a_seed_repeats_it():
     assert -17 < np.min(yaws) < -10
 
 
+# ── the mean head ──
+
+CUBE = [[x, y, z] for x in (0, 20) for y in (0, 30) for z in (5, 9)] + [[10, 15, 15], [10, 9, 11]]
+NO_FACES = np.zeros((0, 10, 2))
+
+
+def layout_file(folder, content):
+    path = folder / "layout.json"
+    if content is not None:
+        path.write_text(json.dumps(content))
+    return path
+
+
 def test_head_of_the_layout_file_is_taken_in_half_face_widths(tmp_path):
-    path, points = tmp_path / "layout.json", [[0, 0, 5], [20, 0, 5], [10, 30, 20]]
-    path.write_text(json.dumps({"head": points}))
-    expected = (np.array(points) - [10, 10, 10]) / 10
-    np.testing.assert_allclose(find_head(3, path), expected)
+    head = find_head(10, layout_file(tmp_path, {"head": CUBE}), NO_FACES)
+    np.testing.assert_allclose(head, (CUBE - np.mean(CUBE, axis=0)) / 10)
+
+
+def test_contest_points_have_a_head_of_their_own(tmp_path):
+    faces = np.stack([view(rotation(yaw, 0)) for yaw in (-30, 0, 20)])
+    np.testing.assert_array_equal(find_head(971, layout_file(tmp_path, None), faces), HEAD)
+    with pytest.raises(InputError, match="does not look like the faces"):
+        find_head(971, layout_file(tmp_path, None), faces[:, ::-1])
+
+
+def flat(points):
+    return [[x, y, x + y] for x, y, _ in points]
+
+
+def upside_down(points):
+    return [[x, -y, z] for x, y, z in points]
+
+
+def back_to_front(points):
+    return [[x, y, -z] for x, y, z in points]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "--augment_online=turn needs the depth of the points"),
-        ({"points": ["a", "b", "c"]}, "needs the depth"),
-        ({"head": [[0, 0, 0], [1, 1, 1]]}, "not a list of 3 points"),
-        ({"head": [[0, 0, 0], [1, 1, 1], [2, 2]]}, "not a list of 3 points"),
-        ({"head": [[0, 0, 0], [1, 1, 1], [2, 2, None]]}, "not a list of 3 points"),
-        ({"head": [[0, 0, 1], [1, 1, 1], [2, 0, 1]]}, "flat"),
-        ({"head": [[0, 0, 0], [1, 1, 1], [2, 0, 100]]}, "not in one unit"),
+        ({"points": ["a"] * 10}, "needs the depth"),
+        ({"head": CUBE[1:]}, "not a list of 10 points"),
+        ({"head": [*CUBE[1:], [2, 2]]}, "not a list of 10 points"),
+        ({"head": [*CUBE[1:], [2, 2, None]]}, "not a list of 10 points"),
+        ({"head": flat(CUBE)}, "flat"),
+        ({"head": back_to_front(CUBE)}, "back to front"),
+        ({"head": upside_down(CUBE)}, "does not look like the faces"),
     ],
 )
-def test_layouts_without_depth_are_refused(tmp_path, content, message):
-    path = tmp_path / "layout.json"
-    if content is not None:
-        path.write_text(json.dumps(content))
+def test_unusable_heads_are_refused(tmp_path, content, message):
+    faces = 3 * np.array([CUBE])[..., :2]
     with pytest.raises(InputError, match=message):
-        find_head(3, path)
+        find_head(10, layout_file(tmp_path, content), faces)
+
+
+def test_few_points_have_no_pose(tmp_path):
+    with pytest.raises(InputError, match="8 points or more"):
+        find_head(7, layout_file(tmp_path, {"head": CUBE[:7]}), NO_FACES[:, :7])

@@ -106,17 +106,16 @@ def test_head_for_larger_crops_predicts_the_same_places(kind):
     np.testing.assert_allclose(after[..., 2], before[..., 2] + np.log(4), rtol=1e-5)
 
 
-def test_kernel_for_a_larger_map_gives_the_same_outputs():
-    """A map that is constant, and one that rises from left to right, with twice the pixels."""
+@pytest.mark.parametrize("size", [(4, 6), (3, 4), (1, 2), (2, 3)])
+def test_kernel_for_a_map_of_another_size_gives_the_same_sums(size):
     kernel = np.random.default_rng(0).normal(size=(2 * 3 * 1, 5))
-    larger = head_transfer._resize_kernel(kernel, (2, 3, 1), (4, 6, 1))
-    np.testing.assert_allclose(np.ones(24) @ larger, np.ones(6) @ kernel)
-    summed = larger.reshape(4, 6, 5).sum(axis=0)
-    assert larger.shape == (24, 5)
-    np.testing.assert_allclose(summed[0], kernel.reshape(2, 3, 5).sum(axis=0)[0] / 2)  # the edge
-    np.testing.assert_array_equal(
-        head_transfer._resize_kernel(kernel, (2, 3, 1), (2, 3, 1)), kernel
-    )
+    other = head_transfer._resize_kernel(kernel, (2, 3, 1), (*size, 1))
+    np.testing.assert_allclose(other.sum(axis=0), kernel.sum(axis=0))
+    if size == (4, 6):  # the edge column of twice as many
+        columns, wider = (
+            k.reshape(*s, 5).sum(axis=0) for k, s in ((kernel, (2, 3)), (other, size))
+        )
+        np.testing.assert_allclose(wider[0], columns[0] / (1 + 0.75 + 0.25))
 
 
 def build(kind, num_landmarks, uncertainty=False, size=SIZE):
@@ -161,23 +160,41 @@ def test_points_in_another_order_are_noticed(is_reversed, mean_face, own_faces, 
 
 
 @pytest.mark.parametrize(
-    ("change", "possible"),
+    ("change", "needed"),
     [
-        ({}, False),  # the trained head is taken as it is
+        ({}, False),  # the trained head serves as it is
         ({"num_landmarks": 4}, True),
         ({"shape_components": 3}, True),
         ({"point_names": ["b", "a", "c"]}, True),
         ({"point_names": None}, False),
         ({"image_size": "64x64"}, True),
         ({"num_landmarks": 4, "image_size": "64x64"}, True),
-        ({"num_landmarks": 4, "head": "linear", "shape_components": 0}, False),
     ],
 )
-def test_new_head_is_for_other_points(change, possible):
+def test_new_head_is_needed_for_other_points_or_crops(change, needed):
     trained = ModelSpec("tiny", 3, "32x32", head="shape", shape_components=6)
     trained = dataclasses.replace(trained, point_names=["a", "b", "c"])
     new = dataclasses.replace(trained, **change)
-    assert head_transfer.is_possible(trained, new) == possible
+    assert head_transfer.is_needed(trained, new) == needed
+    assert head_transfer.is_possible(trained, new)
+    assert not head_transfer.is_possible(trained, dataclasses.replace(new, head="linear"))
+
+
+@pytest.mark.parametrize(
+    ("size", "framing", "same"),
+    [
+        ("64x80", "stretch", True),
+        ("50x60", "stretch", True),
+        ("64x80", "crop", False),  # of a model for stretched photos
+    ],
+)
+def test_stretched_crops_of_any_size_show_the_same(size, framing, same):
+    trained = ModelSpec("tiny", 3, "32x40", "stretch", head="shape", shape_components=6)
+    new = dataclasses.replace(trained, image_size=size, framing=framing)
+    assert head_transfer.differs_in_size_only(trained, new) == same
+    crop = dataclasses.replace(trained, framing="crop")
+    other = dataclasses.replace(crop, image_size=size)
+    assert head_transfer.differs_in_size_only(crop, other) == (size == "64x80")
 
 
 def test_same_points_take_the_trained_head(tiny_run, settings, caplog):
