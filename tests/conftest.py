@@ -27,6 +27,9 @@ from keras_landmarks.synthetic.dataset import synthesize_dataset
 from keras_landmarks.train import train
 from keras_landmarks.utils import runtime
 
+# As commands have them; the package leaves them alone where a test imports JAX first.
+runtime.set_xla_cpu_flags()
+
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory, worker_id):
