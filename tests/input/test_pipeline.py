@@ -14,6 +14,7 @@ from keras_landmarks.input.photos import Photos
 from keras_landmarks.input.pipeline import ImageSet
 from keras_landmarks.input.samples import load_samples
 from keras_landmarks.settings import AUGMENTATIONS, AugmentationSettings
+from keras_landmarks.synthetic.faces import FaceParameters, head_points
 from keras_landmarks.utils.errors import InputError
 
 CROP_SPEC, BATCH = CropSpec(48, 40, "stretch"), 5
@@ -57,6 +58,7 @@ def augment_pool(samples):
         online_augmenter,
         AugmentationSettings(AUGMENTATIONS),
         np.arange(samples.num_landmarks)[::-1],
+        head_points(FaceParameters()),
     )
     with AugmentPool(make, CROP_SPEC, samples.num_landmarks, BATCH, processes=1) as pool:
         yield pool
