@@ -54,7 +54,7 @@ def load_weights(
                 variables = {name: variables[name] for name in variables if name not in ours}
     if skipped:
         names = ", ".join(skipped)
-        logging.info("%s: its head does not fit; not loaded, but new: %s", path, names)
+        logging.info("%s: its head is for other points or crops; not loaded: %s", path, names)
 
     weight_files.check_shapes(arrays, _shapes(variables), path)
     for name, variable in variables.items():

@@ -140,7 +140,7 @@ def draw_curve(results: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "curve", "svg.fonttype": "none"}):
-        figure = Figure((6.4, 4), layout="constrained")
+        figure = Figure((6.4, 4.6), layout="constrained")
         axes = figure.subplots()
         for (name, points), rows in results.groupby(["name", "points"]):
             mean = 100 * rows.groupby("photos")[["nme", "nme_low", "nme_high"]].mean()
@@ -154,7 +154,7 @@ def draw_curve(results: pd.DataFrame, path: Path) -> None:
             axis.set_minor_formatter(lambda value, _: f"{value:g}")
         axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
         figure.savefig(path, metadata={"Date": None})
 
 
