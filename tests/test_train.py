@@ -156,9 +156,9 @@ def test_image_changed_after_its_check_is_named(
 ):
     settings = settings.replace(data=str(own_faces), prepared=str(tmp_path / "p"))
 
-    def break_an_image(samples, rows):
+    def break_an_image(samples, rows, head):
         (samples.image_folder / "face_000003.jpg").write_bytes(content)
-        return fingerprint_rows(samples, rows)
+        return fingerprint_rows(samples, rows, head)
 
     monkeypatch.setattr("keras_landmarks.train.fingerprint_rows", break_an_image)
     with pytest.raises(InputError, match=message):
