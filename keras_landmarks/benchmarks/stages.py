@@ -21,7 +21,7 @@ from keras_landmarks.contest import landmark_tables, listed_images, locations
 from keras_landmarks.contest.point_names import LAYOUT_FILE
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.augment_pool import AugmentPool
-from keras_landmarks.input.head_turning import find_head
+from keras_landmarks.input.head_turning import CHECKED_FACES, find_head
 from keras_landmarks.layouts import layout
 from keras_landmarks.settings import AUGMENTATIONS, TrainSettings
 from keras_landmarks.utils import runtime
@@ -96,7 +96,7 @@ def augment(workload: Workload) -> Results:
         kinds = [kind for kind in AUGMENTATIONS if is_contest or kind != "turn"]
         augmentation = dataclasses.replace(augmentation, augment_online=tuple(kinds))
     if "turn" in augmentation.augment_online:
-        faces = workload.samples.landmarks_photo_px[:100]
+        faces = workload.samples.landmarks_photo_px[:CHECKED_FACES]
         head = find_head(points, workload.data / LAYOUT_FILE, faces)
     make_augmenter = functools.partial(online_augmenter, augmentation, mirror_map, head)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch[:2], strict=True))

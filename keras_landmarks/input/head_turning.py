@@ -18,12 +18,13 @@ import cv2
 import numpy as np
 
 from keras_landmarks.layouts import layout
-from keras_landmarks.synthetic.faces import FaceParameters, head_points
+from keras_landmarks.synthetic.faces import FaceParameters, head_points, rotation
 from keras_landmarks.utils.errors import InputError
 
 _CELL_PX = 2
 _NEARNESS = 8.0  # of two things at one place the one nearer by z half face widths weighs e^(8z)
 _BORDER_DEPTH = -1.0  # half face widths: behind the face
+CHECKED_FACES = 100  # enough to see whether a head fits them
 _MIN_LANDMARKS = 8  # fewer do not tell how a head is turned
 _LEAST_DEPTH = 0.02  # of a head's points, as a share of their extent
 _MOST_MISFIT = 0.3  # half face widths; 971 points of real faces have 0.06
@@ -131,12 +132,6 @@ class Pose(NamedTuple):
     scale: float
     rotation: np.ndarray
     centre_px: np.ndarray
-
-
-def rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
-    """Returns the matrix (3, 3) that turns a head to the right of the image and then up."""
-    (cy, cp), (sy, sp) = (f(np.radians([yaw_deg, pitch_deg])) for f in (np.cos, np.sin))
-    return np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ [[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]
 
 
 def fit_pose(head: np.ndarray, landmarks_px: np.ndarray) -> Pose:

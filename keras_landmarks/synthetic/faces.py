@@ -252,7 +252,7 @@ class Projection:
         return projected
 
 
-def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+def rotation(yaw: float, pitch: float, roll: float = 0.0) -> np.ndarray:
     """Returns the matrix (3, 3) that turns a head, angles in degrees.
 
     Positive angles turn it to the right of the picture, then up, then clockwise.

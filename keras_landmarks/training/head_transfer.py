@@ -72,10 +72,9 @@ def take_head(network: keras.Model, trained: keras.Model) -> None:
         trained: the trained model, which `differs_in_size_only`.
     """
     _set_coordinates(network, trained)
-    if _has_log_variance(network) and _has_log_variance(trained):
-        kernel, bias = trained.get_layer("log_variance").get_weights()
+    if _have_log_variance(network, trained):
         more = np.log(_scales(network, trained)).sum()  # of a variance
-        network.get_layer("log_variance").set_weights([kernel, bias + more])
+        _set_log_variance(network, trained, slice(None), more)
 
 
 def fit_head(
@@ -102,18 +101,24 @@ def fit_head(
     leaders = find_leaders(trained_px, new_px)
     fit = fit_landmarks(trained_px, new_px, leaders)
     _set_coordinates(network, trained, fit)
-    if _has_log_variance(network) and _has_log_variance(trained):
+    if _have_log_variance(network, trained):
         log_variance = predicted[:, leaders, 2].astype(np.float64)
         error_px = max(fit.error, _LEAST_DEVIATION_PX)
         more = 2 * np.log(error_px) - np.log(np.exp(log_variance).mean())
-        kernel, bias = trained.get_layer("log_variance").get_weights()
-        weights = [kernel[:, leaders], bias[leaders] + more]
-        network.get_layer("log_variance").set_weights(weights)
+        _set_log_variance(network, trained, leaders, more)
     return fit.error
 
 
-def _has_log_variance(model: keras.Model) -> bool:
-    return model.output_shape[-1] == 3
+def _have_log_variance(*models: keras.Model) -> bool:
+    return all(model.output_shape[-1] == 3 for model in models)
+
+
+def _set_log_variance(
+    network: keras.Model, trained: keras.Model, points: list[int] | slice, more: float
+) -> None:
+    """Sets the log variances to those of the trained model's `points`, plus `more`."""
+    kernel, bias = trained.get_layer("log_variance").get_weights()
+    network.get_layer("log_variance").set_weights([kernel[:, points], bias[points] + more])
 
 
 def _scales(network: keras.Model, trained: keras.Model) -> np.ndarray:

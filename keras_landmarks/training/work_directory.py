@@ -17,7 +17,7 @@ from absl import logging
 from keras_landmarks.contest import invalid_samples, point_names, table_files
 from keras_landmarks.contest.point_names import LAYOUT_FILE
 from keras_landmarks.images.geometry import CropSpec
-from keras_landmarks.input.head_turning import find_head
+from keras_landmarks.input.head_turning import CHECKED_FACES, find_head
 from keras_landmarks.input.samples import Samples
 from keras_landmarks.layouts import gaps, layout, mirror, mirror_estimation
 from keras_landmarks.models import packaged, pretrained, spec
@@ -32,7 +32,6 @@ from keras_landmarks.utils.locks import exclusive_lock
 
 CHECKPOINT, LOGS = "last.safetensors", "logs"
 _INVALID_SAMPLES = "rejects.csv"
-_FACES_FOR_HEAD = 100
 
 
 def lock(settings: TrainSettings) -> AbstractContextManager:
@@ -187,7 +186,7 @@ def choose_head(
     """
     if "turn" not in settings.augmentation.augment_online:
         return None
-    faces = samples.landmarks_photo_px[train_rows[:_FACES_FOR_HEAD]]
+    faces = samples.landmarks_photo_px[train_rows[:CHECKED_FACES]]
     return find_head(samples.num_landmarks, Path(settings.files.data) / LAYOUT_FILE, faces)
 
 

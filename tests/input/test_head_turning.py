@@ -5,9 +5,9 @@ import pytest
 
 from keras_landmarks.input import head_turning
 from keras_landmarks.input.augmentation import online_augmenter
-from keras_landmarks.input.head_turning import find_head, fit_pose, rotation, turn_head
+from keras_landmarks.input.head_turning import find_head, fit_pose, turn_head
 from keras_landmarks.settings import AugmentationSettings
-from keras_landmarks.synthetic.faces import FaceParameters, head_points
+from keras_landmarks.synthetic.faces import FaceParameters, head_points, rotation
 from keras_landmarks.utils.errors import InputError
 
 HEAD = head_points(FaceParameters())
