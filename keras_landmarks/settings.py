@@ -285,10 +285,11 @@ class OptimizerSettings:
 
     optimizer: str = setting(
         "adam",
-        "adam: with AMSGrad; adamw: decoupled weight decay; sgd: with Nesterov momentum.",
-        choices=("adam", "adamw", "sgd"),
+        "adam: with AMSGrad; adamw: decoupled weight decay; muon: orthogonal updates of the kernels"
+        " of convolutions, adamw for the rest; sgd: with Nesterov momentum.",
+        choices=("adam", "adamw", "muon", "sgd"),
     )
-    weight_decay: float = setting(0.05, "Weight decay of adamw and sgd.", low=0.0)
+    weight_decay: float = setting(0.05, "Weight decay of adamw, muon and sgd.", low=0.0)
     grad_clip_norm: float = setting(
         0.0, "Clip the global norm of the gradient to this; 0: no clipping.", low=0.0
     )

@@ -53,13 +53,92 @@ def test_adamw_decays_weights_but_no_bias(own_settings):
     assert bias.item() == 1
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon", "sgd"])
 def test_optimisers_train_without_decay(own_settings, name):
     settings = own_settings(optimizer=name, schedule="cosine", learning_rate=0.1)
     model = model_of_one_weight(
         optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=100)
     )
     assert train(model, 3) < 1
+
+
+# ── Muon ──
+
+
+@pytest.fixture
+def muon(own_settings):
+    """Returns Muon with a learning rate of 0.1."""
+    settings = own_settings(optimizer="muon", schedule="cosine", learning_rate=0.1)
+    return optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=10_000)
+
+
+def quintic_steps(value, steps=5):
+    for _ in range(steps):
+        value = 3.4445 * value - 4.7750 * value**3 + 2.0315 * value**5
+    return value
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 8), (3, 3, 2, 32), (1, 1, 8, 4)])
+def test_muon_moves_singular_values_by_its_polynomial(muon, shape):
+    kernel = np.random.default_rng(0).normal(size=shape).astype("float32")
+    left, values, right = np.linalg.svd(kernel.reshape(-1, shape[-1]), full_matrices=False)
+    moved = quintic_steps(values / np.linalg.norm(values))
+    assert 0.6 < moved.min() < moved.max() < 1.3
+    result = np.asarray(muon.zeropower_via_newtonschulz5(kernel, 5)).reshape(-1, shape[-1])
+    np.testing.assert_allclose(result, left @ np.diag(moved) @ right, atol=1e-4)
+
+
+def weights_after_a_step(built, make_layer, inputs, targets):
+    """Returns the weights of a layer before and after a step on the mean squared error."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input(inputs.shape[1:]), make_layer()])
+    model.compile(built, loss="mse")
+    before = model.get_weights()
+    model.train_on_batch(inputs, targets)
+    return before, model.get_weights()
+
+
+def test_muon_turns_kernels_of_convolutions(muon):
+    generator = np.random.default_rng(0)
+    inputs, targets = generator.normal(size=(16, 1, 1, 4)), generator.normal(size=(16, 1, 1, 8))
+    before, after = weights_after_a_step(muon, lambda: keras.layers.Conv2D(8, 1), inputs, targets)
+    move = (after[0] - before[0]).reshape(4, 8)
+    # 0.2 * sqrt(8), so that the root mean square over 8 outputs of rank 4 is like Adam's.
+    values = np.linalg.svd(move, compute_uv=False) / (0.1 * 0.2 * np.sqrt(8))
+    assert 0.6 < values.min() < values.max() < 1.3
+
+
+@pytest.mark.parametrize(
+    "make_layer", [lambda: keras.layers.Dense(4), lambda: keras.layers.DepthwiseConv2D(1)]
+)
+def test_muon_is_adamw_elsewhere(own_settings, muon, make_layer):
+    inputs = np.random.default_rng(0).normal(size=(16, 3, 3, 4))
+    settings = own_settings(optimizer="adamw", schedule="cosine", learning_rate=0.1)
+    adamw = optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=10_000)
+    (_, own), (_, peer) = (
+        weights_after_a_step(built, make_layer, inputs, inputs) for built in (muon, adamw)
+    )
+    for mine, theirs in zip(own, peer, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4)
+
+
+def test_muon_decays_kernels_but_no_bias(own_settings):
+    settings = own_settings(
+        optimizer="muon", schedule="cosine", learning_rate=0.1, weight_decay=0.5
+    )
+    built = optimizer.build(settings.optimizer, settings.schedule, steps_per_epoch=10_000)
+    inputs = np.zeros((4, 1, 1, 2))
+    before, after = weights_after_a_step(
+        built,
+        lambda: keras.layers.Conv2D(2, 1, bias_initializer="ones"),
+        inputs,
+        inputs + 1,  # the bias: no error, no gradient
+    )
+    np.testing.assert_allclose(after[0], before[0] * (1 - 0.1 * 0.5), rtol=1e-5)
+    np.testing.assert_array_equal(after[1], before[1])
+
+
+# ── every optimiser ──
 
 
 def test_gradient_norm_is_clipped(own_settings):
@@ -172,7 +251,7 @@ def fit_as_in_training(settings, steps):
         return after_steps.values, weight_of(model)
 
 
-@pytest.mark.parametrize("optimizer_name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer_name", ["adam", "adamw", "muon", "sgd"])
 @pytest.mark.parametrize(
     "schedule", SCHEDULES, ids=lambda given: "-".join(map(str, given.values()))
 )

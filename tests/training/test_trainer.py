@@ -130,7 +130,7 @@ def all_options(tiny_settings):
         loss="log_mse",
         loss_unit="photo",
         head="shape",
-        optimizer="adamw",
+        optimizer="muon",
         schedule="cosine",
         learning_rate=3e-3,
         warmup_epochs=0.5,
