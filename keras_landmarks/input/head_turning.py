@@ -161,7 +161,7 @@ def turn_head(
 
     Returns:
         The image, and the landmarks (k, 2) float32 in it. Both are unchanged if the landmarks that
-        have a place are too few for a pose, or lie in one plane of the head.
+        have a place are too few for a pose, lie in one plane of the head, or do not look like it.
     """
     present = ~np.isnan(landmarks_px[:, 0])
     if not _shows_pose(landmarks_px[present], head[present], head):
@@ -179,7 +179,8 @@ def _shows_pose(landmarks_px: np.ndarray, points: np.ndarray, head: np.ndarray) 
     is_part = len(points) < len(head)
     if is_part and (len(points) < _MIN_LANDMARKS or not _has_depth(points - points.mean(axis=0))):
         return False
-    return bool(np.ptp(landmarks_px, axis=0).any())
+    is_one_point = not np.ptp(landmarks_px, axis=0).any()
+    return not is_one_point and bool(_misfit(points, landmarks_px) <= _MOST_MISFIT)
 
 
 def _turn_landmarks(landmarks_px: np.ndarray, head: np.ndarray, turn: np.ndarray) -> np.ndarray:

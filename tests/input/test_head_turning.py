@@ -96,12 +96,16 @@ def test_missing_landmarks_stay_missing():
 
 
 def test_faces_without_a_pose_stay_as_they_are():
-    """One point for all landmarks; and the landmarks of one plane of the head."""
+    """One point for all landmarks; those of one plane of the head; those in a wrong order."""
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     flat_head = HEAD * [1, 1, 0] + np.eye(971, 1) * [0, 0, 1]
     without_depth_px = view(rotation(0, 0))
     without_depth_px[0] = np.nan
-    for head, landmarks_px in ((HEAD, np.full((971, 2), 9.0)), (flat_head, without_depth_px)):
+    for head, landmarks_px in (
+        (HEAD, np.full((971, 2), 9.0)),
+        (flat_head, without_depth_px),
+        (HEAD, view(rotation(0, 0))[::-1]),
+    ):
         turned, moved_px = turn_head(image, landmarks_px, head, rotation(15, 0))
         np.testing.assert_array_equal(turned, image)
         np.testing.assert_array_equal(moved_px, landmarks_px)
