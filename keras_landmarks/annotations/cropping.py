@@ -91,12 +91,12 @@ def _find_outline(face: AnnotatedFace, scale: np.ndarray) -> list[float] | None:
     """
     present = present_landmarks(face.landmarks)
     if len(present) >= _MIN_LANDMARKS_WITH_EXTENT:
-        corners = [present.min(axis=0), present.max(axis=0)]
+        box = geometry.bounding_boxes(present)
     elif _has_box(face):
-        corners = np.reshape(face.box, (2, 2))
+        box = np.array(face.box)
     else:
         return None
-    return (np.array(corners) * scale).ravel().tolist()
+    return (box.reshape(2, 2) * scale).ravel().tolist()
 
 
 def _has_box(face: AnnotatedFace) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_landmarks.images.face_crops import CONTEST_CROPPING
+from keras_landmarks.images.geometry import bounding_boxes
 from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models import registry
 from keras_landmarks.models.spec import ModelSpec
@@ -81,6 +82,6 @@ def _face_box(landmarks_px: np.ndarray, size_px: list[int]) -> list[float]:
 
     Pixel edges count: half a pixel is added because (0, 0) is the centre of a pixel.
     """
-    corners = [landmarks_px.min(axis=1), landmarks_px.max(axis=1)]
-    shares = (np.stack(corners).mean(axis=1) + 0.5) / size_px
+    corners = bounding_boxes(landmarks_px).mean(axis=0).reshape(2, 2)
+    shares = (corners + 0.5) / size_px
     return shares.ravel().round(4).tolist()

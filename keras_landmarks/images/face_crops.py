@@ -27,7 +27,13 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_landmarks.images.face_detector import FaceDetector
-from keras_landmarks.images.geometry import CropSpec, CropTransform, Region, cut_region
+from keras_landmarks.images.geometry import (
+    CropSpec,
+    CropTransform,
+    Region,
+    bounding_boxes,
+    cut_region,
+)
 from keras_landmarks.utils.errors import InputError
 
 _MIN_FACES = 10  # for a stable median
@@ -98,11 +104,6 @@ def crop_faces(
     pairs = zip(photos, regions, strict=True)
     crops, transforms = zip(*(crop_face(*pair, crop_spec) for pair in pairs), strict=True)
     return np.stack(crops), CropTransform(*map(np.stack, zip(*transforms, strict=True)))
-
-
-def bounding_boxes(landmarks_px: np.ndarray) -> np.ndarray:
-    """Returns the boxes around points (..., k, 2): (..., 4), left, top, right, bottom."""
-    return np.concatenate([landmarks_px.min(axis=-2), landmarks_px.max(axis=-2)], axis=-1)
 
 
 def median_cropping(

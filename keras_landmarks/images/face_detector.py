@@ -46,7 +46,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from keras_landmarks.images.geometry import Region, cut_region, resize, rotate_back
+from keras_landmarks.images.geometry import Region, bounding_boxes, cut_region, resize, rotate_back
 from keras_landmarks.settings import PhotoSettings
 
 _NETWORK = Path(__file__).with_name("blazeface.tflite")
@@ -214,7 +214,7 @@ def _merge_rotations(by_turn: dict[int, np.ndarray], size: tuple[int, int]) -> D
         faces = _merge_overlapping(candidates)
         # Subtract 0.5: from edges of pixels to coordinates in which pixel centres are whole.
         corners = rotate_back(faces[:, :4].reshape(-1, 2, 2) - 0.5, turn, size)
-        boxes = np.hstack([corners.min(axis=1), corners.max(axis=1)])
+        boxes = bounding_boxes(corners)
         ranks = faces[:, 4] + (_turns(faces) == 0)
         found.append(np.column_stack([boxes, faces[:, 4], np.full(len(faces), turn), ranks]))
     faces = np.concatenate(found)

@@ -159,6 +159,11 @@ def to_photo(landmarks_crop_px: np.ndarray, transform: CropTransform) -> np.ndar
     return ((landmarks_crop_px - offset) / scale).astype(np.float32)
 
 
+def bounding_boxes(landmarks_px: np.ndarray) -> np.ndarray:
+    """Returns the boxes around points (..., k, 2): (..., 4), left, top, right, bottom."""
+    return np.concatenate([landmarks_px.min(axis=-2), landmarks_px.max(axis=-2)], axis=-1)
+
+
 def rotate_back(points_px: np.ndarray, turn: int, size_px: tuple[int, int]) -> np.ndarray:
     """Maps points of `np.rot90(photo, turn)` back to the photo.
 

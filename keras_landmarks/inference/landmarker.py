@@ -23,7 +23,7 @@ from keras_landmarks.contest.point_names import find_names
 from keras_landmarks.images import face_crops, video
 from keras_landmarks.images.face_crops import CONTEST_CROPPING, Cropping, crop_faces
 from keras_landmarks.images.face_detector import Detections, FaceDetector
-from keras_landmarks.images.geometry import Region, rotate_back
+from keras_landmarks.images.geometry import Region, bounding_boxes, rotate_back
 from keras_landmarks.inference.face import Face
 from keras_landmarks.inference.photo_arguments import as_photos
 from keras_landmarks.inference.predictor import Predictor
@@ -192,7 +192,7 @@ class Landmarker:
         # Within the first crop: a single outlier must not enlarge the second one without limit.
         limits = np.reshape(regions, (-1, 2, 1, 2))
         inside = predicted[..., :2].clip(limits[:, 0], limits[:, 1])
-        outlines = face_crops.bounding_boxes(inside)
+        outlines = bounding_boxes(inside)
         regions = [face_crops.face_region(box, self._cropping.points) for box in outlines]
         return self._predict_regions(photos, regions)
 
@@ -210,4 +210,4 @@ def _rotate_upright(photo: np.ndarray, box: np.ndarray, turn: int) -> tuple[np.n
     """Returns `np.rot90(photo, turn)`, in which the box's face is upright, and the box in it."""
     rotated = np.rot90(photo, turn)
     corners = rotate_back(box.reshape(2, 2), -turn % 4, rotated.shape[1::-1])
-    return rotated, np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    return rotated, bounding_boxes(corners)

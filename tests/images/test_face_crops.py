@@ -50,11 +50,6 @@ def test_photo_points_match_the_crop(framing):
     np.testing.assert_allclose(back, [249.5, 149.5], atol=1e-3)
 
 
-def test_bounding_boxes_enclose_points():
-    points = np.float32([[[1, 5], [3, 2], [2, 9]]])
-    np.testing.assert_array_equal(face_crops.bounding_boxes(points), [[1, 2, 3, 9]])
-
-
 def test_cropping_is_the_median_over_photos():
     # A photo of 100 x 200 px; points from (19.5, 49.5) to (79.5, 149.5): centre (50, 100) by its
     # edges, 60 wide and 100 high. The box: centre (50, 90), sides 50.

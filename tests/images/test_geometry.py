@@ -228,3 +228,8 @@ def test_points_of_rotated_photo_are_mapped_back(turn):
     x, y = np.moveaxis(back.astype(int), -1, 0)
     np.testing.assert_array_equal(photo[y, x], turned)
     np.testing.assert_array_equal(back, np.stack([x, y], axis=-1))
+
+
+def test_bounding_boxes_enclose_points():
+    points = np.float32([[[1, 5], [3, 2], [2, 9]]])
+    np.testing.assert_array_equal(geometry.bounding_boxes(points), [[1, 2, 3, 9]])
