@@ -29,6 +29,7 @@ EXPORT_FORMATS = ("onnx", "litert", "safetensors", "stablehlo", "saved_model", "
 TABLES_ALONE = "csv"
 ANNOTATION_FORMATS = ("coco", "labelme", "label_studio")
 POINT_UNITS = ("auto", "pixel", "share", "percent")
+FIRST_STAGE = "first"  # the folder of the training of --first_epochs in the work directory
 _LEAST_SIDE_PX = 32  # the networks halve their input five times
 
 # Settings that had other names in earlier versions.
@@ -472,7 +473,7 @@ class TrainSettings:
             return None
         sides = (max(side // 2, _LEAST_SIDE_PX) for side in parse_size(self.crop.image_size))
         return self.replace(
-            workdir=f"{self.files.workdir}/first",
+            workdir=f"{self.files.workdir}/{FIRST_STAGE}",
             image_size=size or "{}x{}".format(*sides),
             epochs=epochs,
             first_epochs=0,

@@ -83,7 +83,7 @@ def write_report(
         tiles=tiles,
         sections=[
             *about_score,
-            run_sections.training_section(run),
+            *run_sections.training_sections(run),
             run_sections.run_section(run, scored_files),
         ],
         version=importlib.metadata.version("keras_landmarks"),

@@ -30,10 +30,18 @@ def run_tiles(run: TrainingRun) -> list[Tile]:
     return tiles
 
 
-def training_section(run: TrainingRun) -> Section:
-    """Returns the section with a run's learning curves."""
+def training_sections(run: TrainingRun) -> list[Section]:
+    """Returns the sections with a run's learning curves: one for each stage."""
+    training = _training_section(run, "Training")
+    if run.first is None:
+        return [training]
+    size = printable(str(run.first.model.get("image_size", "?")).replace("x", " x "))
+    return [_training_section(run.first, f"First training, crops of {size} px"), training]
+
+
+def _training_section(run: TrainingRun, title: str) -> Section:
     if not run.history:
-        return Section("Training", ["No epochs are recorded: history.csv is missing or empty."])
+        return Section(title, ["No epochs are recorded: history.csv is missing or empty."])
     squared = "² " if run.flags.get("loss") == "mse" else " "
     loss_note = (
         f"{run.flags.get('loss', '')}, in px{squared}of the {run.flags.get('loss_unit', '')}"
@@ -52,7 +60,7 @@ def training_section(run: TrainingRun) -> Section:
         ),
     ]
     text = _training_text(run)
-    return Section("Training", [text], charts=[curve for curve in curves if curve])
+    return Section(title, [text], charts=[curve for curve in curves if curve])
 
 
 def _training_text(run: TrainingRun) -> str:

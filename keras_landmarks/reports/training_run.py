@@ -11,6 +11,7 @@ import numpy as np
 from keras_landmarks.contest import table_files
 from keras_landmarks.evaluation.matching import Truth
 from keras_landmarks.layouts import mirror
+from keras_landmarks.settings import FIRST_STAGE
 from keras_landmarks.training.records import (
     FLAGS_FILE,
     HISTORY_FILE,
@@ -33,6 +34,7 @@ class TrainingRun:
         flag_lines: the lines of its flag file.
         model: the contents of model.json.
         versions: the contents of versions.json.
+        first: the training of --first_epochs; None without.
     """
 
     workdir: Path
@@ -40,6 +42,7 @@ class TrainingRun:
     flag_lines: Sequence[str]
     model: dict[str, Any]
     versions: dict[str, Any]
+    first: "TrainingRun | None" = None
 
     @property
     def flags(self) -> dict[str, str]:
@@ -82,9 +85,9 @@ def read_training_run(workdir: Path) -> TrainingRun:
     Raises:
         InputError: it is not the work directory of a training run, or a file in it is damaged.
     """
-    if not any((workdir / name).exists() for name in (HISTORY_FILE, FLAGS_FILE, _MODEL_FILE)):
+    flag_file, first = workdir / FLAGS_FILE, workdir / FIRST_STAGE
+    if not _is_run(workdir) and not _is_run(first):
         raise InputError(f"{workdir}: no training run; --workdir must be a folder of `train`")
-    flag_file = workdir / FLAGS_FILE
     text = flag_file.read_text(errors="replace") if flag_file.exists() else ""
     return TrainingRun(
         workdir,
@@ -92,7 +95,12 @@ def read_training_run(workdir: Path) -> TrainingRun:
         [line for line in text.splitlines() if line.strip()],
         _read_json(workdir / _MODEL_FILE),
         _read_json(workdir / VERSIONS_FILE),
+        read_training_run(first) if _is_run(first) else None,
     )
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (HISTORY_FILE, FLAGS_FILE, _MODEL_FILE))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -68,6 +68,24 @@ def test_unfinished_run_with_averages(workdir):
     assert "Training uses augmented images, validation the original ones." in text
 
 
+def test_first_training_has_its_own_section(workdir):
+    first = make_workdir(workdir / "first")
+    (first / "model.json").write_text('{"model": "tiny", "points": 4, "image_size": "32x48"}')
+    write_report(workdir, workdir / "report.html")
+    text = read_page(workdir / "report.html").text()
+    assert text.index("First training, crops of 32 x 48 px") < text.rindex("Training")
+    assert text.count("Epochs done: 3, in 4 s.") == 2
+
+
+def test_first_training_alone_is_reported(workdir, tmp_path):
+    (tmp_path / "begun").mkdir()
+    workdir.rename(tmp_path / "begun" / "first")
+    write_report(tmp_path / "begun", tmp_path / "report.html")
+    text = read_page(tmp_path / "report.html").text()
+    assert "First training, crops of 64 x 96 px" in text
+    assert "No epochs are recorded" in text
+
+
 def test_missing_files_are_reported(workdir):
     for name in ("history.csv", "flags.cfg", "versions.json"):
         (workdir / name).unlink()
