@@ -881,17 +881,15 @@ _MAY_CHANGE = {
     # The network and its mirror map: model.json holds them.
     *("model", "image_size", "framing", "trim_bands", "normalisation", "head", "shape_components"),
     "mirror",
-    # Only a new training takes its initial weights from elsewhere.
-    "init_weights",
 }
 
 
 def fixed_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings that every start of a training must repeat, by name.
 
-    They decide what a step does to the weights, or what the loss means by which the best weights
-    are kept. All others are in `_MAY_CHANGE`. A setting that has no effect together with the
-    others, such as --warmup_epochs with --schedule=steps, is left out.
+    They decide what the weights begin with, what a step does to them, or what the loss means by
+    which the best weights are kept. All others are in `_MAY_CHANGE`. A setting that has no effect
+    together with the others, such as --warmup_epochs with --schedule=steps, is left out.
 
     Args:
         values: all settings of a training, from `TrainSettings.by_name`.

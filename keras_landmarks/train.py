@@ -133,7 +133,7 @@ from keras_landmarks.input.samples import (
 )
 from keras_landmarks.input.splits import split_samples
 from keras_landmarks.input.teacher import teach
-from keras_landmarks.settings import BeamSettings, ClusterSettings, TrainSettings, fixed_settings
+from keras_landmarks.settings import BeamSettings, ClusterSettings, TrainSettings
 from keras_landmarks.utils import beam, runtime
 from keras_landmarks.utils.errors import InputError
 
@@ -193,10 +193,6 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         # ── Settings: the same as those of the training in the work directory, if there is one ──
         work_directory.check_settings(settings)
 
-        # ── First epochs, with smaller crops: a training of its own ──
-        if first := work_directory.begin_first_stage(settings):
-            train(first, for_each)
-
         # ── Samples and split ──
         with distribution.main_process_first("samples"):
             samples = load_training_samples(settings)
@@ -212,6 +208,10 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
             parts = [(samples, split.training)]
             if settings.extra_images.augment_count:
                 parts.append(load_extra_images(samples, split.training, settings, for_each))
+
+        # ── First epochs, with smaller crops: a training of its own ──
+        if first := work_directory.begin_first_stage(settings, samples.num_landmarks):
+            train(first, for_each)
 
         # ── Model: before the crops, so that wrong initial weights are an error early ──
         network = work_directory.claim(settings, samples.num_landmarks, mirror_map)
@@ -237,8 +237,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
             )
 
         # ── Fit ──
-        fixed = fixed_settings(settings.by_name())
-        record = checkpoint.training_record(fingerprint, fixed, settings.schedule.epochs)
+        record = checkpoint.training_record(fingerprint, settings)
         has_gaps = samples.num_missing > 0
         history = trainer.fit(
             network, settings, training, validation, make_augmenter, has_gaps, record

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import contents
 from training_runs import assert_same_weights, best_weights, interrupt_at, read_history
 
 from keras_landmarks.contest import grouping, landmark_tables
@@ -82,6 +83,19 @@ def test_restarted_first_stage_leaves_nothing_of_an_earlier_training(settings, m
     assert any(np.any(ours != theirs) for ours, theirs in zip(new, old, strict=True))
 
 
+def test_refused_restart_of_the_first_stage_loses_nothing(settings, tmp_path):
+    staged = settings.replace(first_epochs=1, first_image_size="32x40", epochs=1)
+    train(staged)
+    before = contents(Path(staged.files.workdir))
+    for wrong in (
+        {"init_weights": str(tmp_path / "absent")},
+        {"validation_groups": (str(tmp_path / "absent.csv"),)},
+    ):
+        with pytest.raises(InputError, match="absent"):
+            train(staged.replace(resume=False, **wrong))
+        assert contents(Path(staged.files.workdir)) == before
+
+
 def test_first_stage_that_is_over_is_not_needed_again(settings):
     staged = settings.replace(first_epochs=1, first_image_size="32x40", epochs=1)
     train(staged)
@@ -142,6 +156,15 @@ def test_invalid_samples_are_skipped_and_listed(settings, own_faces, tmp_path):
     assert rejects[1].split("\t") == ["face_000003.jpg", "5", "the JPEG is truncated"]
     with pytest.raises(InputError, match=r" 5 \(face_000003\.jpg\): .*truncated"):
         train(settings.replace(strict=True))
+
+
+def test_list_of_invalid_samples_goes_with_the_last_of_them(settings, own_faces, tmp_path):
+    settings = settings.replace(data=str(own_faces), prepared=str(tmp_path / "prepared"), epochs=1)
+    rejects = Path(settings.files.workdir) / "rejects.csv"
+    rejects.parent.mkdir()
+    rejects.write_text("of an earlier start")
+    train(settings)
+    assert not rejects.exists()
 
 
 @pytest.mark.parametrize(

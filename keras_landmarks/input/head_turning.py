@@ -2,8 +2,7 @@
 
 A mean head in 3-D tells how a face is turned and how deep each of its landmarks lies. If the head
 turns, each landmark moves by its depth. The rest of the picture moves as the landmarks around it
-do, and its border stays where it is. Where parts of the face come to lie one before the other, the
-nearer one is seen.
+do, and its border stays where it is. Where parts of the face overlap, the nearer one is visible.
 
 The idea is the face profiling of Zhu et al., "Face alignment across large poses: a 3D solution",
 2016 (300W-LP), who fit a morphable model and render its mesh. Here displacements are interpolated
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from absl import logging
 
 from keras_landmarks.layouts import layout
 from keras_landmarks.synthetic.faces import FaceParameters, head_points, rotation
@@ -56,10 +56,18 @@ def find_head(num_landmarks: int, layout_file: Path, faces: np.ndarray) -> np.nd
             "--augment_online=turn needs the depth of the points: give a 'head' in"
             f" {layout_file}, [[x, y, z], ...], {_AXES}"
         )
-    whole = [face for face in faces if np.isfinite(face).all() and np.ptp(face, axis=0).all()]
-    errors = [_misfit(head, face.astype(np.float64)) for face in whole]
-    if errors and np.median(errors) > _MOST_MISFIT:
-        raise InputError(f"{where}'head' does not look like the faces: it must have {_AXES}")
+    turnable = sum(_find_pose(head, face)[1] is not None for face in faces)
+    if turnable < len(faces) / 2:
+        raise InputError(
+            f"{where}'head' does not look like the faces, or most of them have too few landmarks:"
+            f" it must have {_AXES}"
+        )
+    if turnable < len(faces):
+        logging.info(
+            "%d of %d faces looked at cannot be turned: they do not look like the head, or have too"
+            " few landmarks",
+            *(len(faces) - turnable, len(faces)),
+        )
     return head
 
 
@@ -85,15 +93,6 @@ def _has_depth(head: np.ndarray) -> bool:
     """Whether centred points (k, 3) fill three dimensions, as a pose needs."""
     lengths = np.linalg.svd(head, compute_uv=False)
     return bool(lengths[2] > _LEAST_DEPTH * lengths[0])
-
-
-def _misfit(head: np.ndarray, landmarks_px: np.ndarray) -> float:
-    """Returns the distance of a head's points from a face's, in half face widths; 1 if averted."""
-    pose = fit_pose(head, landmarks_px)
-    if pose.rotation[2, 2] < 0:
-        return 1.0
-    fitted_px = pose.scale * head @ pose.rotation[:2].T + pose.centre_px
-    return np.linalg.norm(landmarks_px - fitted_px, axis=1).mean() / pose.scale
 
 
 @dataclass(frozen=True)
@@ -163,32 +162,43 @@ def turn_head(
         The image, and the landmarks (k, 2) float32 in it. Both are unchanged if the landmarks that
         have a place are too few for a pose, lie in one plane of the head, or do not look like it.
     """
-    present = ~np.isnan(landmarks_px[:, 0])
-    if not _shows_pose(landmarks_px[present], head[present], head):
+    present, pose = _find_pose(head, landmarks_px)
+    if pose is None:
         return image, landmarks_px
     placed_px = landmarks_px[present].astype(np.float32)
-    motion = _turn_landmarks(placed_px, head[present], turn)
+    motion = _turn_landmarks(placed_px, head[present], pose, turn)
     x_px, y_px, depth = _interpolate(placed_px, motion, image.shape[:2])
     moved_px = landmarks_px.astype(np.float32)
     moved_px[present] += np.stack([_sample(plane, placed_px) for plane in (x_px, y_px)], axis=-1)
     return _warp(image, x_px, y_px, depth), moved_px
 
 
-def _shows_pose(landmarks_px: np.ndarray, points: np.ndarray, head: np.ndarray) -> bool:
-    """Whether a face's landmarks (n, 2), `points` (n, 3) of the head (k, 3), tell its pose."""
+def _find_pose(head: np.ndarray, landmarks_px: np.ndarray) -> tuple[np.ndarray, Pose | None]:
+    """Returns which landmarks (k, 2) of a face have a place, (k,) bool, and the pose of its head.
+
+    The pose is None if these are too few, or lie in one plane of the head, or do not look like it.
+    """
+    present = ~np.isnan(landmarks_px[:, 0])
+    points, placed_px = head[present], landmarks_px[present].astype(np.float32)
     is_part = len(points) < len(head)
     if is_part and (len(points) < _MIN_LANDMARKS or not _has_depth(points - points.mean(axis=0))):
-        return False
-    is_one_point = not np.ptp(landmarks_px, axis=0).any()
-    return not is_one_point and bool(_misfit(points, landmarks_px) <= _MOST_MISFIT)
+        return present, None
+    if not np.ptp(placed_px, axis=0).any():  # all landmarks are one point
+        return present, None
+    pose = fit_pose(points, placed_px)
+    fitted_px = pose.scale * points @ pose.rotation[:2].T + pose.centre_px
+    misfit = np.linalg.norm(placed_px - fitted_px, axis=1).mean() / pose.scale
+    looks_away = pose.rotation[2, 2] < 0
+    return present, None if looks_away or misfit > _MOST_MISFIT else pose
 
 
-def _turn_landmarks(landmarks_px: np.ndarray, head: np.ndarray, turn: np.ndarray) -> np.ndarray:
+def _turn_landmarks(
+    landmarks_px: np.ndarray, head: np.ndarray, pose: Pose, turn: np.ndarray
+) -> np.ndarray:
     """Returns how far each landmark moves in x and y, px, and its depth afterwards: (3, k).
 
     A landmark keeps its own place in the face: only its depth is the mean head's.
     """
-    pose = fit_pose(head, landmarks_px)
     depth = head @ pose.rotation[2]
     seen = np.column_stack([(landmarks_px - pose.centre_px) / pose.scale, depth])
     turned = seen @ (pose.rotation @ turn @ pose.rotation.T).T

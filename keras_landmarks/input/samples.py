@@ -53,7 +53,7 @@ _LANDMARKS, _INDEX = "landmarks.bin", "index.json"
 _VERSION = 5  # bump it when the validation rules or the index change
 # A network file system answers many requests at once; a local one is no slower for it.
 _STAT_THREADS, _STATS_PER_TASK = 16, 1000
-_ROWS_FINGERPRINTED = 1000
+_ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def check_every_landmark(samples: Samples, rows: np.ndarray) -> None:
     if not samples.num_missing:
         return
     is_known = np.zeros(samples.num_landmarks, bool)
-    for some in in_chunks(rows, _ROWS_FINGERPRINTED):
+    for some in in_chunks(rows, _ROWS_AT_ONCE):
         is_known |= ~np.isnan(samples.landmarks_photo_px[some, :, 0]).all(axis=0)
     if is_known.all():
         return
@@ -174,8 +174,7 @@ def make_loader(samples: Samples, prepared: Path) -> Callable[[], Samples]:
 def fingerprint_rows(samples: Samples, rows: np.ndarray, head: np.ndarray | None = None) -> str:
     """Returns a SHA-256 of the file names and landmarks of these rows.
 
-    Landmarks are taken from a thousand rows at most, evenly spaced, because those of a large table
-    are gigabytes. The location of the folder does not matter.
+    The location of the folder does not matter. The contest's 393,930 rows take some 5 s.
 
     Args:
         samples: the samples.
@@ -185,8 +184,8 @@ def fingerprint_rows(samples: Samples, rows: np.ndarray, head: np.ndarray | None
     sha256 = hashlib.sha256()
     for row in rows:
         sha256.update(samples.file_names[row].encode() + b"\n")
-    spaced_rows = rows[:: len(rows) // _ROWS_FINGERPRINTED + 1]
-    sha256.update(samples.landmarks_photo_px[spaced_rows].tobytes())
+    for some in in_chunks(rows, _ROWS_AT_ONCE):
+        sha256.update(samples.landmarks_photo_px[some].tobytes())
     if head is not None:
         sha256.update(head.round(4).tobytes())  # the last digits may differ between machines
     return sha256.hexdigest()

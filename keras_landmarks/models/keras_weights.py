@@ -32,7 +32,7 @@ def load_weights(
         path: a weight file as `weight_files.read_arrays` takes it.
         skip_mismatched_head: keep those layers of the model's head as they are that the file does
             not have, or has for another number of landmarks, components or pixels.
-        skip_head: keep the whole head as it is: the file's is for other landmarks.
+        skip_head: keep the whole head as it is.
 
     Returns:
         The names of the weights that were skipped.
@@ -54,7 +54,7 @@ def load_weights(
                 variables = {name: variables[name] for name in variables if name not in ours}
     if skipped:
         names = ", ".join(skipped)
-        logging.info("%s: its head is for other points or crops; not loaded: %s", path, names)
+        logging.info("%s: the head is not taken as it is: %s", path, names)
 
     weight_files.check_shapes(arrays, _shapes(variables), path)
     for name, variable in variables.items():

@@ -32,8 +32,8 @@ def initialise(model: keras.Model, spec: ModelSpec, source: str) -> None:
     trained = read_spec(source) if source != "imagenet" and has_spec(source) else None
     if trained:
         _check_network(source, trained, spec)
-    other_outputs = bool(trained) and not trained.has_outputs_of(spec)
-    keras_weights.load_weights(model, path, skip_mismatched_head=True, skip_head=other_outputs)
+    has_other_head = bool(trained) and not spec.can_keep_head_of(trained)
+    keras_weights.load_weights(model, path, skip_mismatched_head=True, skip_head=has_other_head)
 
 
 def _check_network(source: str, trained: ModelSpec, spec: ModelSpec) -> None:

@@ -56,9 +56,14 @@ class ModelSpec:
         same_names = names is None or theirs is None or list(names) == list(theirs)
         return self.num_landmarks == other.num_landmarks and same_names
 
-    def has_outputs_of(self, other: "ModelSpec") -> bool:
-        """Whether both predict the same landmarks in pixels of crops of the same size."""
-        return self.has_points_of(other) and self.image_size == other.image_size
+    def can_keep_head_of(self, trained: "ModelSpec") -> bool:
+        """Whether the head of a trained model can be taken as it is.
+
+        Not if it is for other landmarks or another size of crops. Nor if it is a shape head, whose
+        basis, which training does not change, is that of the faces and crops it was found on.
+        """
+        same_outputs = self.has_points_of(trained) and self.image_size == trained.image_size
+        return self.head == "linear" and same_outputs
 
     def to_json(self) -> dict:
         """Returns the contents of model.json."""

@@ -89,13 +89,15 @@ def read_training_run(workdir: Path) -> TrainingRun:
     if not _is_run(workdir) and not _is_run(first):
         raise InputError(f"{workdir}: no training run; --workdir must be a folder of `train`")
     text = flag_file.read_text(errors="replace") if flag_file.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    is_of_another_run = "--first_epochs=0" in lines
     return TrainingRun(
         workdir,
         read_history(workdir / HISTORY_FILE),
-        [line for line in text.splitlines() if line.strip()],
+        lines,
         _read_json(workdir / _MODEL_FILE),
         _read_json(workdir / VERSIONS_FILE),
-        read_training_run(first) if _is_run(first) else None,
+        read_training_run(first) if _is_run(first) and not is_of_another_run else None,
     )
 
 

@@ -19,11 +19,13 @@ import safetensors
 import safetensors.numpy
 
 from keras_landmarks.models.keras_on_jax import keras
-from keras_landmarks.settings import as_flag, with_new_names
+from keras_landmarks.settings import TrainSettings, as_flag, fixed_settings, with_new_names
 from keras_landmarks.training import distribution
 from keras_landmarks.training.optimizer import AVERAGED_STEPS, averages_of
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_atomically
+
+_IMAGES = "training_images"  # earlier versions recorded another fingerprint, as "images"
 
 
 class Position(NamedTuple):
@@ -59,15 +61,18 @@ def save_checkpoint(
     write_atomically(path, safetensors.numpy.save(arrays, {"run": json.dumps(run)}))
 
 
-def training_record(images: str, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+def training_record(images: str, settings: TrainSettings) -> dict[str, Any]:
     """Returns the record of a training in its checkpoint, which is compared when it resumes.
 
     Args:
         images: the fingerprint of the training images.
-        settings: the settings that must not change, from `settings.fixed_settings`.
-        epochs: the value of --epochs.
+        settings: of the training.
     """
-    return {"images": images, "settings": settings, "epochs": epochs}
+    return {
+        _IMAGES: images,
+        "settings": fixed_settings(settings.by_name()),
+        "epochs": settings.schedule.epochs,
+    }
 
 
 def read_position(path: Path) -> Position:
@@ -111,7 +116,7 @@ def check_images(path: Path, images: str) -> None:
 
     A checkpoint of an earlier version, which records no fingerprint, fits any.
     """
-    if _read_run(path).get("images") not in (None, images):
+    if _read_run(path).get(_IMAGES) not in (None, images):
         raise InputError(
             f"{path.parent} was trained on other images (--data, their points, which of them to"
             " train on, or the 'head' in layout.json); give another --workdir, start over with"

@@ -49,12 +49,7 @@ def is_possible(trained: ModelSpec, new: ModelSpec) -> bool:
     )
 
 
-def is_needed(trained: ModelSpec, new: ModelSpec) -> bool:
-    """Whether the trained head cannot serve as it is."""
-    return trained.shape_components != new.shape_components or not trained.has_outputs_of(new)
-
-
-def differs_in_size_only(trained: ModelSpec, new: ModelSpec) -> bool:
+def is_for_same_views(trained: ModelSpec, new: ModelSpec) -> bool:
     """Whether both predict the same landmarks in crops that show the same part of a photo."""
     ours, theirs = new.crop_spec, trained.crop_spec
     same_framing = (ours.framing, ours.trim_bands) == (theirs.framing, theirs.trim_bands)
@@ -69,7 +64,7 @@ def take_head(network: keras.Model, trained: keras.Model) -> None:
     Args:
         network: a new model with the trained one's layers up to the last feature map, and with its
             shape basis if its head has one.
-        trained: the trained model, which `differs_in_size_only`.
+        trained: the trained model, which `is_for_same_views`.
     """
     _set_coordinates(network, trained)
     if _have_log_variance(network, trained):

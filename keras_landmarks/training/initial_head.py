@@ -32,13 +32,14 @@ def begin(network: keras.Model, settings: TrainSettings, photos: ImageSet) -> No
     trained_spec, spec = read_spec(source), read_spec(settings.files.workdir)
     if not head_transfer.is_possible(trained_spec, spec):
         return
-    if head_transfer.is_needed(trained_spec, spec):
+    if not spec.can_keep_head_of(trained_spec):
         _, trained = load_trained(source)
-        if not head_transfer.differs_in_size_only(trained_spec, spec):
+        if not head_transfer.is_for_same_views(trained_spec, spec):
             _fit_head(network, trained, photos, source)
             return
         head_transfer.take_head(network, trained)
-        logging.info("the head of %s is adapted to crops of %s px", source, spec.image_size)
+        if trained_spec.image_size != spec.image_size:
+            logging.info("the head of %s is adapted to crops of %s px", source, spec.image_size)
     if settings.first_stage() or (trained_spec.point_names and spec.point_names):
         return  # the same points without doubt
     _check_landmarks(network, photos, source)

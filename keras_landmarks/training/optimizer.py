@@ -1,6 +1,8 @@
 """Optimisers: the recipe's Adam, AdamW, Muon and SGD, each with averages of the weights."""
 
 import math
+import re
+from collections.abc import Sequence
 
 from keras_landmarks.models.keras_on_jax import keras, ops
 from keras_landmarks.settings import OptimizerSettings, ScheduleSettings
@@ -45,18 +47,19 @@ class _AveragesWeights:
             self._update_averages()
 
     def _update_averages(self):
-        step = self.averaged_steps
+        step, momentum, is_update = self.averaged_steps, self._average_momentum, True
         if self.gradient_accumulation_steps:
-            step = ops.floor_divide(step, self.gradient_accumulation_steps)
-        momentum = self._average_momentum
+            # Not `iterations`, which counts updates.
+            is_update = ops.equal(self._iterations % self.gradient_accumulation_steps, 0)
         if momentum < 1:
             step_as_float = ops.cast(step, "float32")
             momentum = ops.minimum(momentum, (1 + step_as_float) / (10 + step_as_float))
+        momentum = ops.where(is_update, momentum, 1.0)  # other steps leave the weights alone
         # 0 at the first step, so that the average starts as the weights.
         momentum = ops.cast(ops.not_equal(step, 0), "float32") * momentum
         for weight, average in zip(self._trainable_variables, self.averages, strict=True):
             average.assign(momentum * average + (1 - momentum) * weight)
-        self.averaged_steps.assign_add(1)
+        self.averaged_steps.assign_add(ops.cast(is_update, "int32"))
 
 
 class _Adam(_AveragesWeights, keras.optimizers.Adam):
@@ -80,7 +83,9 @@ class _Muon(_AveragesWeights, keras.optimizers.Muon):
 
     def _should_use_adamw(self, variable):
         # A depthwise convolution has one output per kernel, and so no directions to balance.
-        return len(variable.shape) != 4 or variable.shape[-1] == 1
+        if len(variable.shape) != 4 or variable.shape[-1] == 1:
+            return True
+        return any(re.search(layer, variable.path) for layer in self.exclude_layers)
 
     def zeropower_via_newtonschulz5(self, x, steps: int):
         """Returns x, a kernel of rank 4, with its singular values moved close to 1.
@@ -125,12 +130,16 @@ def recipe(name: str = "adam", **options) -> keras.Optimizer:
 
 
 def build(
-    settings: OptimizerSettings, schedule: ScheduleSettings, steps_per_epoch: int
+    settings: OptimizerSettings,
+    schedule: ScheduleSettings,
+    steps_per_epoch: int,
+    grouped_layers: Sequence[str] = (),
 ) -> keras.Optimizer:
     """Returns the optimiser with its learning rate.
 
     With `ema_momentum` or `average_last_epochs` it also keeps averages of the weights, which
-    `callbacks.averaged_weights` puts in their place for validation and for the best weights.
+    `callbacks.averaged_weights` puts in their place for validation and for the best weights. Muon
+    leaves the `grouped_layers`, convolutions in several groups, to AdamW.
     """
     averages = settings.ema_momentum or settings.average_last_epochs
     accumulated = settings.grad_accum_steps
@@ -146,7 +155,10 @@ def build(
     if settings.optimizer == "adam":
         optimizer = recipe(**common)
     elif settings.optimizer == "muon":
-        optimizer = _Muon(adam_weight_decay=settings.weight_decay, **common, **decay)
+        others = [rf"{re.escape(name)}/" for name in grouped_layers]
+        optimizer = _Muon(
+            adam_weight_decay=settings.weight_decay, exclude_layers=others, **common, **decay
+        )
     elif settings.optimizer == "adamw":
         optimizer = _AdamW(**common, **decay)
     else:

@@ -45,6 +45,11 @@ def check_settings(settings: TrainSettings) -> None:
     parse_epoch_schedule(settings.schedule.learning_rates)
     if settings.optimizer.ema_momentum and settings.optimizer.average_last_epochs:
         raise InputError("--ema_momentum and --average_last_epochs: give only one of them")
+    if settings.optimizer.ema_momentum == 1:
+        raise InputError("--ema_momentum=1 would keep the first step's weights for good")
+    averaged, epochs = settings.optimizer.average_last_epochs, settings.schedule.epochs
+    if averaged > epochs:
+        raise InputError(f"--average_last_epochs={averaged}: there are only {epochs} epochs")
     distribution.check_batch_size(settings.run.batch_size)
 
 
@@ -61,7 +66,9 @@ def compile_model(
     """
     in_photo_px = settings.loss.loss_unit == "photo"
     model = TrainingModel(network, settings.loss.loss, in_photo_px, has_gaps)
-    model.compile(optimizer.build(settings.optimizer, settings.schedule, steps))
+    # Muon takes a kernel for one matrix; a grouped one is several.
+    grouped = [layer.name for layer in network.layers if getattr(layer, "groups", 1) > 1]
+    model.compile(optimizer.build(settings.optimizer, settings.schedule, steps, grouped))
     return model
 
 
@@ -106,6 +113,9 @@ def fit(
         raise InputError(f"--batch_size={batch_size}: only {len(training)} training images")
     shard = HostShard(distribution.process_index(), distribution.num_processes())
     workdir, steps = Path(settings.files.workdir), len(training) // batch_size
+    accumulated = settings.optimizer.grad_accum_steps
+    if accumulated > steps:
+        raise InputError(f"--grad_accum_steps={accumulated}: an epoch has only {steps} steps")
     model = compile_model(network, settings, steps, has_gaps)
     position, metrics = restore_checkpoint(workdir / CHECKPOINT, model, steps)
     pace = Pace(batch_size)
@@ -205,7 +215,6 @@ def _validation_batches(images: ImageSet, batch_size: int, shard: HostShard):
     return pipeline.validation_batches(images, batch_size, count, shard) if count else None
 
 
-# Of augmented shapes, because the head must be able to predict these.
 def _set_shape_basis(
     network: keras.Model,
     settings: TrainSettings,
@@ -214,7 +223,10 @@ def _set_shape_basis(
     augment_pool: AugmentPool | None,
     shard: HostShard,
 ) -> None:
-    """Sets the head's basis: the principal components of the first epoch's augmented shapes."""
+    """Sets the head's basis: the principal components of the first epoch's augmented shapes.
+
+    Of augmented shapes, because the head must be able to predict these.
+    """
     batch_size = settings.run.batch_size
     batches = pipeline.train_batches(
         training, batch_size, settings.run.seed, augment_pool, shard=shard

@@ -102,16 +102,20 @@ def check_model(settings: TrainSettings, num_landmarks: int, mirror_map: np.ndar
 # ── the first stage ──
 
 
-def begin_first_stage(settings: TrainSettings) -> TrainSettings | None:
+def begin_first_stage(settings: TrainSettings, num_landmarks: int) -> TrainSettings | None:
     """Returns the settings of a training that must come before the one in the work directory.
 
     None if there is none, or if the work directory is beyond it. With `--noresume` the files of an
     earlier training are removed, which a resumed one would find after the first stage.
+
+    Raises:
+        InputError: with `--noresume`, the initial weights do not fit.
     """
     first = settings.first_stage()
     if first is None or _is_begun(settings):
         return None
     if distribution.is_first() and not settings.run.resume:
+        _new_network(first, model_spec(first, num_landmarks))  # before anything is lost
         _remove_training(Path(settings.files.workdir))
     distribution.wait_for_all("first stage")
     return first
@@ -186,7 +190,8 @@ def choose_head(
     """
     if "turn" not in settings.augmentation.augment_online:
         return None
-    faces = samples.landmarks_photo_px[train_rows[:CHECKED_FACES]]
+    rows = train_rows[:: -(-len(train_rows) // CHECKED_FACES)]
+    faces = samples.landmarks_photo_px[rows]
     return find_head(samples.num_landmarks, Path(settings.files.data) / LAYOUT_FILE, faces)
 
 
@@ -225,17 +230,23 @@ def claim(
         InputError: the work directory holds another network, or the initial weights do not fit.
     """
     requested = model_spec(settings, num_landmarks, mirror_map)
-    keras.utils.set_random_seed(settings.run.seed)
-    network = build_model(requested, settings.network.precision)
-    if not _is_begun(settings):
-        # Before anything is written, so that a corrected command finds the folder as it was.
-        pretrained.initialise(network, requested, settings.initial_weights)
+    # Before anything is written, so that a corrected command finds the folder as it was.
+    network = _new_network(settings, requested)
     if distribution.is_first():
         workdir = Path(settings.files.workdir)
         if not settings.run.resume:
             _remove_training(workdir)
         spec.claim_workdir(workdir, requested)
     distribution.wait_for_all("work directory")
+    return network
+
+
+def _new_network(settings: TrainSettings, requested: spec.ModelSpec) -> keras.Model:
+    """Returns the network; with its initial weights unless a checkpoint has others."""
+    keras.utils.set_random_seed(settings.run.seed)
+    network = build_model(requested, settings.network.precision)
+    if not _is_begun(settings):
+        pretrained.initialise(network, requested, settings.initial_weights)
     return network
 
 
@@ -265,9 +276,16 @@ def write_records(settings: TrainSettings, samples: Samples, held_out: Sequence[
             len(samples.invalid_samples),
             workdir / _INVALID_SAMPLES,
         )
+    else:
+        (workdir / _INVALID_SAMPLES).unlink(missing_ok=True)  # of an earlier start
 
 
 def write_flagfile(path: Path, settings: TrainSettings) -> None:
-    """Writes settings as a flagfile; those without a value are left out."""
-    given = {name: value for name, value in settings.by_name().items() if value not in (None, ())}
+    """Writes settings as a flagfile; those without a value are left out.
+
+    So is `--noresume`: who gives the file to resume the training must not lose it.
+    """
+    values = settings.by_name()
+    del values["resume"]
+    given = {name: value for name, value in values.items() if value not in (None, ())}
     write_atomically(path, "".join(f"{as_flag(name, value)}\n" for name, value in given.items()))

@@ -190,6 +190,17 @@ def test_unusable_heads_are_refused(tmp_path, content, message):
         find_head(10, layout_file(tmp_path, content), faces)
 
 
+def test_faces_with_gaps_check_the_head_too(tmp_path, caplog):
+    caplog.set_level("INFO", logger="absl")
+    faces = np.stack([view(rotation(yaw, 0)) for yaw in (-30, 0, 20)])
+    faces[:, 5] = np.nan
+    with pytest.raises(InputError, match="does not look like the faces"):
+        find_head(971, layout_file(tmp_path, None), faces[:, ::-1])
+    faces[1, 7:] = np.nan
+    find_head(971, layout_file(tmp_path, None), faces)
+    assert "1 of 3 faces looked at cannot be turned" in caplog.text
+
+
 def test_few_points_have_no_pose(tmp_path):
     with pytest.raises(InputError, match="8 points or more"):
         find_head(7, layout_file(tmp_path, {"head": CUBE[:7]}), NO_FACES[:, :7])

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import os
 import shutil
@@ -11,7 +12,12 @@ from keras_landmarks.contest import landmark_tables, listed_images, table_files
 from keras_landmarks.images import decoding
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.photos import Photos
-from keras_landmarks.input.samples import check_every_landmark, load_samples, make_loader
+from keras_landmarks.input.samples import (
+    check_every_landmark,
+    fingerprint_rows,
+    load_samples,
+    make_loader,
+)
 from keras_landmarks.utils.errors import InputError
 
 
@@ -369,6 +375,23 @@ def test_changed_photo_with_same_stat_is_noticed(load, images):
     content[len(content) // 2] ^= 1
     rewrite_with_same_stat(images[9], content)
     assert load().fingerprint != before.fingerprint
+
+
+def test_fingerprint_of_rows_covers_every_landmark(load):
+    samples = load()
+    many = np.tile(samples.landmarks_photo_px[:1, :4], (3000, 1, 1))
+    changed = many.copy()
+    changed[1234, 3, 1] += 1
+    before, after = (
+        fingerprint_rows(
+            dataclasses.replace(
+                samples, file_names=["a.jpg"] * 3000, landmarks_photo_px=landmarks_px
+            ),
+            np.arange(3000),
+        )
+        for landmarks_px in (many, changed)
+    )
+    assert before != after
 
 
 def test_touched_files_keep_the_fingerprint(load, own_faces, images):

@@ -77,6 +77,14 @@ def test_first_training_has_its_own_section(workdir):
     assert text.count("Epochs done: 3, in 4 s.") == 2
 
 
+def test_folder_of_another_training_is_not_the_first(workdir):
+    make_workdir(workdir / "first")
+    with (workdir / "flags.cfg").open("a") as flagfile:
+        flagfile.write("--first_epochs=0\n")
+    write_report(workdir, workdir / "report.html")
+    assert "First training" not in read_page(workdir / "report.html").text()
+
+
 def test_first_training_alone_is_reported(workdir, tmp_path):
     (tmp_path / "begun").mkdir()
     workdir.rename(tmp_path / "begun" / "first")

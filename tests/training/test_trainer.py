@@ -152,6 +152,20 @@ def finished(all_options, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ema_momentum": 1.0}, "--ema_momentum=1 "),
+        ({"average_last_epochs": 3}, "--average_last_epochs=3: there are only 2 epochs"),
+        ({"average_last_epochs": 1, "ema_momentum": 0.5}, "give only one"),
+        ({"grad_accum_steps": 3}, "--grad_accum_steps=3: an epoch has only 2 steps"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, change, message):
+    with pytest.raises(InputError, match=message):
+        train(settings.replace(**change))
+
+
+@pytest.mark.parametrize(
     ("average", "schedule"),
     [
         (EMA, "cosine"),

@@ -76,6 +76,7 @@ def test_checkpoint_without_record_is_resumed(tiny_run, tmp_path):
     [
         ({"loss": "l1"}, "--loss=mse", "--loss=l1"),
         ({"loss_unit": "photo"}, "--loss_unit=crop", "--loss_unit=photo"),
+        ({"init_weights": "@faces"}, "--init_weights=none", "--init_weights=@faces"),
         ({"seed": 1, "batch_size": 4}, "--batch_size=8 --seed=0", "--batch_size=4 --seed=1"),
         ({"augment_online": ["blur"]}, "--augment_online=", "--augment_online=blur"),
         (
@@ -108,6 +109,11 @@ def test_settings_without_effect_may_change(tiny_run):
     limits = {"rotate_limit": 1.0, "shift_limit": 0.0, "scale_limit": 0.0}
     changed = settings.replace(**changes, **limits)
     assert train(changed.replace(augment_refill=True))["epochs"] == 2
+
+
+def test_recorded_flags_do_not_start_over(settings, tmp_path):
+    work_directory.write_flagfile(tmp_path / "flags.cfg", settings.replace(resume=False))
+    assert "resume" not in (tmp_path / "flags.cfg").read_text()
 
 
 @pytest.mark.slow
