@@ -310,7 +310,8 @@ class OptimizerSettings:
     )
     average_last_epochs: int = setting(
         0,
-        "Predict with the mean of the weights after this many last epochs (SWA); 0: no mean.",
+        "Predict with the mean of the weights after this many last epochs (SWA), up to the one with"
+        " the lowest training loss; 0: no mean.",
         low=0,
     )
 
@@ -485,7 +486,7 @@ class TrainSettings:
 
     @property
     def initial_weights(self) -> str:
-        """Where the weights come from that the training begins with; as --init_weights."""
+        """The value of --init_weights that this stage uses."""
         first = self.first_stage()
         return first.files.workdir if first else self.network.init_weights
 

@@ -14,7 +14,8 @@ The work directory gets
     history.csv        every epoch's metrics
     logs               the same for TensorBoard
     first              the work directory of --first_epochs, if there were any
-    flags.cfg          the flags: --flagfile=flags.cfg repeats the run
+    flags.cfg          the flags: --flagfile=WORKDIR/flags.cfg resumes the run; with another
+                       --workdir it repeats it
     model.json         what `predict` needs to know of the model, and the points' names if --data
                        has them, in layout.json or in its table
     validation.csv     the images that were held out: predict, evaluate and report --only=...
@@ -30,23 +31,24 @@ weights instead, give another --workdir and --init_weights=<its work directory>.
 group of connected processes) at a time trains in a work directory. A loss that is no longer a
 number ends the run with an error; the best weights stay as they were.
 
-MODEL AND INPUT. ImageNet weights are torchvision's, from the Hugging Face hub, and want
---normalisation=imagenet, except MobileNet's. A .safetensors file has torchvision's or timm's names.
-mobilenet_v3_large and efficientnet_v2_b0 are Keras's and suit accelerators. --framing=crop is the
+MODEL AND INPUT. ImageNet weights come from torchvision, by way of the Hugging Face hub; those of
+mobilenet_v3_large and efficientnet_v2_b0, which suit accelerators, come from Keras. All but
+MobileNet's were trained with --normalisation=imagenet; the recipe, and the default, is half. A
+.safetensors file has torchvision's or timm's names. --framing=crop is the
 recipe's. Photos that were cut out beyond the edge of a larger one have black bands, which
 --trim_bands removes. model.json records these settings, and `predict` maps points back to the photo
 exactly.
 
 INITIAL WEIGHTS. --init_weights takes a work directory, a model in one file, or @faces, the model of
-the package (see flags/few.cfg). Layers of the head that do not fit are named and begin anew. Where
-only the points are others, by their number or their names, the new head begins as the linear
-function of the trained model's points that fits the labels best. --first_epochs trains on
-smaller crops first, in the work directory WORKDIR/first, and begins the --epochs with its weights.
-An epoch costs in proportion to the pixels. Both trainings run the whole schedule, each with its own
-number of epochs.
+the package (see flags/few.cfg). They are taken at the first start only. Layers of the head that do
+not fit are named and begin anew. If only the points differ, in number or in name, the new head
+begins as the linear function of the trained model's points that fits the labels best; if only the
+size of the crops differs, the head is adapted to it. --first_epochs trains on smaller crops first,
+in the work directory WORKDIR/first, and begins the --epochs with its weights. An epoch costs in
+proportion to the pixels. Both trainings count their epochs from 0 and run the whole schedule.
 
-DATA. A point that was not placed in a photo, two empty cells, counts in no loss; every point needs
-a place in one training photo. Every table of --validation_groups must list every image.
+DATA. Points left empty in the table are ignored in the loss; each point must be labelled in at
+least one training photo. Every table of --validation_groups must list every image.
 --augment_online works in --processes worker processes; the recipe instead makes --augment_count
 extra images offline (see `augment --help`). turn shows half of the heads as seen from another side,
 by up to --turn_limit degrees; points other than the contest's need a mean head for it, a list of
@@ -69,8 +71,10 @@ another: delete --prepared when it has grown too large.
 LOSS AND OPTIMISER. --head=shape predicts from the whole last feature map. --teacher has a better
 model, or the mean of several (`ensemble`), teach a small one: labels are averaged with its
 predictions, and these stand alone where a point has no place. Held-out images keep their labels.
-The averaging window of --ema_momentum grows with the steps, so that it suits short trainings as
-well. --grad_accum_steps helps if a batch does not fit in memory.
+--optimizer=muon learns faster than adamw from random weights and takes the same learning rates and
+decay; give it a --schedule that falls to 0, such as cosine. The averaging window of --ema_momentum
+grows with the steps, so that it suits short trainings as well. --grad_accum_steps helps if a batch
+does not fit in memory.
 
 LOG. `mse` in the log and in history.csv is the contest's unit, whatever the loss: squared photo
 pixels over all points that have a place. `waiting` is the share of an epoch in which the device
@@ -112,8 +116,8 @@ first. With a Flink cluster, and this package with its extra on every machine:
 
 Spark: SparkRunner with --spark_master_url=spark://host:7077 in place of Flink's three options. One
 machine: --beam_runner=FnApiRunner --beam_options="--direct_num_workers=0
---direct_running_mode=multi_processing"; DirectRunner is the same where it cannot fetch Beam's Prism
-from the network, which it tries. Those two, and a job server with a worker pool as above, were
+--direct_running_mode=multi_processing". DirectRunner tries to download Beam's Prism; where it cannot,
+it behaves like FnApiRunner. Those two, and a job server with a worker pool as above, were
 tested; Flink, Spark and Prism were not available.
 """
 
