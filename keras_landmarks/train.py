@@ -116,8 +116,8 @@ first. With a Flink cluster, and this package with its extra on every machine:
 
 Spark: SparkRunner with --spark_master_url=spark://host:7077 in place of Flink's three options. One
 machine: --beam_runner=FnApiRunner --beam_options="--direct_num_workers=0
---direct_running_mode=multi_processing". DirectRunner tries to download Beam's Prism; where it cannot,
-it behaves like FnApiRunner. Those two, and a job server with a worker pool as above, were
+--direct_running_mode=multi_processing". DirectRunner tries to download Beam's Prism; where it
+cannot, it behaves like FnApiRunner. Those two, and a job server with a worker pool as above, were
 tested; Flink, Spark and Prism were not available.
 """
 
