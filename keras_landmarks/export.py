@@ -33,7 +33,8 @@ PRECISION. --export_precision=float16 halves the weights of onnx, litert and saf
 stays float32. int8 quarters them: in litert the weights of the file, in onnx what convolutions
 compute as well, with ranges from the training images of --data, which must be the model's own; its
 difference is measured on other images than the ranges. ResNet18 of half the width at 96 x 128 px
-(flags/light.cfg --loss=nll) trained on 1,796 photos; one core of a shared Intel Xeon, median of 16:
+(flags/light.cfg --loss=nll, with AdamW) trained on 1,796 photos; one core of a shared Intel Xeon,
+median of 16:
 
     onnx       file       largest and mean difference    time
     float32    14.6 MB    0.00001, 0.0000015 px          2.9 ms

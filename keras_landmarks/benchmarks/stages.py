@@ -25,6 +25,7 @@ from keras_landmarks.input.head_turning import CHECKED_FACES, find_head
 from keras_landmarks.layouts import layout
 from keras_landmarks.settings import AUGMENTATIONS, TrainSettings
 from keras_landmarks.utils import runtime
+from keras_landmarks.utils.chunks import evenly_spread
 
 Results = dict[str, float]
 _TABLE_ROWS = 4000
@@ -96,7 +97,7 @@ def augment(workload: Workload) -> Results:
         kinds = [kind for kind in AUGMENTATIONS if is_contest or kind != "turn"]
         augmentation = dataclasses.replace(augmentation, augment_online=tuple(kinds))
     if "turn" in augmentation.augment_online:
-        faces = workload.samples.landmarks_photo_px[:CHECKED_FACES]
+        faces = evenly_spread(workload.samples.landmarks_photo_px, CHECKED_FACES)
         head = find_head(points, workload.data / LAYOUT_FILE, faces)
     make_augmenter = functools.partial(online_augmenter, augmentation, mirror_map, head)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch[:2], strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_landmarks.cleaning.placement import choose_points, nonzero_face_sizes, to_frame
 from keras_landmarks.layouts.shape_basis import ShapeBasis, find_shape_basis
-from keras_landmarks.utils.chunks import in_chunks
+from keras_landmarks.utils.chunks import evenly_spread, in_chunks
 
 _COMPONENTS = 10  # principal components of shapes; more would model wrong shapes, too
 _MAX_FITTED = 20_000  # faces are enough to learn the shapes from
@@ -53,7 +53,7 @@ def shape_scores(landmarks_px: np.ndarray) -> np.ndarray:
     may be missing.
     """
     landmarks_px = landmarks_px[:, choose_points(landmarks_px[:_MAX_FITTED])]
-    sample = landmarks_px[:: -(-len(landmarks_px) // _MAX_FITTED)]
+    sample = evenly_spread(landmarks_px, _MAX_FITTED)
     reference = np.median(to_frame(sample), axis=0)
     for _ in range(2):
         reference = np.median(np.concatenate(list(_aligned(sample, reference))), axis=0)

@@ -11,6 +11,7 @@ from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.spec import has_spec, read_spec
 from keras_landmarks.settings import TrainSettings
 from keras_landmarks.training import head_transfer
+from keras_landmarks.utils.chunks import evenly_spread
 
 _CHECKED_PHOTOS = 64
 # As a share of the face's longer side: the mean face has about 0.1, points in another order 0.3.
@@ -46,7 +47,7 @@ def begin(network: keras.Model, settings: TrainSettings, photos: ImageSet) -> No
 
 
 def _fit_head(network: keras.Model, trained: keras.Model, photos: ImageSet, source: str) -> None:
-    rows = _spread_rows(photos, head_transfer.MAX_PHOTOS)
+    rows = evenly_spread(np.arange(len(photos)), head_transfer.MAX_PHOTOS)
     crops, landmarks_crop_px, _ = photos.load(rows)
     if more := rows_to_add(landmarks_crop_px, photos.landmarks()):
         crops, landmarks_crop_px, _ = photos.load(np.concatenate([rows, more]))
@@ -60,7 +61,8 @@ def _fit_head(network: keras.Model, trained: keras.Model, photos: ImageSet, sour
 
 def _check_landmarks(network: keras.Model, photos: ImageSet, source: str) -> None:
     """Warns if the points seem to be in another order than the trained model's."""
-    crops, landmarks_crop_px, _ = photos.load(_spread_rows(photos, _CHECKED_PHOTOS))
+    rows = evenly_spread(np.arange(len(photos)), _CHECKED_PHOTOS)
+    crops, landmarks_crop_px, _ = photos.load(rows)
     predicted = network.predict_on_batch(crops)[..., :2]
     distances_px = metrics.point_distances(predicted, landmarks_crop_px)
     # Not the root of the box's area, which is small if all points lie nearly on one line.
@@ -73,8 +75,3 @@ def _check_landmarks(network: keras.Model, photos: ImageSet, source: str) -> Non
             " points come in the same order?",
             *(source, 100 * np.median(errors)),
         )
-
-
-def _spread_rows(photos: ImageSet, count: int) -> np.ndarray:
-    """Returns at most so many rows, evenly spread."""
-    return np.arange(len(photos))[:: -(-len(photos) // count)]

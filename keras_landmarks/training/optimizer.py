@@ -1,7 +1,6 @@
 """Optimisers: the recipe's Adam, AdamW, Muon and SGD, each with averages of the weights."""
 
 import math
-import re
 from collections.abc import Sequence
 
 from keras_landmarks.models.keras_on_jax import keras, ops
@@ -85,7 +84,7 @@ class _Muon(_AveragesWeights, keras.optimizers.Muon):
         # A depthwise convolution has one output per kernel, and so no directions to balance.
         if len(variable.shape) != 4 or variable.shape[-1] == 1:
             return True
-        return any(re.search(layer, variable.path) for layer in self.exclude_layers)
+        return any(f"{layer}/" in variable.path for layer in self.exclude_layers)
 
     def zeropower_via_newtonschulz5(self, x, steps: int):
         """Returns x, a kernel of rank 4, with its singular values moved close to 1.
@@ -155,9 +154,11 @@ def build(
     if settings.optimizer == "adam":
         optimizer = recipe(**common)
     elif settings.optimizer == "muon":
-        others = [rf"{re.escape(name)}/" for name in grouped_layers]
         optimizer = _Muon(
-            adam_weight_decay=settings.weight_decay, exclude_layers=others, **common, **decay
+            adam_weight_decay=settings.weight_decay,
+            exclude_layers=[*grouped_layers],
+            **common,
+            **decay,
         )
     elif settings.optimizer == "adamw":
         optimizer = _AdamW(**common, **decay)

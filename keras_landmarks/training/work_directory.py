@@ -26,6 +26,7 @@ from keras_landmarks.models.keras_on_jax import keras
 from keras_landmarks.models.weight_files import BEST_WEIGHTS
 from keras_landmarks.settings import TrainSettings, as_flag, fixed_settings
 from keras_landmarks.training import checkpoint, distribution, records
+from keras_landmarks.utils.chunks import evenly_spread
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_atomically, write_json
 from keras_landmarks.utils.locks import exclusive_lock
@@ -114,9 +115,10 @@ def begin_first_stage(settings: TrainSettings, num_landmarks: int) -> TrainSetti
     first = settings.first_stage()
     if first is None or _is_begun(settings):
         return None
-    if distribution.is_first() and not settings.run.resume:
+    if not settings.run.resume:
         _new_network(first, model_spec(first, num_landmarks))  # before anything is lost
-        _remove_training(Path(settings.files.workdir))
+        if distribution.is_first():
+            _remove_training(Path(settings.files.workdir))
     distribution.wait_for_all("first stage")
     return first
 
@@ -150,7 +152,7 @@ def choose_mirror_map(
     if choice in ("found", "auto") and (recorded := _recorded_mirror_map(settings)) is not None:
         return recorded
     landmarks = samples.landmarks_photo_px
-    rows = train_rows[:: -(-len(train_rows) // mirror_estimation.MAX_FACES)]
+    rows = evenly_spread(train_rows, mirror_estimation.MAX_FACES)
     more = gaps.rows_to_add(landmarks[rows], (landmarks[row] for row in train_rows))
     faces = landmarks[np.concatenate([rows, train_rows[more]])]
     if choice == "auto":
@@ -190,8 +192,7 @@ def choose_head(
     """
     if "turn" not in settings.augmentation.augment_online:
         return None
-    rows = train_rows[:: -(-len(train_rows) // CHECKED_FACES)]
-    faces = samples.landmarks_photo_px[rows]
+    faces = samples.landmarks_photo_px[evenly_spread(train_rows, CHECKED_FACES)]
     return find_head(samples.num_landmarks, Path(settings.files.data) / LAYOUT_FILE, faces)
 
 
