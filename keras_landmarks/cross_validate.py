@@ -121,4 +121,4 @@ def join_predictions(parts: Sequence[Path], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, PredictSettings)

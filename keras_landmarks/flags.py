@@ -5,7 +5,6 @@ them a command reads and its --help shows. Only a command's `main` reads flags. 
 folder `flags` are part of an installed package and are found by name: --flagfile=light.
 """
 
-import dataclasses
 import functools
 import json
 import os
@@ -15,6 +14,7 @@ import sys
 import typing
 import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from logging import Formatter, getLogger
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -132,7 +132,7 @@ def _passes(check: Callable[[Any], Any], value: Any) -> bool:
 
 for _group in GROUPS:
     _types = typing.get_type_hints(_group)
-    for _field in dataclasses.fields(_group):
+    for _field in fields(_group):
         _define(_field.name, _types[_field.name], _field.default, dict(_field.metadata))
 
 # Key flags belong to the command that calls `use`, not to this module.
@@ -186,7 +186,12 @@ def use_huge_pages() -> None:
         runtime.use_huge_pages()
 
 
-def run(main: Callable[[Any], dict[str, Any]], takes_paths: bool = False, **defaults: Any) -> None:
+def run(
+    main: Callable[[Any], dict[str, Any]],
+    *groups: type,
+    takes_paths: bool = False,
+    **defaults: Any,
+) -> None:
     """Runs a command and prints its results as one JSON line, the last on standard output.
 
     Invalid input ends the command with one line on standard error and exit status 1. In a process
@@ -195,9 +200,12 @@ def run(main: Callable[[Any], dict[str, Any]], takes_paths: bool = False, **defa
 
     Args:
         main: the command. It gets the paths among the arguments, and returns the results.
+        *groups: groups of settings whose defaults hold where another group has a setting, too.
         takes_paths: arguments that are not flags are paths; otherwise they are errors.
         **defaults: flags whose defaults differ from those of the settings.
     """
+    of_groups = {field.name: field.default for group in groups for field in fields(group)}
+    defaults = of_groups | defaults
     usual = {name: FLAGS[name].default for name in defaults}
     parse = functools.partial(_parse_flags, takes_paths=takes_paths)
     try:

@@ -79,7 +79,7 @@ from pathlib import Path
 from keras_landmarks import flags
 from keras_landmarks.inference.landmark_files import predict_files
 from keras_landmarks.models.packaged import FACES
-from keras_landmarks.settings import TABLES_ALONE, LandmarksSettings
+from keras_landmarks.settings import LandmarksSettings
 from keras_landmarks.utils.errors import InputError
 
 landmarks = predict_files  # for Python: `from keras_landmarks.landmarks import landmarks`
@@ -107,4 +107,4 @@ def _validate_flags(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main, takes_paths=True, workdir=FACES, format=TABLES_ALONE)
+    flags.run(main, LandmarksSettings, takes_paths=True, workdir=FACES)

@@ -68,4 +68,4 @@ def main(_) -> dict:
 
 
 if __name__ == "__main__":
-    flags.run(main, two_pass=PredictSettings.two_pass)
+    flags.run(main, PredictSettings)

@@ -38,6 +38,14 @@ def test_help_has_description_and_flags(run, command):
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "default"), [("landmarks", "yes"), ("predict", "no"), ("cross_validate", "no")]
+)
+def test_second_pass_is_the_default_of_landmarks_only(run, command, default):
+    _, _, after = run(command, "--help").stdout.partition("--[no]two_pass")
+    assert re.search(r"\[(yes|no)\]", after)[1] == default
+
+
 @pytest.mark.slow
 def test_results_for_a_closed_pipe_end_silently(faces):
     command = [sys.executable, "-m", "keras_landmarks.check", f"--data={faces}"]
