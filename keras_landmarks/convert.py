@@ -44,9 +44,10 @@ that the photo does not have, the face is rejected with both sizes.
 
 Each face is cut out of its photo around its points, with black beyond the photo's edge. The points
 take --face_share of the crop's sides, by default 0.6, about as in the contest; --face_share=0
-leaves the photos as they are. Faces of one or two points are cut out by the annotations' boxes; if
-there are no boxes, the photos are not cropped. A photo that is not cropped must have only one face.
-A face is also rejected if it repeats an earlier face, or its photo is missing.
+keeps whole photos, encoded as JPEG again. Faces of one or two points are cut out by the
+annotations' boxes; if there are no boxes, the photos are not cropped. A photo that is not cropped
+must have only one face. A face is also rejected if it repeats an earlier face, or its photo is
+missing.
 
 Under --data it writes
 

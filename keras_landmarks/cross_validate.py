@@ -27,12 +27,10 @@ from keras_landmarks.contest import locations, prediction_files
 from keras_landmarks.evaluation.formatting import round_floats
 from keras_landmarks.evaluation.result_tables import format_evaluation
 from keras_landmarks.evaluation.scoring import evaluate
-from keras_landmarks.inference.contest_splits.contest_predictions import predict_images
-from keras_landmarks.inference.contest_splits.resumable_prediction import ImageList
-from keras_landmarks.input.samples import load_training_samples
-from keras_landmarks.input.splits import split_samples
+from keras_landmarks.inference.contest_splits.contest_predictions import predict_split
 from keras_landmarks.settings import PredictSettings, TrainSettings
 from keras_landmarks.train import train
+from keras_landmarks.training import records
 from keras_landmarks.utils import runtime
 
 _HELD_OUT = "held_out.npz"
@@ -93,12 +91,9 @@ def cross_validate(
 
 def _predict_held_out(settings: TrainSettings, predict_settings: PredictSettings) -> Path:
     """Predicts a fold's held-out images with its model; returns the path of the predictions."""
-    samples = load_training_samples(settings)
-    rows = split_samples(samples, settings.split).validation
-    names = [samples.file_names[row] for row in rows]
-    images = ImageList(samples.image_folder, names, samples.lines[rows].tolist())
-    path = Path(settings.files.workdir) / _HELD_OUT
-    predict_images(path.parent, images, path, predict_settings)
+    workdir, data = Path(settings.files.workdir), Path(settings.files.data)
+    path, only = workdir / _HELD_OUT, workdir / records.VALIDATION_FILE
+    predict_split(workdir, data, "train", None, path, predict_settings, only)
     return path
 
 

@@ -573,7 +573,12 @@ class OutputSettings:
     rejects: str | None = setting(
         None, "Table to write of invalid samples: name, row, reason.", kind="path"
     )
-    count: int = setting(24, "Images on the contact sheet, evenly spaced over the rows.", low=1)
+    count: int = setting(
+        24,
+        "Images on the contact sheet. `draw` takes them evenly spaced over the rows,"
+        " `find_bad_labels` the worst, `find_duplicates` the least similar pairs.",
+        low=1,
+    )
 
 
 @dataclass(frozen=True)

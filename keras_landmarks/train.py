@@ -33,9 +33,9 @@ number ends the run with an error; the best weights stay as they were.
 
 MODEL AND INPUT. ImageNet weights come from torchvision, by way of the Hugging Face hub; those of
 mobilenet_v3_large and efficientnet_v2_b0, which suit accelerators, come from Keras. All but
-MobileNet's were trained with --normalisation=imagenet; the recipe, and the default, is half. A
-.safetensors file has torchvision's or timm's names. --framing=crop is the
-recipe's. Photos that were cut out beyond the edge of a larger one have black bands, which
+MobileNet's were trained with --normalisation=imagenet; the recipe, and the default, is half. The
+weights in a .safetensors file for --init_weights need torchvision's or timm's names. --framing=crop
+is the recipe's. Photos that were cut out beyond the edge of a larger one have black bands, which
 --trim_bands removes. model.json records these settings, and `predict` maps points back to the photo
 exactly.
 
@@ -151,7 +151,7 @@ def main(_) -> dict[str, Any]:
     flags.use_huge_pages()
     for_each = beam.make_for_each(FLAGS.beam_runner, FLAGS.beam_options)
     runtime.use_compilation_cache(FLAGS.compilation_cache)
-    # Not at the top of the file, for the same reason as in `train`.
+    # It imports Keras, which --help does not need.
     from keras_landmarks.training import distribution
 
     with distribution.runtime(flags.read(ClusterSettings)):

@@ -12,12 +12,25 @@ from absl import logging
 
 from keras_landmarks.annotations import cropping, plausibility, units, validation
 from keras_landmarks.annotations.cropping import FaceCrop
-from keras_landmarks.annotations.face import AnnotatedFace, Annotations, describe_point
+from keras_landmarks.annotations.face import (
+    NO_POINTS,
+    AnnotatedFace,
+    Annotations,
+    describe_point,
+)
 from keras_landmarks.annotations.reading import read_annotations
-from keras_landmarks.contest import grouping, invalid_samples, landmark_tables, table_files
+from keras_landmarks.contest import (
+    checking,
+    grouping,
+    invalid_samples,
+    landmark_tables,
+    table_files,
+)
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.images import decoding
-from keras_landmarks.layouts import layout, mirror_estimation, standard_layouts
+from keras_landmarks.images.geometry import bounding_boxes
+from keras_landmarks.layouts import gaps, layout, mirror_estimation, standard_layouts
+from keras_landmarks.utils.chunks import evenly_spread
 from keras_landmarks.utils.errors import InputError
 from keras_landmarks.utils.files import write_json
 from keras_landmarks.utils.folders import atomic_folder
@@ -73,8 +86,9 @@ def convert(
     if annotations.ignored:
         logging.info("Not used: %s", ", ".join(annotations.ignored)[:200])
     points_unit = _choose_unit(source, annotations.unit, points_unit)
-    annotations = _order_as_layout(source, annotations, data / "layout.json")
-    faces = list(validation.validate_faces(list(annotations.faces), photos))
+    annotations = _order_as_layout(source, annotations, data / layout.FILE_NAME)
+    faces = _without_placeholders(source, list(annotations.faces))
+    faces = list(validation.validate_faces(faces, photos))
     is_new = not _has_landmarks(data)
     num_landmarks, names = _check_landmarks(source, faces, annotations, points_unit, is_new)
     if num_landmarks:
@@ -87,22 +101,21 @@ def convert(
         written, invalid = _write_faces(partial, faces, crops)
         if not written:
             raise InputError(_describe_failure(source, invalid, is_photos_given))
-        if points_unit == "auto":
-            _check_not_percent(source, written)
-        gaps = _count_gaps([crop.landmarks_photo_px for crop in written])
+        _check_photo_sizes(source, written, points_unit)
+        num_missing = _count_gaps([crop.landmarks_photo_px for crop in written])
         if is_new:
-            _check_all_placed(source, gaps, len(written), names)
-    known = _write_layout(data / "layout.json", _crop_landmarks(written), names)
+            _check_all_placed(source, num_missing, len(written), names)
+    known = _write_layout(data / layout.FILE_NAME, _crop_landmarks(written), names)
     if invalid:
         logging.warning("faces that cannot be used: %d (%s)", len(invalid), _summarise(invalid))
-    _warn_of_gaps(gaps, len(written), names)
+    _warn_of_gaps(num_missing, len(written), names)
     return {
         "data": str(data),
         "split": split,
         "faces": len(written),
         "points": num_landmarks,
         "rejected": len(invalid),
-        "missing_points": int(gaps.sum()),
+        "missing_points": int(num_missing.sum()),
         "mirror": "mirror" in known,
     }
 
@@ -126,8 +139,7 @@ def _order_as_layout(source: Path, annotations: Annotations, path: Path) -> Anno
     Raises:
         InputError: the layout has some of the names, but not all.
     """
-    known = layout.read_json(path) if path.exists() else {}
-    ordered = known.get("points") or [] if isinstance(known, dict) else []
+    ordered = layout.read_names(path) if path.exists() else []
     names = list(annotations.names or [])
     if annotations.is_ordered or not set(names) & set(ordered):
         return annotations
@@ -145,6 +157,33 @@ def _order_as_layout(source: Path, annotations: Annotations, path: Path) -> Anno
         return face._replace(landmarks=padded[indices])
 
     return annotations._replace(faces=map(reorder, annotations.faces), names=ordered)
+
+
+def _without_placeholders(source: Path, faces: _Faces) -> _Faces:
+    """Returns the faces in which landmarks at exactly (0, 0) or (-1, -1) are missing.
+
+    Many programs write these for a landmark without a place. A single one may be a real place.
+    """
+    found = [
+        gaps.are_placeholders(face.landmarks) if isinstance(face, AnnotatedFace) else np.array(0)
+        for face in faces
+    ]
+    if (total := sum(int(points.sum()) for points in found)) < 2:
+        return faces
+    logging.warning(
+        "%s: %d points at exactly (0, 0) or (-1, -1), of %d faces, are taken as missing",
+        *(source, total, sum(points.any() for points in found)),
+    )
+    return [
+        _remove_points(face, points) if points.any() else face
+        for face, points in zip(faces, found, strict=True)
+    ]
+
+
+def _remove_points(face: AnnotatedFace, points: np.ndarray) -> AnnotatedFace | InvalidSample:
+    if points.all():
+        return InvalidSample(face.photo, face.row, NO_POINTS)
+    return face._replace(landmarks=np.where(points[:, None], np.nan, face.landmarks))
 
 
 def _check_landmarks(
@@ -186,9 +225,9 @@ def _check_same_landmarks(
     for table in sorted(data.glob("[!.]*/landmarks.csv")):
         if (count := landmark_tables.count_points(table)) != num_landmarks:
             raise InputError(f"{source} has {num_landmarks} points, {table} has {count}{hint}")
-    path = data / "layout.json"
-    known = layout.read_json(path) if path.exists() else {}
-    earlier = known.get("points") or known.get("mirror") or [] if isinstance(known, dict) else []
+    path = data / layout.FILE_NAME
+    known = layout.read_if_exists(path)
+    earlier = (known and layout.read_names(path)) or known.get("mirror") or []
     if earlier and len(earlier) != num_landmarks:
         raise InputError(f"{source} has {num_landmarks} points, {path} has {len(earlier)}{hint}")
     if not (
@@ -204,7 +243,7 @@ def _check_same_landmarks(
 
 def _has_landmarks(data: Path) -> bool:
     """Whether a data folder has a layout or a split, which say what its landmarks are."""
-    return (data / "layout.json").exists() or any(data.glob("[!.]*/landmarks.csv"))
+    return (data / layout.FILE_NAME).exists() or any(data.glob("[!.]*/landmarks.csv"))
 
 
 def _count_gaps(landmarks: Sequence[np.ndarray]) -> np.ndarray:
@@ -223,9 +262,13 @@ def _check_all_placed(
         )
 
 
-def _check_not_percent(source: Path, crops: Sequence[FaceCrop]) -> None:
+def _check_photo_sizes(source: Path, crops: Sequence[FaceCrop], unit: str) -> None:
+    """Raises InputError if landmarks look like percent; warns if they are of larger photos."""
     landmarks = [crop.landmarks_photo_px for crop in crops]
-    if units.look_like_percent(landmarks, [crop.photo_size_px for crop in crops]):
+    sizes_px = [crop.photo_size_px for crop in crops]
+    boxes = map(bounding_boxes, landmarks)
+    checking.warn_of_other_size(source, list(map(checking.extends_beyond, boxes, sizes_px)))
+    if unit == "auto" and units.look_like_percent(landmarks, sizes_px):
         raise InputError(
             f"{source}: all coordinates are 0 to 100, in photos that are larger; give"
             " --points_unit=percent if they are percent of the photo's width and height, or"
@@ -281,7 +324,7 @@ def _write_faces(
         names, photos = ([row[column] for row in rows] for column in (0, 1))
         landmark_tables.write_landmarks(folder / "landmarks.csv", names, _crop_landmarks(written))
         originals = [_ROBOFLOW_COPY.sub("", photo) for photo in photos]
-        grouping.write_group_table(folder / "sources.csv", "photo", names, originals)
+        grouping.write_group_table(folder / grouping.SOURCES_FILE, "photo", names, originals)
         columns = ("file_name", "photo", "annotation", "x0", "y0")
         table_files.write_rows(folder / "crops.csv", columns, rows)
     if invalid:
@@ -302,12 +345,11 @@ def _write_layout(
     What is known by the number or names of the landmarks is left out if it does not fit the faces.
     """
     if path.exists():
-        known = layout.read_json(path)
-        return known if isinstance(known, dict) else {"mirror": known}
+        return layout.read(path)
     known = standard_layouts.describe(len(landmarks_crop_px[0]), names)
     if "mirror" in known:
-        step = -(-len(landmarks_crop_px) // mirror_estimation.MAX_FACES)
-        sample = np.stack(landmarks_crop_px[::step])
+        rows = evenly_spread(len(landmarks_crop_px), mirror_estimation.MAX_FACES)
+        sample = np.stack([landmarks_crop_px[row] for row in rows])
         try:
             mirror_estimation.check_map(
                 sample, np.array(known["mirror"]), "the map known for such points"

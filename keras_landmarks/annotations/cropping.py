@@ -89,9 +89,8 @@ def _find_outline(face: AnnotatedFace, scale: np.ndarray) -> list[float] | None:
 
     Missing landmarks do not count. `scale` (2,) is the number of pixels per unit of x and of y.
     """
-    present = present_landmarks(face.landmarks)
-    if len(present) >= _MIN_LANDMARKS_WITH_EXTENT:
-        box = geometry.bounding_boxes(present)
+    if len(present_landmarks(face.landmarks)) >= _MIN_LANDMARKS_WITH_EXTENT:
+        box = geometry.bounding_boxes(face.landmarks)
     elif _has_box(face):
         box = np.array(face.box)
     else:
@@ -118,8 +117,7 @@ def _find_problem(
     """Returns why a face does not fit its photo, or "" if it does."""
     if face.photo_size_px and face.photo_size_px != size_px:
         return _describe_size_mismatch(face.photo_size_px, size_px)
-    (bounds_px,) = checking.bounding_boxes(present_landmarks(landmarks_px)[None])
-    if checking.lies_far_outside(bounds_px, size_px):
+    if checking.lies_far_outside(geometry.bounding_boxes(landmarks_px), size_px):
         return "a point lies far outside the image"
     if not is_cropped:
         return ""

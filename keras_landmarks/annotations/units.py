@@ -8,6 +8,7 @@ from keras_landmarks.contest.checking import MAX_SHARE
 
 _MIN_PHOTOS, _MAX_PERCENT = 3, 100
 _MIN_LARGE_PHOTO_PX = 200
+_OUTSIDE_PERCENT = 5  # how far points may lie beyond the photo's edge
 
 
 def pixels_per(unit: str, size_px: tuple[int, int]) -> np.ndarray:
@@ -26,15 +27,13 @@ def look_like_shares(landmarks: np.ndarray) -> bool:
 
 
 def look_like_percent(landmarks: Sequence[np.ndarray], sizes_px: Sequence[tuple[int, int]]) -> bool:
-    """Whether landmarks are probably percentages: all are 0 to 100, in larger photos.
+    """Whether landmarks are probably percentages: all are about 0 to 100, also in larger photos.
 
     Args:
         landmarks: (k, 2) of each face; NaN where missing.
         sizes_px: width and height of each face's photo.
     """
-    if len(landmarks) < _MIN_PHOTOS:
-        return False
-    in_range = all(
-        np.nanmin(points) >= 0 and np.nanmax(points) <= _MAX_PERCENT for points in landmarks
-    )
-    return in_range and min(map(min, sizes_px)) >= _MIN_LARGE_PHOTO_PX
+    low, high = -_OUTSIDE_PERCENT, _MAX_PERCENT + _OUTSIDE_PERCENT
+    in_range = all(np.nanmin(points) >= low and np.nanmax(points) <= high for points in landmarks)
+    num_large = sum(min(size) >= _MIN_LARGE_PHOTO_PX for size in sizes_px)
+    return in_range and num_large >= _MIN_PHOTOS

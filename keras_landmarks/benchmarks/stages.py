@@ -18,7 +18,6 @@ import numpy as np
 from keras_landmarks.benchmarks.timing import calls_per_second, in_fresh_process, median_call_time
 from keras_landmarks.benchmarks.workload import Workload, new_network, new_training_model
 from keras_landmarks.contest import landmark_tables, listed_images, locations
-from keras_landmarks.contest.point_names import LAYOUT_FILE
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.augment_pool import AugmentPool
 from keras_landmarks.input.head_turning import CHECKED_FACES, find_head
@@ -97,8 +96,9 @@ def augment(workload: Workload) -> Results:
         kinds = [kind for kind in AUGMENTATIONS if is_contest or kind != "turn"]
         augmentation = dataclasses.replace(augmentation, augment_online=tuple(kinds))
     if "turn" in augmentation.augment_online:
-        faces = evenly_spread(workload.samples.landmarks_photo_px, CHECKED_FACES)
-        head = find_head(points, workload.data / LAYOUT_FILE, faces)
+        rows = evenly_spread(len(workload.samples), CHECKED_FACES)
+        faces = workload.samples.landmarks_photo_px[rows]
+        head = find_head(points, workload.data / layout.FILE_NAME, faces)
     make_augmenter = functools.partial(online_augmenter, augmentation, mirror_map, head)
     seeds, pairs = itertools.count(), itertools.cycle(zip(*workload.batch[:2], strict=True))
     augmenter = make_augmenter()

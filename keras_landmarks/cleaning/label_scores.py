@@ -53,7 +53,7 @@ def shape_scores(landmarks_px: np.ndarray) -> np.ndarray:
     may be missing.
     """
     landmarks_px = landmarks_px[:, choose_points(landmarks_px[:_MAX_FITTED])]
-    sample = evenly_spread(landmarks_px, _MAX_FITTED)
+    sample = landmarks_px[evenly_spread(len(landmarks_px), _MAX_FITTED)]
     reference = np.median(to_frame(sample), axis=0)
     for _ in range(2):
         reference = np.median(np.concatenate(list(_aligned(sample, reference))), axis=0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,14 +15,19 @@ from keras_landmarks.contest.duplicate_rows import DuplicateRowCheck
 from keras_landmarks.contest.invalid_samples import InvalidSample
 from keras_landmarks.contest.requested_points import RequestedPoints
 from keras_landmarks.images import decoding
+from keras_landmarks.images.geometry import bounding_boxes
 from keras_landmarks.utils import cores
 from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.errors import InputError
 
+_LOGGER = logging.getLogger(__name__)  # absl.logging would define absl's flags
 # Landmarks of points just outside a photo are a little above 1 as fractions of its sides.
 MAX_SHARE = 1.5
 # How far a landmark may lie outside its image, relative to the image's longer side.
 _MAX_DISTANCE_OUTSIDE = 1
+# How far the faces of an unusual photo may extend beyond it, relative to its sides.
+_MUCH_OUTSIDE = 0.1
+_MIN_FACES = 3
 _IMAGES_PER_TASK = 32
 _DIGEST_BYTES = 16
 
@@ -65,14 +71,15 @@ def check_landmarks(
         InputError: as `landmark_tables.iterate_landmarks`, or all coordinates are so small that
             they must be fractions of the photos' sides rather than pixels.
     """
-    duplicates, largest = DuplicateRowCheck(), 0.0
+    duplicates, largest, extents = DuplicateRowCheck(), 0.0, []
     with ThreadPoolExecutor(cores.usable()) as pool:
         for rows in landmark_tables.iterate_landmarks(table, limit):
             yield from rows.invalid_samples
             points = landmark_tables.as_smallest_dtype(rows.landmarks_photo_px)
+            boxes = bounding_boxes(points).tolist()
             images = _inspect_images(pool, image_folder, rows.file_names)
             for name, line, landmarks, box, image in zip(
-                rows.file_names, rows.lines, points, bounding_boxes(points), images, strict=True
+                rows.file_names, rows.lines, points, boxes, images, strict=True
             ):
                 if isinstance(image, str):
                     yield UnreadableSample(name, line, image)
@@ -82,12 +89,14 @@ def check_landmarks(
                     yield from invalid
                 else:
                     largest = max(largest, *map(abs, box))
+                    extents.append(extends_beyond(box, image.size_px))
                     yield ValidSample(name, line, landmarks, *image)
     if 0 < largest <= MAX_SHARE:
         raise InputError(
             f"{table}: all coordinates are about 0 to 1, so they are not pixels; if they are"
             " fractions of the photo's width and height, multiply them by these"
         )
+    warn_of_other_size(table, extents)
 
 
 def check_test_points(
@@ -126,15 +135,6 @@ def check_test_points(
                 yield row
 
 
-def bounding_boxes(landmarks_photo_px: np.ndarray) -> list[list[float]]:
-    """Returns [min x, min y, max x, max y] of each row of (n, k, 2) landmarks, without NaN."""
-    # One axis at a time: over both at once NumPy takes thirty times as long.
-    x, y = landmarks_photo_px[..., 0], landmarks_photo_px[..., 1]
-    low, high = np.fmin.reduce, np.fmax.reduce  # NaN is ignored
-    edges = low(x, axis=1), low(y, axis=1), high(x, axis=1), high(y, axis=1)
-    return np.stack(edges, axis=1).tolist()
-
-
 def lies_far_outside(box: Sequence[float], size_px: tuple[int, int]) -> bool:
     """Whether a box around landmarks extends beyond the image by more than its longer side.
 
@@ -147,6 +147,23 @@ def lies_far_outside(box: Sequence[float], size_px: tuple[int, int]) -> bool:
     (min_x, min_y, max_x, max_y), (width, height) = box, size_px
     margin = _MAX_DISTANCE_OUTSIDE * max(size_px)
     return min(min_x, min_y) < -margin or max_x > width - 1 + margin or max_y > height - 1 + margin
+
+
+def extends_beyond(box: Sequence[float], size_px: tuple[int, int]) -> bool:
+    """Whether landmarks with this box extend clearly beyond the image, by a tenth of its side."""
+    (min_x, min_y, max_x, max_y), (width, height) = box, size_px
+    dx, dy = _MUCH_OUTSIDE * width, _MUCH_OUTSIDE * height
+    return min_x < -dx or min_y < -dy or max_x > width - 1 + dx or max_y > height - 1 + dy
+
+
+def warn_of_other_size(source: Path, extends: Sequence[bool]) -> None:
+    """Logs a warning if most faces extend beyond their images, as `extends_beyond` has it."""
+    if len(extends) >= _MIN_FACES and 2 * sum(extends) > len(extends):
+        _LOGGER.warning(
+            "%s: %d of %d faces have points beyond their photos: were the photos made smaller after"
+            " they were labelled?",
+            *(source, sum(extends), len(extends)),
+        )
 
 
 class _ImageInfo(NamedTuple):

@@ -97,7 +97,7 @@ def _check_split(
             invalid.append(row)
         elif isinstance(row, ValidSample):
             missing[row.line] = int(gaps.count_missing(row.landmarks_photo_px))
-            if count := _count_suspicious(row.landmarks_photo_px):
+            if count := int(gaps.are_placeholders(row.landmarks_photo_px).sum()):
                 suspicious[row.line] = count
             placed = placed | (gaps.count_missing(row.landmarks_photo_px[:, None]) == 0)
     invalid.sort(key=lambda sample: sample.line)
@@ -115,12 +115,6 @@ def _check_split(
         never_placed=[names[point] for point in never],
         suspicious_points=suspicious.total() if is_repeated else 0,
     )
-
-
-def _count_suspicious(landmarks_photo_px: np.ndarray) -> int:
-    """Returns how many landmarks (k, 2) are at exactly (-1, -1) or (0, 0)."""
-    x, y = landmarks_photo_px.T
-    return int(((x == y) & ((x == -1) | (x == 0))).sum())
 
 
 def all_invalid_samples(reports: dict[str, SplitReport]) -> list[InvalidSample]:

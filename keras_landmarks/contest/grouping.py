@@ -10,6 +10,8 @@ from keras_landmarks.contest import image_names
 from keras_landmarks.contest.table_files import iterate_column, write_rows
 from keras_landmarks.utils.errors import InputError
 
+SOURCES_FILE = "sources.csv"  # beside a table of landmarks: the photo that each image is a part of
+
 
 def read_group_table(path: Path) -> dict[str, str]:
     """Reads a table of file names and groups and returns the group of each file name.

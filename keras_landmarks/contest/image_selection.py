@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks.contest import listed_images
+from keras_landmarks.utils.chunks import evenly_spread
 from keras_landmarks.utils.errors import InputError
 
 _MAX_WARNINGS = 3
@@ -29,7 +30,7 @@ def read_evenly_spaced(
         that could not be read.
     """
     rows = np.arange(len(file_names))
-    evenly_spaced = np.unique(np.arange(count) * len(rows) // count)
+    evenly_spaced = evenly_spread(len(rows), count)
     replacements = np.setdiff1d(rows, evenly_spaced)
     images, num_broken = {}, 0
     for row in [*evenly_spaced, *replacements]:

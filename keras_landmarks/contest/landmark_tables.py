@@ -31,6 +31,7 @@ from keras_landmarks.contest.table_files import (
     split_cells,
     split_first_cell,
     unquote,
+    with_decimal_points,
 )
 from keras_landmarks.layouts import gaps
 from keras_landmarks.utils.errors import InputError
@@ -352,8 +353,9 @@ def _split_row(row: bytes, header: _LandmarkHeader) -> tuple[str, list[bytes], i
 def _parse_coordinates(cells: list[bytes], separator: bytes) -> np.ndarray:
     """Returns x and y of each landmark in turn; both are NaN if both cells are empty."""
     cells = [cell.strip(b' "') for cell in cells]
-    if separator != b",":
-        cells = [cell.replace(b",", b".") for cell in cells]  # decimal commas
+    if separator != b"," and any(b"," in cell for cell in cells):
+        texts = [cell.decode(errors="replace") for cell in cells]
+        cells = list(map(str.encode, with_decimal_points(texts)))
     is_empty = np.array([cell in _EMPTY_CELL_BYTES for cell in cells])
     filled = [b"0" if empty else cell for cell, empty in zip(cells, is_empty, strict=True)]
     try:

@@ -12,8 +12,6 @@ from keras_landmarks.contest.table_files import printable
 from keras_landmarks.layouts import layout, standard_layouts
 from keras_landmarks.utils.errors import InputError
 
-LAYOUT_FILE = "layout.json"
-
 
 def find_names(
     table: Path, num_landmarks: int, layout_file: Path | None = None
@@ -30,9 +28,9 @@ def find_names(
         InputError: the layout file is invalid or names another number of points; or one that was
             not asked for and the table name a point differently.
     """
-    near = (table.parent / LAYOUT_FILE, table.parent.parent / LAYOUT_FILE)
+    near = (table.parent / layout.FILE_NAME, table.parent.parent / layout.FILE_NAME)
     path = layout_file or next(filter(Path.is_file, near), None)
-    listed = _read_names(path) if path else None
+    listed = _describing(layout.read_names(path)) if path else None
     if listed and len(listed) != num_landmarks:
         raise InputError(f"{path}: names of {len(listed)} points, but there are {num_landmarks}")
     if layout_file and listed:
@@ -47,15 +45,6 @@ def find_names(
 def point_labels(names: Sequence[str] | None, num_landmarks: int) -> list[str]:
     """Returns what a reader is told points are: their names, or "point 0" and so on."""
     return [printable(name) for name in names or map("point {}".format, range(num_landmarks))]
-
-
-def _read_names(path: Path) -> list[str] | None:
-    """Returns the names in a layout file; None if it has none that describe points."""
-    value = layout.read_json(path)
-    names = value.get("points", []) if isinstance(value, dict) else []
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path}: 'points' is not a list of names")
-    return _describing(names)
 
 
 def _describing(names: Sequence[str]) -> list[str] | None:

@@ -25,6 +25,7 @@ _BLOCK_BYTES = 1 << 23
 _MAX_LINE_BYTES = 1 << 20
 _NAME_COLUMN = "file_name"
 _MAX_QUOTED_CHARACTERS = 40  # of a cell, in a message
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
 _QUOTED_CELL = re.compile(rb' *"[^"]*(?:""[^"]*)*"(?!")')
 
 
@@ -215,6 +216,23 @@ def unquote(cell: bytes) -> str:
         text = unicodedata.normalize("NFC", text)
     quoted = len(text) > 1 and text[0] == text[-1] == '"'
     return text[1:-1].replace('""', '"') if quoted else text
+
+
+def with_decimal_points(cells: Sequence[str]) -> list[str]:
+    """Returns the numbers of a row with points in place of decimal commas.
+
+    Raises:
+        ValueError: the commas seem to stand between thousands, because only some of the numbers
+            have one, each with three digits after it.
+    """
+    with_comma = [cell for cell in cells if "," in cell]
+    without = [cell for cell in cells if cell and "," not in cell]
+    if with_comma and without and all(map(_THOUSANDS.fullmatch, with_comma)):
+        raise ValueError(
+            f"{with_comma[0]} could be a thousand or a fraction; write numbers without commas"
+            " between thousands"
+        )
+    return [cell.replace(",", ".") for cell in cells]
 
 
 def quote(cell: str, separator: str) -> str:

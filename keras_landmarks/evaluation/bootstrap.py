@@ -8,9 +8,9 @@ An interval runs from the 2.5th to the 97.5th percentile of these draws. In simu
 from 50 groups or more cover the true mean 93 times in 100; with 14 groups, or with a mean dominated
 by a few of them, 88 times.
 
-BCa intervals held the true mean hardly more often in 400 simulated sets each: 50 groups of alike,
-skewed errors 93.5 % beside 93.2, 14 groups 91.5 beside 90.5, a mean ruled by few groups 90 beside
-88, single images 88 beside 90.
+BCa intervals are not used, because they covered the true mean at most 2 % more often, in 400
+simulated sets each: 50 groups of alike, skewed errors 93.5 % beside 93.2, 14 groups 91.5 beside
+90.5, a mean dominated by a few groups 90 beside 88, single images 88 beside 90.
 """
 
 from collections.abc import Hashable, Sequence

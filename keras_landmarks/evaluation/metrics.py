@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_landmarks.evaluation.bootstrap import Resamples
+from keras_landmarks.images.geometry import bounding_boxes
 from keras_landmarks.layouts import layout
 
 NME_THRESHOLD = 0.07  # the usual failure threshold for an NME by the face's box
@@ -52,12 +53,11 @@ def face_sizes(landmarks_px: np.ndarray) -> np.ndarray:
 def box_sides(landmarks_px: np.ndarray) -> np.ndarray:
     """Returns width and height of the box around the points that each face has: (n, 2) float64.
 
-    `landmarks_px` is (n, k, 2) pixels; every face must have a point.
+    `landmarks_px` is (n, k, 2) pixels.
     """
-    # Without missing points fmin and fmax are min and max.
-    low, high = (ends.reduce(landmarks_px, axis=1) for ends in (np.fmin, np.fmax))
-    # Converted before the subtraction, which would overflow int16.
-    return high.astype(np.float64) - low.astype(np.float64)
+    # float64 before the subtraction, which would overflow int16.
+    boxes = bounding_boxes(landmarks_px).astype(np.float64)
+    return boxes[:, 2:] - boxes[:, :2]
 
 
 def image_mse(distances_px: np.ndarray) -> np.ndarray:

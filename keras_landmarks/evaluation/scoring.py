@@ -277,6 +277,9 @@ def _read_truth(
         remaining &= names
         if not remaining:
             raise InputError(f"{table}: none of its images is in {truth}")
+    if only and (unknown := names_of[only].difference(true.listed_names)):
+        counts = len(unknown), len(names_of[only])
+        logging.warning("%s: %d of %d images are not in %s", only, *counts, truth)
     return true
 
 

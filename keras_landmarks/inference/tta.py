@@ -11,7 +11,6 @@ import numpy as np
 
 from keras_landmarks.layouts.mirror import mirror_points
 
-TTA = ("none", "mirror", "crops", "mirror,crops")
 # Scale about the crop's centre; shift to the right and down, as shares of the width and height.
 _SCALES_AND_SHIFTS = [
     (1, 0, 0),

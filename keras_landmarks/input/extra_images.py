@@ -110,7 +110,7 @@ def load_extra_images(
     made = make_extra_images(samples, prepared, spec, settings.run.processes, for_each)
     folder = Path(made["folder"])
     extra = load_samples(folder, "train", prepared)
-    source_of = grouping.read_group_table(folder / "sources.csv")
+    source_of = grouping.read_group_table(folder / grouping.SOURCES_FILE)
     trained_on = {samples.file_names[row] for row in train_rows}
     is_usable = np.array([source_of[name] in trained_on for name in extra.file_names])
     logging.info(
@@ -228,7 +228,7 @@ def _write_images(
     landmarks = (attempts[number]["landmarks_px"] for number in kept)
     landmark_tables.write_landmarks(folder / "train" / "landmarks.csv", file_names, landmarks)
     sources = [samples.file_names[number % len(samples)] for number in kept]
-    grouping.write_group_table(folder / "sources.csv", "source", file_names, sources)
+    grouping.write_group_table(folder / grouping.SOURCES_FILE, "source", file_names, sources)
     return {"written": written, "dropped": len(attempts) - written}
 
 

@@ -46,9 +46,9 @@ def find_head(num_landmarks: int, layout_file: Path, faces: np.ndarray) -> np.nd
     Raises:
         InputError: there is no head, or it is flat, upside down, back to front or of other points.
     """
-    value = layout.read_json(layout_file) if layout_file.exists() else None
-    if isinstance(value, dict) and "head" in value:
-        head, where = _parse_head(value["head"], num_landmarks, layout_file), f"{layout_file}: "
+    known = layout.read_if_exists(layout_file)
+    if "head" in known:
+        head, where = _parse_head(known["head"], num_landmarks, layout_file), f"{layout_file}: "
     elif num_landmarks == layout.CONTEST_POINTS:
         head, where = head_points(FaceParameters()), "--augment_online=turn: the contest's "
     else:

@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks.contest import grouping, table_files
+from keras_landmarks.contest.grouping import SOURCES_FILE
 from keras_landmarks.input.samples import Samples
 from keras_landmarks.settings import SplitSettings, parse_fold
 from keras_landmarks.utils.errors import InputError
@@ -34,7 +35,26 @@ def split_samples(samples: Samples, settings: SplitSettings) -> Split:
         split = split_by_fold(samples.file_names, *parse_fold(settings.fold), groups)
     else:
         split = split_by_fraction(samples.file_names, settings.train_fraction, groups)
+    _warn_of_shared_photos(samples, split)
     return _exclude(split, samples.file_names, settings.exclude) if settings.exclude else split
+
+
+def _warn_of_shared_photos(samples: Samples, split: Split) -> None:
+    """Warns if faces that `convert` cut from one photo are on both sides of the split."""
+    table = samples.image_folder.parent / SOURCES_FILE
+    if not table.is_file():
+        return
+    photo_of = grouping.read_group_table(table)
+    trained, held_out = (
+        {photo_of[samples.file_names[row]] for row in rows if samples.file_names[row] in photo_of}
+        for rows in split
+    )
+    if shared := trained & held_out:
+        logging.warning(
+            "%d photos have faces among both the trained and the held-out ones, so that scores come"
+            " out too good; give --validation_groups=%s",
+            *(len(shared), table),
+        )
 
 
 def split_by_fraction(

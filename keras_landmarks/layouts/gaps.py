@@ -24,6 +24,15 @@ def count_missing(landmarks: np.ndarray) -> np.ndarray:
     return np.isnan(landmarks[..., 0]).sum(axis=-1)
 
 
+def are_placeholders(landmarks: np.ndarray) -> np.ndarray:
+    """Returns which landmarks (..., k, 2) are at exactly (0, 0) or (-1, -1): (..., k) bool.
+
+    Many programs write these for a landmark without a place.
+    """
+    x, y = landmarks[..., 0], landmarks[..., 1]
+    return (x == y) & ((x == 0) | (x == -1))
+
+
 def rows_to_add(faces: np.ndarray, candidates: Iterable[np.ndarray]) -> list[int]:
     """Returns which candidates place landmarks that none of the faces has, the first ones found.
 

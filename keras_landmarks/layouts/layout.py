@@ -5,6 +5,7 @@ Five public solutions of the contest agree on this mirror map.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from keras_landmarks.utils import files
 from keras_landmarks.utils.errors import InputError
 
 CONTEST_POINTS = 971
+FILE_NAME = "layout.json"  # the layout file of a contest folder
 
 REGIONS = {
     "jaw_left": slice(0, 64),  # temple to chin
@@ -82,8 +84,7 @@ def regions_of(num_landmarks: int, path: Path | None = None) -> dict[str, slice]
     """
     if path is None:
         return REGIONS if num_landmarks == CONTEST_POINTS else {}
-    value = read_json(path)
-    regions = value.get("regions", {}) if isinstance(value, dict) else None
+    regions = read(path).get("regions", {})
     if not isinstance(regions, dict):
         raise InputError(f"{path}: no 'regions' such as {{\"nose\": [27, 35]}}: first, last point")
     return {
@@ -97,13 +98,37 @@ def regions_to_json(regions: dict[str, slice]) -> dict[str, list[int]]:
     return {name: [points.start, points.stop - 1] for name, points in regions.items()}
 
 
-def read_json(path: Path) -> object:
-    """Returns the value of a layout file, an object or the list of a mirror map.
+def read(path: Path) -> dict[str, Any]:
+    """Returns what a layout file has of `points` (names), `regions`, `mirror` and `head`.
+
+    The file may also be the list of a mirror map alone. Its values are not checked.
 
     Raises:
-        InputError: the file is missing, too large, or not JSON.
+        InputError: the file is missing, too large, or neither a JSON object nor a list.
     """
-    return files.read_json(path, _MAX_FILE_BYTES)
+    value = files.read_json(path, _MAX_FILE_BYTES)
+    if isinstance(value, list):
+        return {"mirror": value}
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: neither a JSON object nor the list of a mirror map")
+    return value
+
+
+def read_if_exists(path: Path) -> dict[str, Any]:
+    """Returns the same, or nothing if there is no such file; InputError as `read`."""
+    return read(path) if path.exists() else {}
+
+
+def read_names(path: Path) -> list[str]:
+    """Returns the points' names in a layout file; [] if it has none.
+
+    Raises:
+        InputError: as `read`, or they are not a list of names.
+    """
+    names = read(path).get("points", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: 'points' is not a list of names")
+    return names
 
 
 def _parse_region(ends: object, num_landmarks: int, where: str) -> slice:

@@ -70,9 +70,9 @@ def resolve_map(
     Raises:
         InputError: as `read_map`.
     """
-    value = layout.read_json(layout_file) if layout_file else None
-    if isinstance(value, dict) and "mirror" in value:
-        return parse_map(value["mirror"], num_landmarks, str(layout_file))
+    known = layout.read(layout_file) if layout_file else {}
+    if "mirror" in known:
+        return parse_map(known["mirror"], num_landmarks, str(layout_file))
     if trained is not None:
         return from_json(trained, num_landmarks, where)
     return layout.mirror_map() if num_landmarks == layout.CONTEST_POINTS else None
@@ -84,9 +84,7 @@ def read_map(path: Path, num_landmarks: int) -> np.ndarray:
     Raises:
         InputError: the file is missing or too large, or does not hold a valid map.
     """
-    value = layout.read_json(path)
-    partners = value.get("mirror") if isinstance(value, dict) else value
-    return parse_map(partners, num_landmarks, str(path))
+    return parse_map(layout.read(path).get("mirror"), num_landmarks, str(path))
 
 
 def parse_map(partners: object, num_landmarks: int, where: str) -> np.ndarray:

@@ -30,7 +30,7 @@ _target_platform = contextvars.ContextVar("target_platform", default=None)
 def lowering_for(platform: str):
     """Within, layers are traced in the form for `platform` ("cpu", "cuda", "gpu", "tpu", ...).
 
-    For `jax.export` to another platform, and for tests.
+    For tests, and for compilation ahead (tests/benchmarks/compile_for_tpu.py).
     """
     token = _target_platform.set(platform)
     try:

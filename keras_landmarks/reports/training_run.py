@@ -11,6 +11,7 @@ import numpy as np
 from keras_landmarks.contest import table_files
 from keras_landmarks.evaluation.matching import Truth
 from keras_landmarks.layouts import mirror
+from keras_landmarks.models.spec import FILE_NAME as MODEL_FILE
 from keras_landmarks.settings import FIRST_STAGE
 from keras_landmarks.training.records import (
     FLAGS_FILE,
@@ -20,8 +21,6 @@ from keras_landmarks.training.records import (
     read_history,
 )
 from keras_landmarks.utils.errors import InputError
-
-_MODEL_FILE = "model.json"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class TrainingRun:
         """Returns the mirror map (k,) of the layout file, the model or the contest; or None."""
         matches = self.model.get("points") == num_landmarks
         trained = self.model.get("mirror") if matches else None
-        return mirror.resolve_map(num_landmarks, layout, trained, str(self.workdir / _MODEL_FILE))
+        return mirror.resolve_map(num_landmarks, layout, trained, str(self.workdir / MODEL_FILE))
 
 
 def read_training_run(workdir: Path) -> TrainingRun:
@@ -95,14 +94,14 @@ def read_training_run(workdir: Path) -> TrainingRun:
         workdir,
         read_history(workdir / HISTORY_FILE),
         lines,
-        _read_json(workdir / _MODEL_FILE),
+        _read_json(workdir / MODEL_FILE),
         _read_json(workdir / VERSIONS_FILE),
         read_training_run(first) if _is_run(first) and not is_of_another_run else None,
     )
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (HISTORY_FILE, FLAGS_FILE, _MODEL_FILE))
+    return any((folder / name).exists() for name in (HISTORY_FILE, FLAGS_FILE, MODEL_FILE))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def paint(rng: np.random.Generator, head: PlacedHead, size: tuple[int, int]) -> 
     _paint_nose(canvas, head, palette.skin)
     _paint_mouth(rng, canvas, head, palette)
     for side in ("left", "right"):
-        _paint_eye(rng, canvas, head, side, palette)
+        _paint_eye(canvas, head, side, palette)
         _fill(canvas, head.region(f"brow_{side}"), 0.75 * palette.hair)
     if not is_bald:
         _paint_front_hair(rng, canvas, head, palette.hair)
@@ -261,9 +261,7 @@ def _paint_mouth(
     _fill(canvas, np.concatenate([upper[3:-3], teeth[-4:2:-1]]), np.array([232, 226, 212]))
 
 
-def _paint_eye(
-    rng: np.random.Generator, canvas: np.ndarray, head: PlacedHead, side: str, palette: _Palette
-) -> None:
+def _paint_eye(canvas: np.ndarray, head: PlacedHead, side: str, palette: _Palette) -> None:
     upper, lower = head.region(f"eye_{side}_upper"), head.region(f"eye_{side}_lower")
     pupil = head.region(f"pupil_{side}")
     radius = 0.26 * np.linalg.norm(upper[-1] - upper[0])

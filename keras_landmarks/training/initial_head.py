@@ -47,7 +47,7 @@ def begin(network: keras.Model, settings: TrainSettings, photos: ImageSet) -> No
 
 
 def _fit_head(network: keras.Model, trained: keras.Model, photos: ImageSet, source: str) -> None:
-    rows = evenly_spread(np.arange(len(photos)), head_transfer.MAX_PHOTOS)
+    rows = evenly_spread(len(photos), head_transfer.MAX_PHOTOS)
     crops, landmarks_crop_px, _ = photos.load(rows)
     if more := rows_to_add(landmarks_crop_px, photos.landmarks()):
         crops, landmarks_crop_px, _ = photos.load(np.concatenate([rows, more]))
@@ -61,7 +61,7 @@ def _fit_head(network: keras.Model, trained: keras.Model, photos: ImageSet, sour
 
 def _check_landmarks(network: keras.Model, photos: ImageSet, source: str) -> None:
     """Warns if the points seem to be in another order than the trained model's."""
-    rows = evenly_spread(np.arange(len(photos)), _CHECKED_PHOTOS)
+    rows = evenly_spread(len(photos), _CHECKED_PHOTOS)
     crops, landmarks_crop_px, _ = photos.load(rows)
     predicted = network.predict_on_batch(crops)[..., :2]
     distances_px = metrics.point_distances(predicted, landmarks_crop_px)

@@ -15,7 +15,6 @@ import numpy as np
 from absl import logging
 
 from keras_landmarks.contest import invalid_samples, point_names, table_files
-from keras_landmarks.contest.point_names import LAYOUT_FILE
 from keras_landmarks.images.geometry import CropSpec
 from keras_landmarks.input.head_turning import CHECKED_FACES, find_head
 from keras_landmarks.input.samples import Samples
@@ -152,18 +151,17 @@ def choose_mirror_map(
     if choice in ("found", "auto") and (recorded := _recorded_mirror_map(settings)) is not None:
         return recorded
     landmarks = samples.landmarks_photo_px
-    rows = evenly_spread(train_rows, mirror_estimation.MAX_FACES)
+    rows = train_rows[evenly_spread(len(train_rows), mirror_estimation.MAX_FACES)]
     more = gaps.rows_to_add(landmarks[rows], (landmarks[row] for row in train_rows))
     faces = landmarks[np.concatenate([rows, train_rows[more]])]
     if choice == "auto":
-        return _choose_any_map(Path(settings.files.data) / LAYOUT_FILE, faces)
+        return _choose_any_map(Path(settings.files.data) / layout.FILE_NAME, faces)
     return mirror.choose_map(choice, faces)
 
 
 def _choose_any_map(layout_file: Path, faces: np.ndarray) -> np.ndarray | None:
     """Returns the layout file's map, else the one that the faces show; None without either."""
-    value = layout.read_json(layout_file) if layout_file.exists() else None
-    if isinstance(value, dict) and "mirror" in value:
+    if "mirror" in layout.read_if_exists(layout_file):
         return mirror.choose_map(str(layout_file), faces)
     try:
         return mirror.choose_map("found", faces)
@@ -192,8 +190,9 @@ def choose_head(
     """
     if "turn" not in settings.augmentation.augment_online:
         return None
-    faces = samples.landmarks_photo_px[evenly_spread(train_rows, CHECKED_FACES)]
-    return find_head(samples.num_landmarks, Path(settings.files.data) / LAYOUT_FILE, faces)
+    rows = train_rows[evenly_spread(len(train_rows), CHECKED_FACES)]
+    faces = samples.landmarks_photo_px[rows]
+    return find_head(samples.num_landmarks, Path(settings.files.data) / layout.FILE_NAME, faces)
 
 
 def model_spec(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+import numpy as np
+
 Items = TypeVar("Items", bound=Sequence)  # or a NumPy array
 
 
@@ -11,6 +13,7 @@ def in_chunks(items: Items, size: int) -> list[Items]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def evenly_spread(items: Items, count: int) -> Items:
-    """Returns at most so many of the items, evenly spread, the first one included."""
-    return items[:: max(1, -(-len(items) // count))]
+def evenly_spread(num_items: int, count: int) -> np.ndarray:
+    """Returns the indices of `count` items, or of all if there are fewer, evenly spread from 0."""
+    count = min(count, num_items)
+    return np.arange(count) * num_items // max(count, 1)

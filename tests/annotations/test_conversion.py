@@ -346,3 +346,30 @@ def test_existing_split_is_kept(photos, tmp_path):
     (tmp_path / "data" / "train").mkdir(parents=True)
     with pytest.raises(InputError, match=f"{tmp_path}/data/train: .*--split"):
         convert(photos, tmp_path / "data")
+
+
+def test_points_at_zero_in_several_faces_are_missing(photos, tmp_path, caplog):
+    rows = ["a.jpg,100,60,80,40,0,0", "b.jpg,100,60,-1,-1,110,70"]
+    photos.write_text("image,nose_x,nose_y,left_x,left_y,right_x,right_y\n" + "\n".join(rows))
+    faces, _, results = converted(photos, tmp_path / "data")
+    assert_faces(
+        faces,
+        [("a.jpg", [[100, 60], [80, 40], NO]), ("b.jpg", [[100, 60], NO, [110, 70]])],
+    )
+    assert results["missing_points"] == 2
+    assert "points.csv: 2 points at exactly (0, 0) or (-1, -1), of 2 faces" in caplog.text
+
+
+def test_a_single_point_at_zero_is_a_point(photos, tmp_path):
+    rows = ["a.jpg,100,60,80,40,0,0", "b.jpg,100,60,90,50,110,70"]
+    photos.write_text("image,nose_x,nose_y,left_x,left_y,right_x,right_y\n" + "\n".join(rows))
+    faces, _, _ = converted(photos, tmp_path / "data")
+    np.testing.assert_allclose(faces[0][1][2], [0, 0], atol=1e-3)
+
+
+def test_photos_made_smaller_after_labelling_are_reported(photos, tmp_path, caplog):
+    rows = [f"{name}.jpg,200,120,160,80,260,140" for name in "abc"]
+    photos.write_text("image,nose_x,nose_y,left_x,left_y,right_x,right_y\n" + "\n".join(rows))
+    shutil.copy(photos.with_name("a.jpg"), photos.with_name("c.jpg"))
+    convert(photos, tmp_path / "data", processes=1)
+    assert "points.csv: 3 of 3 faces have points beyond their photos" in caplog.text

@@ -9,4 +9,11 @@ def test_missing_landmarks_do_not_count():
     assert not units.look_like_shares(np.array([[[0.2, 4], NO]]))
     faces = [np.array([[20, 40], NO])] * 3
     assert units.look_like_percent(faces, [(640, 480)] * 3)
-    assert not units.look_like_percent([*faces[:2], np.array([NO, [101, 4]])], [(640, 480)] * 3)
+    assert not units.look_like_percent([*faces[:2], np.array([NO, [106, 4]])], [(640, 480)] * 3)
+
+
+def test_percent_are_recognised_by_the_large_photos():
+    faces = [np.array([[20, 40], [60, 100.4]])] * 4
+    large, small = (640, 480), (168, 200)
+    assert units.look_like_percent(faces, [large] * 3 + [small])
+    assert not units.look_like_percent(faces, [large] * 2 + [small] * 2)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from keras_landmarks.contest import checking, landmark_tables
-from keras_landmarks.contest.checking import ValidSample, bounding_boxes, lies_far_outside
+from keras_landmarks.contest.checking import ValidSample, lies_far_outside
+from keras_landmarks.images.geometry import bounding_boxes
 from keras_landmarks.utils.errors import InputError
 
 
@@ -39,3 +40,12 @@ def test_shares_of_photo_sides_are_refused(own_faces):
     )
     with pytest.raises(InputError, match=r"landmarks\.csv: .* 0 to 1"):
         list(checking.check_landmarks(train / "landmarks.csv", train / "images"))
+
+
+def test_most_faces_beyond_their_photos_are_reported(caplog):
+    assert not checking.extends_beyond([-9, 0, 108, 54], (100, 50))
+    assert checking.extends_beyond([0, 0, 50, 56], (100, 50))
+    checking.warn_of_other_size("table.csv", [True, True, False, False])
+    assert not caplog.text
+    checking.warn_of_other_size("table.csv", [True, True, False])
+    assert "table.csv: 2 of 3 faces have points beyond their photos" in caplog.text

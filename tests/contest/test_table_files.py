@@ -154,3 +154,22 @@ def test_quoted_control_characters_are_invalid(write, control):
     assert rows.file_names == ["d.jpg"]
     assert rows.invalid_samples[0].file_name == f"a{control}b, c.jpg"
     assert "not the name of a file" in rows.invalid_samples[0].reason
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1,5", "2"], ["1.5", "2"]),
+        (["-1,25", "", "0,125"], ["-1.25", "", "0.125"]),
+        (["148,250", "980,125"], ["148.250", "980.125"]),  # every number has three digits
+        (["1,148", "98,5"], ["1.148", "98.5"]),
+    ],
+)
+def test_decimal_commas_become_points(cells, expected):
+    assert table_files.with_decimal_points(cells) == expected
+
+
+@pytest.mark.parametrize("cells", [["1,148", "980"], ["", "-1,148,000", "980"]])
+def test_commas_between_thousands_are_refused(cells):
+    with pytest.raises(ValueError, match=r"1,148.* could be a thousand"):
+        table_files.with_decimal_points(cells)

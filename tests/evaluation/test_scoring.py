@@ -90,10 +90,11 @@ def test_submission_scores_like_its_predictions(paths):
     assert of_predictions | of_submission == of_predictions | {"points": 2}
 
 
-def test_only_restricts_the_images(paths, write):
+def test_only_restricts_the_images(paths, write, caplog):
     only = write("file_name\tperson\nb.jpg\t7\nx.jpg\t8\n", "only.tsv")
     results = evaluate(paths["truth"], predictions=paths["predictions"], only=only)
     assert (results["images"], results["truth_images"]) == (1, 2)
+    assert "only.tsv: 1 of 2 images are not in " in caplog.text
     assert results["mse"] == pytest.approx(104 / 8)
     first_line = format_evaluation(results).splitlines()[0]
     assert first_line.startswith("1 of the truth's 2 images, 4 points each; 1 more predicted")

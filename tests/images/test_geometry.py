@@ -233,3 +233,8 @@ def test_points_of_rotated_photo_are_mapped_back(turn):
 def test_bounding_boxes_enclose_points():
     points = np.float32([[[1, 5], [3, 2], [2, 9]]])
     np.testing.assert_array_equal(geometry.bounding_boxes(points), [[1, 2, 3, 9]])
+
+
+def test_bounding_boxes_leave_out_missing_points():
+    points = np.float32([[[1, 5], [np.nan, np.nan], [2, 9]], np.full((3, 2), np.nan)])
+    np.testing.assert_array_equal(geometry.bounding_boxes(points), [[1, 5, 2, 9], [np.nan] * 4])

@@ -6,7 +6,7 @@ import pytest
 from keras_landmarks.contest import grouping
 from keras_landmarks.input.samples import load_samples
 from keras_landmarks.input.splits import split_by_fold, split_by_fraction, split_samples
-from keras_landmarks.settings import parse_fold
+from keras_landmarks.settings import SplitSettings, parse_fold
 from keras_landmarks.utils.errors import InputError
 
 NAMES = [f"{index}.jpg" for index in range(23)]
@@ -118,3 +118,15 @@ def test_joined_groups_stay_on_one_side(settings, faces, tmp_path):
         0,
         8,
     )
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_photos_with_faces_on_both_sides_are_reported(own_faces, tmp_path, caplog, shares):
+    samples = load_samples(own_faces, "train", tmp_path / "prepared")
+    photos = [f"{row // 2 if shares else row}.jpg" for row in range(len(samples))]
+    grouping.write_group_table(
+        own_faces / "train" / "sources.csv", "photo", samples.file_names, photos
+    )
+    split_samples(samples, SplitSettings(train_fraction=0.8))
+    expected = "1 photos have faces among both the trained and the held-out ones"
+    assert (expected in caplog.text) == shares

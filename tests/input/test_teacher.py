@@ -59,6 +59,22 @@ def test_predictions_of_other_images_or_points_are_refused(samples, write_predic
         teach(samples, np.arange(24), write_predictions(num_landmarks=5))
 
 
+def test_teacher_must_look_like_the_labels(samples, tmp_path):
+    path, rows = tmp_path / "teacher.npz", np.arange(24)
+    labels = np.nan_to_num(samples.landmarks_photo_px, nan=7)
+    of_neighbours, reversed_points = np.roll(labels, 1, axis=0), labels[:, ::-1]
+    for landmarks in (of_neighbours, reversed_points):
+        prediction_files.write(path, samples.file_names, landmarks)
+        with pytest.raises(InputError, match=r"teacher\.npz: it is off by .* px"):
+            teach(samples, rows, path)
+    prediction_files.write(path, samples.file_names, np.where(labels == 7, np.inf, labels))
+    with pytest.raises(InputError, match=r"teacher\.npz: a coordinate is not finite"):
+        teach(samples, rows, path)
+    prediction_files.write(path, [*samples.file_names, samples.file_names[0]], labels[[*rows, 0]])
+    with pytest.raises(InputError, match=r"teacher\.npz: it has an image twice"):
+        teach(samples, rows, path)
+
+
 def test_training_follows_its_teacher(own_faces, settings, write_predictions):
     own = functools.partial(settings.replace, data=str(own_faces), epochs=1)
     alone = train(own())

@@ -37,10 +37,23 @@ def test_layout_file_gives_regions(tmp_path):
     assert layout.regions_of(971, path) == regions
 
 
+def test_file_may_be_a_mirror_map_alone(tmp_path):
+    path = tmp_path / "mirror.json"
+    path.write_text("[1, 0]")
+    assert layout.read(path) == {"mirror": [1, 0]}
+    assert layout.regions_of(2, path) == {}
+
+
+def test_optional_file_may_be_missing(tmp_path):
+    assert layout.read_if_exists(tmp_path / "layout.json") == {}
+    with pytest.raises(InputError, match=r"layout\.json: no such file"):
+        layout.read(tmp_path / "layout.json")
+
+
 @pytest.mark.parametrize(
     ("content", "names"),
     [
-        ("[1, 0]", "'regions'"),
+        ("3", "neither"),
         ('{"regions": [0, 1]}', "'regions'"),
         ('{"regions": {"nose": [27, 68]}}', "'nose': 27 to 68 .*67"),
         ('{"regions": {"nose": [35, 27]}}', "'nose': 35 to 27"),

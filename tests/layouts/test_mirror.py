@@ -33,7 +33,7 @@ def test_choices_of_the_flag(tmp_path):
         ("[" * 100_000, "JSON"),
         (" " * (1 << 20) + "[1, 0, 2]", "1,048,576"),
         ("{}", "'mirror'"),
-        ("3", "'mirror'"),
+        ("3", "mirror map"),
         ('{"mirror": [1, 0, 2.0]}', "'mirror'"),
         ('{"mirror": [1, 0, true]}', "'mirror'"),
         ("[1, 0]", "2 points.* 3"),

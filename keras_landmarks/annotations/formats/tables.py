@@ -2,7 +2,8 @@
 
 The columns of the landmarks are known by their titles, as `contest.columns` describes. A table with
 one x, one y, a column of landmark names (`landmark`, `label`, ...) and several rows per photo has a
-row per landmark; its rows are joined into faces. Cells are separated by commas, semicolons or tabs.
+row per landmark; its rows are joined into faces. Landmarks come in the order in which the table
+first names them, numbered ones by their numbers. Cells are separated by commas, semicolons or tabs.
 Decimal commas are read where the separator is not a comma.
 """
 
@@ -22,9 +23,11 @@ from keras_landmarks.annotations.face import (
     face_from_cells,
     is_number,
 )
+from keras_landmarks.annotations.shapes import sort_by_name
 from keras_landmarks.annotations.text import open_text
 from keras_landmarks.contest.columns import PointColumns, find_point_columns, title_words
 from keras_landmarks.contest.invalid_samples import InvalidSample
+from keras_landmarks.contest.table_files import with_decimal_points
 from keras_landmarks.utils.errors import InputError
 
 _NAME_TITLES = ("file_name", "filename", "file", "image", "image_name", "image_path", "path")
@@ -110,9 +113,10 @@ def _iterate_rows(source: Path, separator: str) -> Iterator[_Row]:
             raise InputError(f"{source}, line {rows.line_num}: {error}") from None
 
 
-def _as_number(cell: str, separator: str) -> str:
-    cell = cell.strip()
-    return cell.replace(",", ".") if separator != "," else cell
+def _as_numbers(cells: Sequence[str], separator: str) -> list[str]:
+    """Returns the cells with decimal points; ValueError as `with_decimal_points`."""
+    cells = [cell.strip() for cell in cells]
+    return cells if separator == "," else with_decimal_points(cells)
 
 
 # ── the column of file names ──
@@ -155,7 +159,11 @@ def _read_row_per_face(table: _Table) -> Iterator[AnnotatedFace | InvalidSample]
             reason = f"fewer cells than the header has: {len(row)}, not {len(table.titles)}"
             yield InvalidSample(photo, line, reason)
             continue
-        cells = [_as_number(row[column], table.separator) for column in columns]
+        try:
+            cells = _as_numbers([row[column] for column in columns], table.separator)
+        except ValueError as error:
+            yield InvalidSample(photo, line, str(error))
+            continue
         face = face_from_cells(photo, cells, line, names)
         if isinstance(face, AnnotatedFace):
             size_px = as_size(*_numbers(row, size_columns, table) or (None, None))
@@ -189,7 +197,10 @@ def _numbers(row: Sequence[str], columns: Sequence[int] | None, table: _Table) -
     """Returns the numbers in some columns of a row; [] if not all of them are there."""
     if columns is None or max(columns) >= len(row):
         return []
-    cells = [_as_number(row[column], table.separator) for column in columns]
+    try:
+        cells = _as_numbers([row[column] for column in columns], table.separator)
+    except ValueError:
+        return []
     return list(map(float, cells)) if all(map(is_number, cells)) else []
 
 
@@ -210,6 +221,8 @@ def _read_row_per_landmark(table: _Table) -> Annotations | None:
     if repeated and label_column is not None:
         labels = (row[label_column].strip() for _, row in rows if label_column < len(row))
         names = list(dict.fromkeys(labels))
+        if all(name.isdecimal() for name in names):
+            names = sort_by_name(set(names))
         if len(names) > 1:
             faces = _join_rows(table, rows, label_column, names)
             return Annotations(faces, names, is_ordered=False)
@@ -240,18 +253,22 @@ def _join_rows(
     face_columns = [lowered.index(title) for title in _FACE_TITLES if title in lowered]
     (x,), (y,) = table.points.x, table.points.y
     faces: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {}
-    lines, repeated = {}, {}
+    lines, problems = {}, {}
     for line, row in rows:
         row = [*row, *[""] * (len(table.titles) - len(row))]
         key = tuple(row[column].strip() for column in (table.name_column, *face_columns))
         name = row[label_column].strip()
         lines.setdefault(key, line)
         if name in faces.setdefault(key, {}):
-            repeated.setdefault(key, f"two rows of the same point: {name[:40]}, line {line}")
-        faces[key][name] = _as_number(row[x], table.separator), _as_number(row[y], table.separator)
+            problems.setdefault(key, f"two rows of the same point: {name[:40]}, line {line}")
+        faces[key][name] = row[x], row[y]
     for key, points in faces.items():
-        if key in repeated:
-            yield InvalidSample(key[0], lines[key], repeated[key])
+        cells = [cell for name in names for cell in points.get(name, ("", ""))]
+        try:
+            cells = _as_numbers(cells, table.separator)
+        except ValueError as error:
+            problems.setdefault(key, str(error))
+        if key in problems:
+            yield InvalidSample(key[0], lines[key], problems[key])
         else:
-            cells = [cell for name in names for cell in points.get(name, ("", ""))]
             yield face_from_cells(key[0], cells, lines[key], names)

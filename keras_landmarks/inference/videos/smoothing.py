@@ -3,9 +3,9 @@
 Casiez, Roussel and Vogel, "1 € Filter: A Simple Speed-based Low-pass Filter for Noisy Input in
 Interactive Systems", CHI 2012.
 
-Steadying: real noise on known movements. Jitter (per mille of the face's size) and the root mean
-square of all errors (%): without, with a one-euro filter of the points alone (beta 100), and with
-`FaceFilter` (1 Hz, beta 30):
+Measured with the noise of real predictions, added to known movements. Jitter (per mille of the
+face's size) and the root mean square of all errors (%): without a filter, with a one-euro filter of
+the points alone (beta 100), and with `FaceFilter` (1 Hz, beta 30):
 
     at rest                     1.31, 0.28    0.37, 0.20    0.32, 0.18
     gentle                      1.31, 0.28    0.93, 0.29    0.57, 0.38

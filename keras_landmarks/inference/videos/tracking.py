@@ -1,7 +1,7 @@
 """Tracks faces from frame to frame of a video, so that each keeps its number.
 
-Following: in a quick pan, tracking by boxes that overlap passed 46 numbers on to other faces, a
-constant velocity alone 30, with the camera's shift taken off as well none.
+Measured in a quick pan: matching overlapping boxes gave 46 faces another face's number, a model of
+constant velocity 30, and the same with the camera's movement removed none.
 """
 
 from dataclasses import dataclass

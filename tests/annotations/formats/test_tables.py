@@ -52,6 +52,13 @@ def test_decimal_commas_are_read(write, separator):
     assert read_faces(write(rows)) == [("a.jpg", [[1.5, 2]])]
 
 
+def test_thousands_separators_are_refused(write):
+    table = write("file x0 y0\na.jpg 1,148 980\nb.jpg 148 980\n".replace(" ", "\t"))
+    refused, read = read_faces(table)
+    assert refused.startswith("1,148 could be a thousand or a fraction")
+    assert read == ("b.jpg", [[148, 980]])
+
+
 def test_broken_rows_have_reasons(write):
     rows = ["a.jpg,1", "b.jpg,1,two", "c.jpg,inf,1", 'd.jpg,"1,5",2']
     table = write("\n".join(["file_name,nose_x,nose_y", *rows]))
@@ -152,6 +159,13 @@ def test_rows_per_landmark_are_joined(write, title):
     table = write(LONG.replace("landmark", title))
     assert read_faces(table) == [("a.jpg", [[1, 2], [3, 4]]), ("b.jpg", [[5, 6], [7, 8]])]
     assert read_annotations(table, "auto").names == ["nose", "chin"]
+
+
+def test_numbered_rows_are_sorted(write):
+    rows = [f"a.jpg,{number},{number},5" for number in (0, 1, 10, 2)]
+    table = write("\n".join(["image,landmark,x,y", *rows]))
+    assert read_annotations(table, "auto").names == ["0", "1", "2", "10"]
+    assert read_faces(table) == [("a.jpg", [[0, 5], [1, 5], [2, 5], [10, 5]])]
 
 
 def test_landmark_without_row_is_a_gap(write):
