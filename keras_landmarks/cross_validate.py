@@ -112,6 +112,8 @@ def join_predictions(parts: Sequence[Path], path: Path) -> None:
         names,
         np.concatenate([table.landmarks_photo_px for table in tables]),
         np.concatenate(sigmas) if len(sigmas) == len(tables) else None,
+        tables[0].point_names,
+        set().union(*(table.imputed for table in tables)),
     )
 
 

@@ -124,7 +124,10 @@ def ensemble(
     scores = ensembles.score_models(scored, true, combine_points, groups, seed) if true else {}
     landmarks_px, sigmas_px = ensembles.combine_models(models, combine_points, weights)
     if predictions:
-        prediction_files.write(predictions, models.file_names, landmarks_px, sigmas_px)
+        prediction_files.write(
+            *(predictions, models.file_names, landmarks_px, sigmas_px),
+            *(models.point_names, models.imputed),
+        )
     if submission:
         if requested:
             whole = requested_landmarks(landmarks_px, requested, rounding)

@@ -366,6 +366,19 @@ def test_images_without_truth_are_rejected(combine, folder):
         combine(["a.npz", "b.npz"], predictions="out.npz", truth="truth.csv")
 
 
+def test_names_and_imputed_images_are_kept(combine, folder):
+    names = ["nose", "chin", "brow", "lip"]
+    for model, imputed in (("a", ["a.jpg"]), ("b", [])):
+        path = folder / f"{model}.npz"
+        prediction_files.write(path, NAMES, TRUE_PX, None, names, imputed)
+    combine(["a.npz", "b.npz"], predictions="out.npz")
+    header = prediction_files.read_header(folder / "out.npz")
+    assert (header.point_names, header.imputed) == (names, {"a.jpg"})
+    prediction_files.write(folder / "b.npz", NAMES, TRUE_PX, None, names[::-1])
+    with pytest.raises(InputError, match="point 1 is nose in the first and lip in the second"):
+        combine(["a.npz", "b.npz"], predictions="out.npz")
+
+
 def test_non_finite_point_is_rejected(combine, folder):
     predicted_px = TRUE_PX.astype(np.float32)
     predicted_px[1, 2, 0] = np.nan

@@ -55,11 +55,15 @@ class LandmarkTable:
             landmarks without a place.
         sigmas_px: (n, k) float32, photo pixels: the standard deviation of each predicted x and y.
             Only predictions have them.
+        point_names: k names; None if they are not known. Only predictions have them here.
+        imputed: names of images that could not be read, whose predictions are the mean shape.
     """
 
     file_names: list[str]
     landmarks_photo_px: np.ndarray
     sigmas_px: np.ndarray | None = None
+    point_names: list[str] | None = None
+    imputed: frozenset[str] = frozenset()
 
 
 class LandmarkRows(NamedTuple):

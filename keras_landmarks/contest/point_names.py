@@ -33,13 +33,40 @@ def find_names(
     listed = _describing(layout.read_names(path)) if path else None
     if listed and len(listed) != num_landmarks:
         raise InputError(f"{path}: names of {len(listed)} points, but there are {num_landmarks}")
-    if layout_file and listed:
-        return listed
     titles = _describing(landmark_tables.read_point_names(table)) if table.exists() else None
+    if layout_file and listed:
+        _validate_same_order(path, listed, table, titles)
+        return listed
     for point, (name, title) in enumerate(zip(listed or [], titles or [], strict=False)):
         if name != title:
             raise InputError(f"{path}: point {point} is {name!r}, but {title!r} in {table}")
     return listed or titles
+
+
+def validate_same_order(
+    source: Path, names: Sequence[str] | None, table: Path, num_landmarks: int
+) -> None:
+    """Raises InputError if a table has one of the points' names at another place than `source`.
+
+    Args:
+        source: where `names` come from.
+        names: k names; None if they are not known.
+        table: a landmark table.
+        num_landmarks: its number of points, k.
+    """
+    if names:
+        _validate_same_order(source, names, table, find_names(table, num_landmarks))
+
+
+def _validate_same_order(
+    source: Path, names: Sequence[str], other: Path, other_names: Sequence[str] | None
+) -> None:
+    index_of = {name: point for point, name in enumerate(other_names or [])}
+    for point, name in enumerate(names):
+        if index_of.get(name, point) != point:
+            raise InputError(
+                f"{source}: point {point} is {name!r}, which is point {index_of[name]} in {other}"
+            )
 
 
 def point_labels(names: Sequence[str] | None, num_landmarks: int) -> list[str]:

@@ -9,8 +9,9 @@ import contextlib
 import math
 import unicodedata
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,8 @@ def write(
     file_names: Sequence[str],
     landmarks: np.ndarray,
     sigmas: np.ndarray | None = None,
+    point_names: Sequence[str] | None = None,
+    imputed: Collection[str] = (),
 ) -> None:
     """Writes predictions.
 
@@ -32,9 +35,13 @@ def write(
         file_names: n names.
         landmarks: (n, k, 2), in photo pixels; stored as float32.
         sigmas: (n, k), in photo pixels: the standard deviation of each x and y, if known.
+        point_names: k names, if the points have some.
+        imputed: the names of images that could not be read, whose landmarks are the mean shape.
     """
     arrays = {"landmarks": landmarks} | ({} if sigmas is None else {"sigmas": sigmas})
     arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    lists = {"point_names": point_names or (), "imputed": sorted(imputed)}
+    arrays |= {name: np.array(values) for name, values in lists.items() if values}
     with atomic_write(path) as partial, partial.open("wb") as file:
         np.savez(file, file_names=np.array(file_names), **arrays)
 
@@ -45,21 +52,31 @@ def read(path: Path) -> LandmarkTable:
     Raises:
         InputError: the file is missing or is not a predictions file.
     """
-    with _open(path) as (file_names, landmarks, sigmas):
-        points = landmarks.read(len(file_names)).astype(np.float32)
+    with _open(path) as (header, landmarks, sigmas):
+        rows = len(header.file_names)
+        points = landmarks.read(rows).astype(np.float32)
         if sigmas is not None:
-            sigmas = sigmas.read(len(file_names)).astype(np.float32)
-        return LandmarkTable(file_names, points, sigmas)
+            sigmas = sigmas.read(rows).astype(np.float32)
+        return LandmarkTable(header.file_names, points, sigmas, header.point_names, header.imputed)
 
 
-def read_names(path: Path) -> tuple[list[str], int]:
-    """Returns the file names and the number of landmarks, without reading any landmarks.
+class PredictionsHeader(NamedTuple):
+    """What a file of predictions has besides landmarks; see `write`."""
+
+    file_names: list[str]
+    num_landmarks: int
+    point_names: list[str] | None
+    imputed: frozenset[str]
+
+
+def read_header(path: Path) -> PredictionsHeader:
+    """Reads the names of a file, and the number of landmarks, without reading any landmarks.
 
     Raises:
         InputError: as `read`.
     """
-    with _open(path) as (file_names, landmarks, _):
-        return file_names, landmarks.shape[1]
+    with _open(path) as (header, _, _):
+        return header
 
 
 def iterate(path: Path, rows: int) -> Iterator[np.ndarray]:
@@ -78,9 +95,9 @@ def iterate(path: Path, rows: int) -> Iterator[np.ndarray]:
     Raises:
         InputError: as `read`.
     """
-    with _open(path) as (file_names, landmarks, sigmas):
-        for start in range(0, len(file_names), rows):
-            count = min(rows, len(file_names) - start)
+    with _open(path) as (header, landmarks, sigmas):
+        for start in range(0, len(header.file_names), rows):
+            count = min(rows, len(header.file_names) - start)
             piece = landmarks.read(count)
             if sigmas is not None:
                 piece = np.dstack([piece, sigmas.read(count)])
@@ -117,34 +134,47 @@ class _StoredArray:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[list[str], _StoredArray, _StoredArray | None]]:
-    """Yields the file names and the arrays of landmarks and sigmas, ready to be read.
+def _open(path: Path) -> Iterator[tuple[PredictionsHeader, _StoredArray, _StoredArray | None]]:
+    """Yields the header and the arrays of landmarks and sigmas, ready to be read.
 
     Any failure, also within the block, becomes an InputError.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = _StoredArray(archive, "file_names", kind="U")
             landmarks = _StoredArray(archive, "landmarks", kind="f")
             has_sigmas = "sigmas.npy" in archive.namelist()
             sigmas = _StoredArray(archive, "sigmas", kind="f") if has_sigmas else None
-            _check_shapes(names, landmarks, sigmas)
-            # As in tables, names are in Unicode's normal form C.
-            file_names = [
-                unicodedata.normalize("NFC", name) for name in names.read(*names.shape).tolist()
-            ]
-            yield file_names, landmarks, sigmas
+            header = PredictionsHeader(
+                _read_names(archive, "file_names"),
+                landmarks.shape[1],
+                _read_names(archive, "point_names", is_optional=True) or None,
+                frozenset(_read_names(archive, "imputed", is_optional=True)),
+            )
+            _check_shapes(header, landmarks, sigmas)
+            yield header, landmarks, sigmas
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a broken file
         raise InputError(f"{path}: not a predictions file ({error})") from None
 
 
+def _read_names(archive: zipfile.ZipFile, array: str, is_optional: bool = False) -> list[str]:
+    """Returns the names in an array; as in tables they are in Unicode's normal form C."""
+    if is_optional and f"{array}.npy" not in archive.namelist():
+        return []
+    names = _StoredArray(archive, array, kind="U")
+    if len(names.shape) != 1:
+        raise ValueError(f"{array} has the shape {names.shape}")
+    return [unicodedata.normalize("NFC", name) for name in names.read(*names.shape).tolist()]
+
+
 def _check_shapes(
-    names: _StoredArray, landmarks: _StoredArray, sigmas: _StoredArray | None
+    header: PredictionsHeader, landmarks: _StoredArray, sigmas: _StoredArray | None
 ) -> None:
-    expected = (*names.shape, *landmarks.shape[1:2], 2)
-    if len(names.shape) != 1 or landmarks.shape != expected:
-        raise ValueError(f"{names.shape} names and {landmarks.shape} landmarks do not match")
-    if sigmas is not None and sigmas.shape != landmarks.shape[:2]:
+    num_images, num_landmarks = len(header.file_names), header.num_landmarks
+    if landmarks.shape != (num_images, num_landmarks, 2):
+        raise ValueError(f"{num_images} names and {landmarks.shape} landmarks do not match")
+    if sigmas is not None and sigmas.shape != (num_images, num_landmarks):
         raise ValueError(f"{sigmas.shape} sigmas and {landmarks.shape} landmarks do not match")
+    if header.point_names and len(header.point_names) != num_landmarks:
+        raise ValueError(f"{len(header.point_names)} names for {num_landmarks} points")

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from keras_landmarks.contest import grouping, landmark_tables, prediction_files
+from keras_landmarks.contest.prediction_files import PredictionsHeader
 from keras_landmarks.evaluation import bootstrap, matching, metrics
 from keras_landmarks.evaluation.matching import Truth
 from keras_landmarks.utils.chunks import in_chunks
@@ -81,6 +82,8 @@ class ModelPredictions:
         paths: the files.
         file_names: the names of the n images, the same in every file.
         num_landmarks: points per image.
+        point_names: names of the points, of submissions their columns; None if no file has them.
+        imputed: names of images that one of the models could not read.
         submitted_px: the points (n, k, 2) of each submission. None for an .npz, whose points are
             read from the file when they are needed: a submission has few points, an .npz many.
     """
@@ -88,6 +91,8 @@ class ModelPredictions:
     paths: Sequence[Path]
     file_names: list[str]
     num_landmarks: int
+    point_names: list[str] | None
+    imputed: frozenset[str]
     submitted_px: Sequence[np.ndarray | None]
 
     @property
@@ -125,23 +130,26 @@ def match_models(paths: Sequence[Path]) -> ModelPredictions:
         InputError: two files differ; both and the first difference are named.
     """
     first, *others = paths
-    names, columns, points_px = _read(first)
-    submitted_px = [points_px]
     for other in others:
         if is_submission(first) != is_submission(other):
             raise InputError(f"{first} and {other}: either all are .npz or all are submissions")
-        other_names, other_columns, points_px = _read(other)
-        submitted_px.append(points_px)
-        if len(columns) != len(other_columns):
+    headers, submitted_px = zip(*map(_read, paths), strict=True)
+    header = headers[0]
+    for other, (names, num_landmarks, point_names, _) in zip(others, headers[1:], strict=True):
+        if num_landmarks != header.num_landmarks:
             raise InputError(
-                f"{first} and {other} do not match: {len(columns)} points an image"
-                f" in the first and {len(other_columns)} in the second"
+                f"{first} and {other} do not match: {header.num_landmarks} points an image"
+                f" in the first and {num_landmarks} in the second"
             )
-        validate_same_names("point", first, columns, other, other_columns)
-        validate_same_names("row", first, names, other, other_names)
-    if not names:
+        if header.point_names and point_names:
+            validate_same_names("point", first, header.point_names, other, point_names)
+        validate_same_names("row", first, header.file_names, other, names)
+    if not header.file_names:
         raise InputError(f"{first}: there are no predictions in it")
-    return ModelPredictions(paths, names, len(columns), submitted_px)
+    imputed = frozenset().union(*(header.imputed for header in headers))
+    return ModelPredictions(
+        paths, header.file_names, header.num_landmarks, header.point_names, imputed, submitted_px
+    )
 
 
 def validate_same_names(
@@ -177,13 +185,13 @@ def read_truth(path: Path, test_points: Path | None, models: ModelPredictions) -
     )
 
 
-def _read(path: Path) -> tuple[list[str], list[str], np.ndarray | None]:
-    """Returns the names of the images, those of the points, and a submission's points."""
-    if is_submission(path):
-        table = landmark_tables.read_landmarks(path)
-        return table.file_names, landmark_tables.read_point_names(path), table.landmarks_photo_px
-    names, num_landmarks = prediction_files.read_names(path)
-    return names, landmark_tables.point_names(num_landmarks), None
+def _read(path: Path) -> tuple[PredictionsHeader, np.ndarray | None]:
+    """Returns the names in a file and, of a submission, whose columns are names, its points."""
+    if not is_submission(path):
+        return prediction_files.read_header(path), None
+    table, columns = landmark_tables.read_landmarks(path), landmark_tables.read_point_names(path)
+    header = PredictionsHeader(table.file_names, len(columns), columns, frozenset())
+    return header, table.landmarks_photo_px
 
 
 def _iterate_points(path: Path, submitted_px: np.ndarray | None) -> Iterator[np.ndarray]:

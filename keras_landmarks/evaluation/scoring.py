@@ -1,7 +1,8 @@
 """Scores predictions and submissions against true landmarks, and compares two of them."""
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,6 +146,7 @@ def evaluate(
     )
     if not data:
         return scored.metrics
+    _validate_split(truth, data, split)
     samples = load_samples(data, "train", prepared)
     log_invalid_samples(samples)
     images = locations.find_image_folder(data, split)
@@ -164,7 +166,7 @@ def score_predictions(
     figures: FigureSettings = DEFAULT_FIGURES,
 ) -> ScoredPredictions:
     """Scores `source`, predictions (.npz) or a submission (CSV); see `evaluate`."""
-    true = _read_truth(truth, test_points, only, [source] if partial else [])
+    true = _read_truth(truth, test_points, only, [source], partial)
     face_sizes_px = normalisers.face_sizes(figures.normaliser, true)
     group_of_each = grouping.read_groups(groups, true.file_names)
     regions = regions_of(true.num_landmarks, layout)
@@ -239,7 +241,7 @@ def compare(
     Raises:
         InputError: as `evaluate`, or all images belong to one group.
     """
-    true = _read_truth(truth, test_points, only, [a, b] if partial else [])
+    true = _read_truth(truth, test_points, only, [a, b], partial)
     group_of_each = grouping.read_groups(groups, true.file_names)
     resamples = bootstrap.resample(group_of_each, seed)
     if resamples is None:
@@ -265,13 +267,29 @@ def compare(
 
 
 def _read_truth(
-    truth: Path, test_points: Path | None, only: Path | None, predicted: Sequence[Path]
+    truth: Path,
+    test_points: Path | None,
+    only: Path | None,
+    predicted: Sequence[Path],
+    partial: bool,
 ) -> Truth:
-    """Reads the truth of the images that `only` (if given) and all of `predicted` have."""
-    tables = [*([only] if only else []), *predicted]
+    """Reads the truth of the images that `only` has, if given, and with `partial` all `predicted`.
+
+    Images whose landmarks were imputed in one of `predicted` are rejected.
+    """
+    tables = [*([only] if only else []), *(predicted if partial else [])]
     names_of = {table: set(_read_names(table)) for table in tables}
     to_score = set.intersection(*names_of.values()) if tables else None
+    imputed = set().union(*map(_read_imputed, predicted))
+    if imputed:
+        listed = set(table_files.read_names(truth)) if to_score is None else to_score
+        imputed, to_score = listed & imputed, listed - imputed
     true = matching.read_truth(truth, test_points, to_score)
+    if imputed:
+        logging.warning(
+            "%d images could not be read when they were predicted, and are not scored", len(imputed)
+        )
+        true = dataclasses.replace(true, num_rejected=true.num_rejected + len(imputed))
     remaining = set(true.listed_names)
     for table, names in names_of.items():
         remaining &= names
@@ -284,8 +302,13 @@ def _read_truth(
 
 
 def _read_names(table: Path) -> list[str]:
-    is_npz = table.suffix == ".npz"
-    return prediction_files.read_names(table)[0] if is_npz else table_files.read_names(table)
+    if table.suffix == ".npz":
+        return prediction_files.read_header(table).file_names
+    return table_files.read_names(table)
+
+
+def _read_imputed(source: Path) -> Collection[str]:
+    return prediction_files.read_header(source).imputed if source.suffix == ".npz" else ()
 
 
 def _read_predictions(source: Path, is_submission: bool, true: Truth) -> MatchedPredictions:
@@ -295,6 +318,7 @@ def _read_predictions(source: Path, is_submission: bool, true: Truth) -> Matched
     else:
         table = prediction_files.read(source)
         num_listed, sigmas_px = len(table.file_names), table.sigmas_px
+        point_names.validate_same_order(source, table.point_names, true.path, true.num_landmarks)
     true.validate_num_landmarks(source, table.landmarks_photo_px.shape[1], is_submission)
     rows = matching.find_rows(table.file_names, true.file_names, source)
     landmarks_px = table.landmarks_photo_px[rows]
@@ -351,6 +375,16 @@ def _calibration(source: Path, predicted: MatchedPredictions, true: Truth) -> di
 
 
 # ── the mean shape: a baseline that ignores the images ──
+
+
+def _validate_split(truth: Path, data: Path, split: str) -> None:
+    """Raises InputError if the truth is the table of another split of `data`.
+
+    Images of different splits may have the same names.
+    """
+    folder = truth.resolve().parent
+    if folder.parent == data.resolve() and folder.name != split:
+        raise InputError(f"{truth} belongs to --split={folder.name}, not {split}")
 
 
 def _score_mean_shape(

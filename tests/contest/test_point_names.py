@@ -55,6 +55,16 @@ def test_names_that_describe_no_points_are_none(data, layout):
     assert names_of(data, 3) is None
 
 
+def test_layout_file_in_another_order_is_refused(data, tmp_path):
+    write_titles(data, "nose_x,nose_y,left_x,left_y,right_x,right_y")
+    given = tmp_path / "given.json"
+    given.write_text(json.dumps({"points": ["tip", "left", "right"]}))
+    assert names_of(data, 3, given) == ["tip", "left", "right"]
+    given.write_text(json.dumps({"points": ["left", "nose", "right"]}))
+    with pytest.raises(InputError, match=r"given\.json: point 0 is 'left', which is point 1 in "):
+        names_of(data, 3, given)
+
+
 def test_names_of_other_points_are_refused(data):
     write_layout(data, {"points": NAMES})
     with pytest.raises(InputError, match=r"layout\.json: names of 3 points, but there are 4"):

@@ -32,6 +32,18 @@ def test_sigmas_are_read_back(tmp_path):
         prediction_files.read(path)
 
 
+def test_names_of_points_and_imputed_images_are_read_back(tmp_path):
+    path, landmarks = tmp_path / "predictions.npz", np.zeros((2, 3, 2))
+    names = ["nose", "chin", "brow"]
+    prediction_files.write(path, ["a.jpg", "b.jpg"], landmarks, None, names, ["b.jpg"])
+    table, header = prediction_files.read(path), prediction_files.read_header(path)
+    assert table.point_names == header.point_names == names
+    assert table.imputed == header.imputed == {"b.jpg"}
+    prediction_files.write(path, ["a.jpg", "b.jpg"], landmarks, None, names[:2])
+    with pytest.raises(InputError, match=r"predictions\.npz: .*2 names for 3 points"):
+        prediction_files.read(path)
+
+
 def test_iterate_yields_pieces(tmp_path):
     path = tmp_path / "predictions.npz"
     landmarks = np.random.default_rng(0).uniform(-5, 500, (5, 3, 2)).astype(np.float32)
@@ -39,7 +51,7 @@ def test_iterate_yields_pieces(tmp_path):
     pieces = list(prediction_files.iterate(path, rows=2))
     assert [len(piece) for piece in pieces] == [2, 2, 1]
     np.testing.assert_array_equal(np.concatenate(pieces), landmarks)
-    assert prediction_files.read_names(path) == (list("abcde"), 3)
+    assert prediction_files.read_header(path) == (list("abcde"), 3, None, frozenset())
     prediction_files.write(path, list("abcde"), landmarks, landmarks[..., 0])
     pieces = list(prediction_files.iterate(path, rows=2))
     np.testing.assert_array_equal(np.concatenate(pieces), landmarks[..., [0, 1, 0]])
@@ -69,7 +81,7 @@ def test_iterate_finds_changed_byte(tmp_path):
 )
 def test_other_arrays_are_refused(tmp_path, arrays):
     np.savez(tmp_path / "predictions.npz", **arrays)
-    for read in (prediction_files.read, prediction_files.read_names):
+    for read in (prediction_files.read, prediction_files.read_header):
         with pytest.raises(InputError, match=r"predictions\.npz: ") as error:
             read(tmp_path / "predictions.npz")
         assert "\n" not in str(error.value)

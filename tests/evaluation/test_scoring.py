@@ -105,6 +105,46 @@ def test_only_restricts_the_images(paths, write, caplog):
         evaluate(paths["truth"], predictions=fewer, only=write("file_name\nx.jpg\n", "only.tsv"))
 
 
+def test_imputed_predictions_are_not_scored(paths, tmp_path, caplog):
+    whole = evaluate(paths["truth"], predictions=paths["predictions"])
+    predicted_px = TRUE_PX + ERROR_PX
+    imputed = tmp_path / "imputed.npz"
+    prediction_files.write(imputed, NAMES, predicted_px, imputed=NAMES[:1])
+    results = evaluate(paths["truth"], predictions=imputed)
+    assert (whole["images"], whole["rejected"]) == (2, 0)
+    assert (results["images"], results["rejected"]) == (1, 1)
+    assert results["mse"] == pytest.approx(104 / 8)
+    assert "1 images could not be read when they were predicted" in caplog.text
+    only = evaluate(paths["truth"], predictions=imputed, partial=True)
+    assert only["mse"] == results["mse"]
+
+
+@pytest.mark.parametrize("where", ["header", "layout"])
+def test_points_in_another_order_are_refused(tmp_path, where):
+    names = ["nose", "chin", "brow"]
+    truth, predictions = tmp_path / "landmarks.csv", tmp_path / "p.npz"
+    titles = names if where == "header" else ["p0", "p1", "p2"]
+    cells = [f"{name}_{axis}" for name in titles for axis in "xy"]
+    rows = [[f"{row}.jpg", *"102736"] for row in range(2)]
+    truth.write_text("\n".join("\t".join(row) for row in [["file_name", *cells], *rows]) + "\n")
+    if where == "layout":
+        (tmp_path / "layout.json").write_text(json.dumps({"points": names}))
+    points_px = np.zeros((2, 3, 2))
+    prediction_files.write(predictions, ["0.jpg", "1.jpg"], points_px, None, names)
+    assert evaluate(truth, predictions)["images"] == 2
+    prediction_files.write(predictions, ["0.jpg", "1.jpg"], points_px, None, names[::-1])
+    with pytest.raises(InputError, match=r"p\.npz: point 0 is 'brow', which is point 2 in "):
+        evaluate(truth, predictions)
+
+
+def test_truth_of_another_split_is_refused(own_faces, tmp_path):
+    truth = own_faces / "train" / "landmarks.csv"
+    table = landmark_tables.read_landmarks(truth)
+    prediction_files.write(tmp_path / "p.npz", table.file_names, table.landmarks_photo_px)
+    with pytest.raises(InputError, match="belongs to --split=train, not test"):
+        evaluate(truth, tmp_path / "p.npz", data=own_faces, prepared=tmp_path / "prepared")
+
+
 def test_predictions_without_truth_are_counted(paths):
     landmark_tables.write_landmarks(paths["truth"], NAMES[1:], TRUE_PX[1:])
     results = evaluate(paths["truth"], predictions=paths["predictions"])

@@ -146,7 +146,10 @@ def predict_images(
 
         landmarks = predicted[..., :2]
         sigmas = predicted[..., 2] if predictor.spec.uncertainty else None
-        prediction_files.write(predictions, images.file_names, landmarks, sigmas)
+        imputed = [images.file_names[row] for row in invalid]
+        prediction_files.write(
+            predictions, images.file_names, landmarks, sigmas, predictor.spec.point_names, imputed
+        )
         if submission:
             requested = requested_landmarks(landmarks, submission.requested, settings.rounding)
             landmark_tables.write_submission(submission.path, images.file_names, requested)
