@@ -1,4 +1,4 @@
-"""Detects numbers that are not landmarks: a box, attributes, or x and y in another order.
+"""Detects numbers that are not landmarks: a box, attributes, scores, x and y in another order.
 
 Nothing in a file without landmark names (and in some with names) says which of its numbers are
 landmarks, but the faces of a file taken together do.
@@ -9,11 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_landmarks.annotations.face import describe_point
+from keras_landmarks.utils.chunks import evenly_spread
 
 _MIN_FACES = 3
 _MIN_OTHERS = 3  # points that two others must enclose to count as a box
 _MIN_SHARE = 0.95  # of the faces that must agree
 _MAX_ATTRIBUTE = 10
+_MAX_SCORE = 2  # of a visibility, which is 0, 1 or 2
+_SAMPLED_FACES = 100  # to look for points far away
 _MAX_BLOCK_DEVIATION = 0.25  # relative to the deviation of the shapes as they are
 
 
@@ -28,6 +31,11 @@ def find_problem(landmarks: np.ndarray, names: Sequence[str] | None) -> str:
     if num_faces < _MIN_FACES or num_landmarks < 2 + _MIN_OTHERS:
         return ""
     landmarks = landmarks.astype(np.float64)
+    if not names and _are_triples(landmarks):
+        return (
+            f"every third number is 0 to {_MAX_SCORE} in all faces, so they are x, y and score or"
+            " visibility of each point"
+        )
     for first in (0, num_landmarks - 2):
         if kind := _find_box(landmarks, first):
             pair = f"{describe_point(first, names)} and {describe_point(first + 1, names)}"
@@ -41,6 +49,11 @@ def find_problem(landmarks: np.ndarray, names: Sequence[str] | None) -> str:
             )
     if not names and _are_blocks(landmarks):
         return "the numbers are x of all points and then y of all, not x and y of each in turn"
+    sample = landmarks[evenly_spread(num_faces, _SAMPLED_FACES)]
+    for point in range(num_landmarks):
+        if _is_far_away(sample, point):
+            name = describe_point(point, names)
+            return f"{name} is not a landmark: in most faces it lies far away from all others"
     return ""
 
 
@@ -76,6 +89,23 @@ def _is_attribute(landmarks: np.ndarray, point: int) -> bool:
     others = np.delete(landmarks, point, axis=1)
     is_away = (np.fmin.reduce(others, axis=1) > _MAX_ATTRIBUTE).all(axis=1)
     return bool(is_away.mean() >= _MIN_SHARE)
+
+
+def _is_far_away(landmarks: np.ndarray, point: int) -> bool:
+    """Whether in most faces a point is farther from the box of all others than that is long."""
+    others = np.delete(landmarks, point, axis=1)
+    low, high = np.fmin.reduce(others, axis=1), np.fmax.reduce(others, axis=1)
+    beyond = np.fmax(low - landmarks[:, point], landmarks[:, point] - high).max(axis=1)
+    beyond, sides = beyond[~np.isnan(beyond)], (high - low).max(axis=1)[~np.isnan(beyond)]
+    return len(beyond) >= _MIN_FACES and bool((beyond > sides).mean() > 0.5)
+
+
+def _are_triples(landmarks: np.ndarray) -> bool:
+    numbers = landmarks.reshape(len(landmarks), -1)
+    if numbers.shape[1] % 3 or np.isnan(numbers).any():
+        return False
+    scores = numbers[:, 2::3]
+    return bool(scores.min() >= 0 and scores.max() <= _MAX_SCORE < np.median(numbers))
 
 
 def _are_blocks(landmarks: np.ndarray) -> bool:

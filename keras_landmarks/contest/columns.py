@@ -18,7 +18,8 @@ from typing import NamedTuple
 _AXES = {"x": "x", "y": "y", "z": "z", "w": "w", "h": "h", "width": "w", "height": "h"}
 _BOX_WORDS = {"box", "bbox", "bb", "rect", "rectangle", "roi", "min", "max"}
 _OTHER_UNITS = {"mm", "cm", "world", "norm", "normalized", "normalised", "rel", "relative"}
-_OTHER_UNITS |= {"percent", "pct"}
+_OTHER_UNITS |= {"percent", "pct", "std", "sd", "sigma", "var", "err", "error", "conf", "gaze"}
+_OTHER_UNITS |= {"scale", "offset"}
 # Pairs of names that are the corners of a box if the other landmarks have names of their own.
 _CORNERS = [("0", "1"), ("1", "2"), ("tl", "br"), ("lt", "rb"), ("ul", "lr")]
 _CORNERS += [("topleft", "bottomright"), ("lefttop", "rightbottom")]

@@ -47,6 +47,22 @@ def test_box_and_attributes_are_detected_despite_gaps(gappy):
     assert "point 25 " in find_problem(np.concatenate([gappy + 20, attributes], axis=1), None)
 
 
+@pytest.mark.parametrize("highest", [1, 2])
+def test_scores_after_each_point_are_detected(landmarks, highest):
+    scores = np.random.default_rng(0).uniform(0, highest, (24, 24, 1))
+    triples = np.concatenate([landmarks[:, :24], scores], axis=2).reshape(24, -1, 2)
+    assert "x, y and score" in find_problem(triples, None)
+    assert find_problem(landmarks[:, :24], None) == ""
+
+
+def test_point_that_does_not_follow_the_face_is_detected(landmarks):
+    pose_deg = np.random.default_rng(0).uniform(-40, 40, (24, 1, 2))
+    numbers = np.concatenate([landmarks[:, :10] + 800, pose_deg], axis=1)
+    assert find_problem(numbers, None).startswith("point 10 is not a landmark: in most faces")
+    names = [*"abcdefghij", "pose"]
+    assert find_problem(numbers, names).startswith("point pose is not a landmark")
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
     "kind",
