@@ -28,8 +28,9 @@ in that of the layout.json under --data, or else of their names. Convert a next 
 a folder with the first round's layout.json (copy it), or its points may come in another order.
 
 A point without a place is missing: empty cells, NaN, null, outside (CVAT), v = 0 (COCO), or a label
-that only other faces have. A hidden one (v = 1, occluded) is an ordinary point. Missing points are
-written as empty cells and counted. A face needs one point; x without y makes it invalid; a point
+that only other faces have; also points at exactly (0, 0) or (-1, -1), with a warning, if there are
+several. A hidden one (v = 1, occluded) is an ordinary point. Missing points are written as empty
+cells and counted. A face needs one point; x without y makes it invalid; a point
 that all faces lack is an error, or a warning where --data has a layout or another split. The
 likelihoods in DeepLabCut's predictions are not used: every point counts, so empty the cells of
 those that should not.
@@ -37,10 +38,12 @@ those that should not.
 Points are in pixels of the photo unless --points_unit says otherwise. Here (0, 0) is the centre of
 the upper left pixel; CVAT, labelme, VIA and Label Studio count from its corner. Coordinates are
 taken as they stand all the same, without half a pixel, and `landmarks --format` writes them so;
-percent and shares are multiplied by the photo's size. If all coordinates are 0 to 1, or 0 to 100
-in larger photos, `convert` stops and asks for --points_unit. Numbers that enclose all other points
-(a box) or always stay within 0 to 10 (attributes) are an error. If the annotations state a size
-that the photo does not have, the face is rejected with both sizes.
+percent and shares are multiplied by the photo's size. If all coordinates are 0 to 1, or about 0 to
+100 in larger photos, `convert` stops and asks for --points_unit. Numbers that enclose all other
+points (a box), always stay within 0 to 10 (attributes), come after each x and y (scores) or lie far
+away from the others (a pose) are an error. If the annotations state a size that the photo does not
+have, the face is rejected with both sizes; if most faces extend beyond their photos, a warning says
+so.
 
 Each face is cut out of its photo around its points, with black beyond the photo's edge. The points
 take --face_share of the crop's sides, by default 0.6, about as in the contest; --face_share=0

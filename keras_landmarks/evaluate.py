@@ -49,11 +49,13 @@ score the images that training held out:
         --truth=faces/train/landmarks.csv
 
 Every image of the truth must be predicted; --partial scores only the predicted ones instead. Rows
-of the truth that `train` would skip are skipped and counted (`rejected`); it is an error if most
-are. In a submission every row that is scored must be valid. For points other than the contest's,
---layout names a JSON file with their names and regions, such as `convert` writes, with the first
-and last point of each: {"regions": {"nose": [27, 35]}}. Without --layout the names are those in the
-header of --truth, or of a layout.json in its folder or the one above it.
+of the truth that `train` would skip are skipped and counted (`rejected`), and so are images that
+`predict` could not read and gave the mean shape; it is an error if most rows of the truth are.
+Points that predictions name in another order than the truth are an error. In a submission every row
+that is scored must be valid. For points other than the contest's, --layout names a JSON file with
+their names and regions, such as `convert` writes, with the first and last point of each:
+{"regions": {"nose": [27, 35]}}. Without --layout the names are those in the header of --truth, or
+of a layout.json in its folder or the one above it.
 """
 
 from pathlib import Path
