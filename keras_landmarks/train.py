@@ -183,7 +183,13 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
     from keras_landmarks.input.pipeline import ImageSet
     from keras_landmarks.models import keras_on_jax  # noqa: F401 -- before JAX is imported
     from keras_landmarks.models.keras_settings import pinned_settings
-    from keras_landmarks.training import checkpoint, distribution, trainer, work_directory
+    from keras_landmarks.training import (
+        checkpoint,
+        distribution,
+        point_maps,
+        trainer,
+        work_directory,
+    )
 
     started = time.monotonic()
     trainer.check_settings(settings)
@@ -203,11 +209,11 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
             split = split_samples(samples, settings.split)
             if settings.loss.teacher:
                 samples = teach(samples, split.training, Path(settings.loss.teacher))
-            head = work_directory.choose_head(settings, samples, split.training)
+            head = point_maps.choose_head(settings, samples, split.training)
             fingerprint = fingerprint_rows(samples, split.training, head)
             work_directory.check_images(settings, fingerprint)
             check_every_landmark(samples, split.training)
-            mirror_map = work_directory.choose_mirror_map(samples, split.training, settings)
+            mirror_map = point_maps.choose_mirror_map(settings, samples, split.training)
             work_directory.check_model(settings, samples.num_landmarks, mirror_map)
             parts = [(samples, split.training)]
             if settings.extra_images.augment_count:
@@ -226,7 +232,7 @@ def train(settings: TrainSettings, for_each: beam.ForEach | None = None) -> dict
         with distribution.main_process_first("crops"):
             parts = [(open_crops(part, settings, for_each), rows) for part, rows in parts]
         num_images = sum(len(rows) for _, rows in parts)
-        training = ImageSet(parts * max(1, -(-settings.schedule.min_epoch_images // num_images)))
+        training = ImageSet(parts, settings.schedule.min_epoch_images)
         crops, _ = parts[0]
         validation = ImageSet([(crops, split.validation)])
 

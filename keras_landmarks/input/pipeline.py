@@ -7,6 +7,7 @@ shard of every batch.
 """
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -67,8 +68,13 @@ class Source(Protocol):
 class ImageSet:
     """Rows of one or more sources, one after the other."""
 
-    def __init__(self, parts: Sequence[tuple[Source, np.ndarray]]):
-        """Takes pairs of a source and the rows to use of it."""
+    def __init__(self, parts: Sequence[tuple[Source, np.ndarray]], min_images: int = 0):
+        """Takes pairs of a source and the rows to use of it.
+
+        All of them are repeated as often as it takes to have `min_images`.
+        """
+        num_images = sum(len(rows) for _, rows in parts)
+        parts = [*parts] * max(1, math.ceil(min_images / max(num_images, 1)))
         self._sources = [source for source, _ in parts]
         self._rows = np.concatenate([np.asarray(rows, int) for _, rows in parts])
         self._part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])

@@ -147,6 +147,14 @@ def test_image_set_joins_its_parts(photos, source, images):
         np.testing.assert_array_equal(mine, expected)
 
 
+@pytest.mark.parametrize(("min_images", "expected"), [(0, 3), (3, 3), (4, 6), (7, 9)])
+def test_few_images_are_repeated(source, min_images, expected):
+    photos = ImageSet([(source, np.array([4, 5, 6]))], min_images)
+    assert len(photos) == expected
+    assert len(photos.first_part()) == 3
+    np.testing.assert_array_equal(photos.load([0])[1], photos.load([expected - 3])[1])
+
+
 def test_cached_batches_equal_uncached_ones(photos, prepared, augment_pool):
     sets = [ImageSet([(source, np.arange(23))]) for source in (photos, prepared)]
     pairs = [[train_arrays(images, epochs=2, augment_pool=augment_pool) for images in sets]]
