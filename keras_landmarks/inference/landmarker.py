@@ -189,11 +189,10 @@ class Landmarker:
         predicted = self._predict_regions(photos, regions)
         if not self._two_pass:
             return predicted
-        # Within the first crop: a single outlier must not enlarge the second one without limit.
-        limits = np.reshape(regions, (-1, 2, 1, 2))
-        inside = predicted[..., :2].clip(limits[:, 0], limits[:, 1])
-        outlines = bounding_boxes(inside)
-        regions = [face_crops.face_region(box, self._cropping.points) for box in outlines]
+        regions = [
+            face_crops.region_of_points(points[:, :2], first_region, self._cropping.points)
+            for points, first_region in zip(predicted, regions, strict=True)
+        ]
         return self._predict_regions(photos, regions)
 
     def _predict_regions(self, photos: Sequence[np.ndarray], regions: list[Region]) -> np.ndarray:

@@ -26,6 +26,13 @@ def test_region_may_leave_the_photo():
     assert (right - left, bottom - top) == (1, 1)
 
 
+def test_region_of_points_has_limits():
+    points = np.float32([[9.5, 19.5], [29.5, 59.5], [900, -900]])
+    extent = CropExtent(left=1, up=0.5, right=0.75, down=2)
+    region = face_crops.region_of_points(points, (0, 19.5, 29.5, 100), extent)
+    assert region == Region(0, 20, 35, 120)
+
+
 def test_beyond_the_photo_is_black():
     photo = np.full((4, 6, 3), 200, np.uint8)
     cut = geometry.cut_region(photo, Region(-2, 1, 3, 7))

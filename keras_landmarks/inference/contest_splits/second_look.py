@@ -13,7 +13,7 @@ import numpy as np
 from keras_landmarks.contest import listed_images
 from keras_landmarks.images import face_crops
 from keras_landmarks.images.face_crops import CONTEST_CROPPING
-from keras_landmarks.images.geometry import Region, bounding_boxes
+from keras_landmarks.images.geometry import Region
 from keras_landmarks.inference.predictor import Predictor
 from keras_landmarks.utils.chunks import in_chunks
 from keras_landmarks.utils.progress import progress
@@ -67,9 +67,9 @@ def look_again(
 
 
 def _region_of(landmarks_photo_px: np.ndarray, size_px: tuple[int, int]) -> Region:
-    """Returns the region around a face; points beyond the photo count as at its edge."""
-    inside = landmarks_photo_px[:, :2].clip(0, np.subtract(size_px, 1))
-    return face_crops.face_region(bounding_boxes(inside), CONTEST_CROPPING.points)
+    """Returns the region around a face in a photo of this width and height."""
+    edges_px = (0, 0, size_px[0] - 1, size_px[1] - 1)
+    return face_crops.region_of_points(landmarks_photo_px[:, :2], edges_px, CONTEST_CROPPING.points)
 
 
 def _is_misplaced(region: Region, size_px: tuple[int, int]) -> bool:

@@ -287,6 +287,7 @@ def test_invalid_image_gets_the_mean_shape(predict_tiny, own_faces, tmp_path):
     shape = mean_shape(predicted, slice(7), sizes[:7])
     expected = (shape * sizes[7]).clip(0, sizes[7] - 1)
     np.testing.assert_allclose(predicted.landmarks_photo_px[7], expected, atol=1e-3)
+    assert predicted.imputed == {"face_000007.jpg"}
     assert "face_000007.jpg" in (tmp_path / "s_rejects.csv").read_text()
 
 
