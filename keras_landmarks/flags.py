@@ -280,7 +280,7 @@ def _flagfile_path(value: str) -> str:
     path = os.path.expanduser(value)
     if os.path.exists(path) and not os.path.isdir(path):
         return path
-    paths = {str(p.relative_to(_FLAGFILES).with_suffix("")): p for p in _FLAGFILES.rglob("*.cfg")}
+    paths = {file.stem: file for file in _FLAGFILES.glob("*.cfg")}
     if value not in paths:
         raise flags.Error(
             f"--flagfile={value}: no such file; flagfiles with a name: {', '.join(sorted(paths))}"

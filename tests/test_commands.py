@@ -19,7 +19,7 @@ from commands import run_alone
 from keras_landmarks.__main__ import commands
 from keras_landmarks.flags import FLAGS
 
-FLAGFILES = sorted((Path(__file__).parent.parent / "flags").rglob("*.cfg"))
+FLAGFILES = sorted((Path(__file__).parent.parent / "flags").glob("*.cfg"))
 COMMANDS = [
     *["synthesize", "check", "augment", "train", "predict", "evaluate", "ensemble", "draw"],
     *["find_duplicates", "find_bad_labels", "convert", "benchmark", "report", "export"],

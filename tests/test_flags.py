@@ -147,7 +147,7 @@ def test_installed_package_has_every_flagfile():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["keras_landmarks.flagfiles"]
     installed = [path for pattern in patterns for path in (ROOT / "flags").glob(pattern)]
-    assert sorted(installed) == sorted((ROOT / "flags").rglob("*.cfg"))
+    assert sorted(installed) == sorted((ROOT / "flags").glob("*.cfg"))
 
 
 def test_installed_package_has_every_folder_of_modules():
