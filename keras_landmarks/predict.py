@@ -6,7 +6,8 @@ Writes
                      by default <workdir>/<split>_submission.csv
     --predictions    .npz without pickle: `file_names`, `landmarks` (n, k, 2) float32 in photo px
                      and, if the model was trained with --loss=nll, `sigmas` (n, k), the standard
-                     deviation of a point's x and of its y;
+                     deviation of a point's x and of its y; `point_names`, if the model has some;
+                     `imputed`, the names of images that could not be read, if there are any;
                      by default <workdir>/<split>_predictions.npz
 
 With --workdir=@faces, the model that is part of the package, the defaults lie in the current
