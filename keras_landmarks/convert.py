@@ -40,10 +40,10 @@ the upper left pixel; CVAT, labelme, VIA and Label Studio count from its corner.
 taken as they stand all the same, without half a pixel, and `landmarks --format` writes them so;
 percent and shares are multiplied by the photo's size. If all coordinates are 0 to 1, or about 0 to
 100 in larger photos, `convert` stops and asks for --points_unit. Numbers that enclose all other
-points (a box), always stay within 0 to 10 (attributes), come after each x and y (scores) or lie far
-away from the others (a pose) are an error. If the annotations state a size that the photo does not
-have, the face is rejected with both sizes; if most faces extend beyond their photos, a warning says
-so.
+points (a box) or always stay within 0 to 10 (attributes) are an error, and where points have no
+names also numbers after each x and y (scores) and points far away from the others (a pose). If the
+annotations state a size that the photo does not have, the face is rejected with both sizes; if most
+faces extend beyond their photos, a warning says so.
 
 Each face is cut out of its photo around its points, with black beyond the photo's edge. The points
 take --face_share of the crop's sides, by default 0.6, about as in the contest; --face_share=0

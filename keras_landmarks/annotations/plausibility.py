@@ -31,11 +31,6 @@ def find_problem(landmarks: np.ndarray, names: Sequence[str] | None) -> str:
     if num_faces < _MIN_FACES or num_landmarks < 2 + _MIN_OTHERS:
         return ""
     landmarks = landmarks.astype(np.float64)
-    if not names and _are_triples(landmarks):
-        return (
-            f"every third number is 0 to {_MAX_SCORE} in all faces, so they are x, y and score or"
-            " visibility of each point"
-        )
     for first in (0, num_landmarks - 2):
         if kind := _find_box(landmarks, first):
             pair = f"{describe_point(first, names)} and {describe_point(first + 1, names)}"
@@ -47,13 +42,21 @@ def find_problem(landmarks: np.ndarray, names: Sequence[str] | None) -> str:
                 f"{name} is not a landmark: it has whole numbers of 0 to {_MAX_ATTRIBUTE} in all"
                 " faces"
             )
-    if not names and _are_blocks(landmarks):
+    return "" if names else _find_problem_without_names(landmarks)
+
+
+def _find_problem_without_names(landmarks: np.ndarray) -> str:
+    if _are_triples(landmarks):
+        return (
+            f"every third number is 0 to {_MAX_SCORE} in all faces, so they are x, y and score or"
+            " visibility of each point"
+        )
+    if _are_blocks(landmarks):
         return "the numbers are x of all points and then y of all, not x and y of each in turn"
-    sample = landmarks[evenly_spread(num_faces, _SAMPLED_FACES)]
-    for point in range(num_landmarks):
+    sample = landmarks[evenly_spread(len(landmarks), _SAMPLED_FACES)]
+    for point in range(landmarks.shape[1]):
         if _is_far_away(sample, point):
-            name = describe_point(point, names)
-            return f"{name} is not a landmark: in most faces it lies far away from all others"
+            return f"point {point} is not a landmark: in most faces it lies far from all others"
     return ""
 
 

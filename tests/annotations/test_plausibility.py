@@ -59,8 +59,7 @@ def test_point_that_does_not_follow_the_face_is_detected(landmarks):
     pose_deg = np.random.default_rng(0).uniform(-40, 40, (24, 1, 2))
     numbers = np.concatenate([landmarks[:, :10] + 800, pose_deg], axis=1)
     assert find_problem(numbers, None).startswith("point 10 is not a landmark: in most faces")
-    names = [*"abcdefghij", "pose"]
-    assert find_problem(numbers, names).startswith("point pose is not a landmark")
+    assert find_problem(numbers, [*"abcdefghij", "far away"]) == ""  # its name says that it is one
 
 
 @pytest.mark.parametrize("first", [True, False])
