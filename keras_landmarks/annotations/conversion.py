@@ -139,7 +139,7 @@ def _order_as_layout(source: Path, annotations: Annotations, path: Path) -> Anno
     Raises:
         InputError: the layout has some of the names, but not all.
     """
-    ordered = layout.read_names(path) if path.exists() else []
+    ordered = layout.names_of(layout.read_if_exists(path), path)
     names = list(annotations.names or [])
     if annotations.is_ordered or not set(names) & set(ordered):
         return annotations
@@ -227,7 +227,7 @@ def _check_same_landmarks(
             raise InputError(f"{source} has {num_landmarks} points, {table} has {count}{hint}")
     path = data / layout.FILE_NAME
     known = layout.read_if_exists(path)
-    earlier = (known and layout.read_names(path)) or known.get("mirror") or []
+    earlier = layout.names_of(known, path) or known.get("mirror") or []
     if earlier and len(earlier) != num_landmarks:
         raise InputError(f"{source} has {num_landmarks} points, {path} has {len(earlier)}{hint}")
     if not (

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_landmarks.annotations.face import describe_point
+from keras_landmarks.images.geometry import bounding_boxes
 from keras_landmarks.utils.chunks import evenly_spread
 
 _MIN_FACES = 3
@@ -64,7 +65,7 @@ def _find_box(landmarks: np.ndarray, first: int) -> str:
     """Returns in which order two successive points are a box around all others, or ""."""
     (a, b), (c, d) = landmarks[:, first].T, landmarks[:, first + 1].T
     others = np.delete(landmarks, [first, first + 1], axis=1)
-    low, high = np.fmin.reduce(others, axis=1), np.fmax.reduce(others, axis=1)  # without NaN
+    low, high = np.split(bounding_boxes(others), 2, axis=1)
     kinds = {
         "left, top, right, bottom": (a, b, c, d),
         "left, top, width, height": (a, b, a + c, b + d),
@@ -97,7 +98,7 @@ def _is_attribute(landmarks: np.ndarray, point: int) -> bool:
 def _is_far_away(landmarks: np.ndarray, point: int) -> bool:
     """Whether in most faces a point is farther from the box of all others than that is long."""
     others = np.delete(landmarks, point, axis=1)
-    low, high = np.fmin.reduce(others, axis=1), np.fmax.reduce(others, axis=1)
+    low, high = np.split(bounding_boxes(others), 2, axis=1)
     beyond = np.fmax(low - landmarks[:, point], landmarks[:, point] - high).max(axis=1)
     beyond, sides = beyond[~np.isnan(beyond)], (high - low).max(axis=1)[~np.isnan(beyond)]
     return len(beyond) >= _MIN_FACES and bool((beyond > sides).mean() > 0.5)

@@ -30,7 +30,7 @@ def find_names(
     """
     near = (table.parent / layout.FILE_NAME, table.parent.parent / layout.FILE_NAME)
     path = layout_file or next(filter(Path.is_file, near), None)
-    listed = _describing(layout.read_names(path)) if path else None
+    listed = _describing(layout.names_of(layout.read(path), path)) if path else None
     if listed and len(listed) != num_landmarks:
         raise InputError(f"{path}: names of {len(listed)} points, but there are {num_landmarks}")
     titles = _describing(landmark_tables.read_point_names(table)) if table.exists() else None

@@ -119,13 +119,13 @@ def read_if_exists(path: Path) -> dict[str, Any]:
     return read(path) if path.exists() else {}
 
 
-def read_names(path: Path) -> list[str]:
-    """Returns the points' names in a layout file; [] if it has none.
+def names_of(known: dict[str, Any], path: Path) -> list[str]:
+    """Returns the points' names in a layout that `read` gave; [] if it has none.
 
     Raises:
-        InputError: as `read`, or they are not a list of names.
+        InputError: they are not a list of names; it names the layout's file, `path`.
     """
-    names = read(path).get("points", [])
+    names = known.get("points", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: 'points' is not a list of names")
     return names

@@ -119,6 +119,15 @@ def _as_numbers(cells: Sequence[str], separator: str) -> list[str]:
     return cells if separator == "," else with_decimal_points(cells)
 
 
+def _as_face(
+    photo: str, cells: Sequence[str], line: int, separator: str, names: Sequence[str]
+) -> AnnotatedFace | InvalidSample:
+    try:
+        return face_from_cells(photo, _as_numbers(cells, separator), line, names)
+    except ValueError as error:
+        return InvalidSample(photo, line, str(error))
+
+
 # ── the column of file names ──
 
 
@@ -159,12 +168,7 @@ def _read_row_per_face(table: _Table) -> Iterator[AnnotatedFace | InvalidSample]
             reason = f"fewer cells than the header has: {len(row)}, not {len(table.titles)}"
             yield InvalidSample(photo, line, reason)
             continue
-        try:
-            cells = _as_numbers([row[column] for column in columns], table.separator)
-        except ValueError as error:
-            yield InvalidSample(photo, line, str(error))
-            continue
-        face = face_from_cells(photo, cells, line, names)
+        face = _as_face(photo, [row[column] for column in columns], line, table.separator, names)
         if isinstance(face, AnnotatedFace):
             size_px = as_size(*_numbers(row, size_columns, table) or (None, None))
             face = face._replace(photo_size_px=size_px, box=_parse_box(row, table))
@@ -253,22 +257,18 @@ def _join_rows(
     face_columns = [lowered.index(title) for title in _FACE_TITLES if title in lowered]
     (x,), (y,) = table.points.x, table.points.y
     faces: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {}
-    lines, problems = {}, {}
+    lines, repeated = {}, {}
     for line, row in rows:
         row = [*row, *[""] * (len(table.titles) - len(row))]
         key = tuple(row[column].strip() for column in (table.name_column, *face_columns))
         name = row[label_column].strip()
         lines.setdefault(key, line)
         if name in faces.setdefault(key, {}):
-            problems.setdefault(key, f"two rows of the same point: {name[:40]}, line {line}")
+            repeated.setdefault(key, f"two rows of the same point: {name[:40]}, line {line}")
         faces[key][name] = row[x], row[y]
     for key, points in faces.items():
-        cells = [cell for name in names for cell in points.get(name, ("", ""))]
-        try:
-            cells = _as_numbers(cells, table.separator)
-        except ValueError as error:
-            problems.setdefault(key, str(error))
-        if key in problems:
-            yield InvalidSample(key[0], lines[key], problems[key])
+        if key in repeated:
+            yield InvalidSample(key[0], lines[key], repeated[key])
         else:
-            yield face_from_cells(key[0], cells, lines[key], names)
+            cells = [cell for name in names for cell in points.get(name, ("", ""))]
+            yield _as_face(key[0], cells, lines[key], table.separator, names)
